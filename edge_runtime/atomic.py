@@ -1,0 +1,44 @@
+"""Replace a file so that a crash leaves the old one or the new one, never a part of one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` by way of a temporary file in the same folder.
+
+    The temporary file is synced to the disk before it takes the name, and the folder after, so
+    the order survives a power cut. Permissions follow the umask.
+
+    Raises:
+        OSError: The folder is missing or not writable, the disk is full, or ``path`` is a folder.
+            The temporary file is gone by then and what ``path`` held is untouched.
+    """
+    temporary = path.parent / f".edge-derain-{secrets.token_hex(8)}.part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(temporary, flags, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    # Some systems cannot open or sync a folder; the file itself is safe there all the same.
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

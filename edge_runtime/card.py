@@ -1,0 +1,271 @@
+"""The model card: what an artifact is, what it needs, and what it scored.
+
+A card travels twice: embedded in the artifact, and beside it as ``<artifact name>.json``. Only
+the one beside it knows the artifact's size and hash, because no file can hold its own hash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from edge_runtime.atomic import write_atomically
+from edge_runtime.card_fields import check_fields, plain_json
+from edge_runtime.errors import CardError
+
+SCHEMA = 1
+METADATA_KEY = "edge_derain.card"
+"""Key of the artifact's own metadata under which ``card.embedded().to_json()`` is stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QualityRow:
+    """Mean quality on one data set, measured on rounded 8-bit pictures.
+
+    PSNR is in dB (peak 255) and infinite where every pair is identical, as the input of dry pairs
+    is; JSON has no infinity and says ``null`` there. SSIM is in [-1, 1].
+    """
+
+    dataset: str
+    images: int
+    protocol: Literal["rgb", "y"]
+    input_psnr: float
+    input_ssim: float
+    psnr: float
+    ssim: float
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherLoss:
+    """What was given up against the teacher: ``psnr(teacher) - psnr(student)``, SSIM likewise."""
+
+    name: str
+    sha256: str
+    psnr_loss_db: float
+    ssim_loss: float
+    dataset: str
+    protocol: Literal["rgb", "y"]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    """Everything that a runtime or a reader needs to know about one artifact.
+
+    Attributes:
+        name: The short name that users type, such as ``'small'``; shared by all precisions.
+        role: Whether the network was compressed for devices or is what others learn from.
+        architecture: Name of the network, and ``config`` the arguments that rebuild it.
+        format: Engine format of the artifact; ``precision`` and ``layout`` of its tensors.
+        size_multiple: Height and width of the input must be multiples of this many pixels.
+        halo: Pixels around a tile that influence its result.
+        tiling_exact: Whether tiles that overlap by ``halo`` give exactly the whole result.
+        parameters: Number of weights. ``macs_per_pixel``: multiply-accumulates per input pixel.
+        quality: Scores per data set and protocol.
+        teacher: The loss against the teacher, or None for a network trained without one.
+        recipe: Steps that made the artifact, in order. ``data``: data sets used in training.
+        versions: Library versions, by package. ``licence``: what may be done with the weights.
+        bytes: Size of the artifact, and ``sha256`` its hash in lower-case hexadecimal; both None
+            in the card that the artifact itself carries.
+
+    Raises:
+        CardError: A field has the wrong type or a value outside its range.
+    """
+
+    schema: int = SCHEMA
+    name: str
+    role: Literal["student", "teacher"]
+    architecture: str
+    config: dict[str, Any]
+    format: Literal["onnx", "tflite"]
+    precision: Literal["fp32", "fp16", "int8"]
+    layout: Literal["NCHW", "NHWC"]
+    size_multiple: int
+    halo: int
+    tiling_exact: bool
+    parameters: int
+    macs_per_pixel: float
+    quality: tuple[QualityRow, ...]
+    teacher: TeacherLoss | None = None
+    recipe: tuple[str, ...]
+    data: tuple[str, ...]
+    versions: dict[str, str]
+    licence: str
+    bytes: int | None = None
+    sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise CardError(_schema_message(self.schema))
+        check_fields(self)
+        object.__setattr__(self, "config", plain_json(self.config))
+
+    def to_json(self) -> str:
+        """Return the card as JSON: fields in the order above, two spaces, a final newline."""
+        return json.dumps(_encode(self), indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, source: str | Path) -> ModelCard:
+        """Read a card and refuse anything that is not exactly one.
+
+        Args:
+            text: What ``to_json`` wrote.
+            source: Where the text came from, for error messages.
+
+        Raises:
+            CardError: Not JSON, a key missing or unknown, a value of the wrong type or out of
+                range, or a schema that only a later version understands.
+        """
+        try:
+            return _decode_card(text)
+        except CardError as error:
+            raise CardError(f"{source}: {error}") from None
+
+    def embedded(self) -> ModelCard:
+        """Return the card as it goes into the artifact: without its size and hash."""
+        return dataclasses.replace(self, bytes=None, sha256=None)
+
+
+def card_path(artifact: Path) -> Path:
+    """Return where the card of ``artifact`` lies: ``small.onnx`` has ``small.onnx.json``."""
+    return artifact.with_name(artifact.name + ".json")
+
+
+def read_card(artifact: Path) -> ModelCard:
+    """Read the card beside ``artifact`` without opening the artifact.
+
+    Raises:
+        CardError: The card is missing, unreadable, malformed, or lacks the size or the hash.
+    """
+    path = card_path(artifact)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise CardError(
+            f"{path}: no card beside {artifact.name}; artifact and card belong together, "
+            "copy both or export again"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise CardError(f"{path}: cannot be read ({error})") from None
+    card = ModelCard.from_json(text, path)
+    if card.bytes is None or card.sha256 is None:
+        raise CardError(f"{path}: bytes or sha256 is null; export the artifact again")
+    return card
+
+
+def load_card(artifact: Path) -> ModelCard:
+    """Read the card beside ``artifact`` and check that the artifact is the one it describes.
+
+    Raises:
+        CardError: As ``read_card``, or the artifact is missing or differs in size or SHA-256.
+    """
+    card = read_card(artifact)
+    try:
+        content = artifact.read_bytes()
+    except OSError as error:
+        raise CardError(f"{artifact}: cannot be read ({error.strerror})") from None
+    if len(content) != card.bytes:
+        raise CardError(
+            f"{artifact}: has {len(content)} bytes but its card says {card.bytes}; "
+            "the file is damaged or the card is another's, copy both again"
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != card.sha256:
+        raise CardError(
+            f"{artifact}: sha256 is {digest} but its card says {card.sha256}; "
+            "the file is damaged or the card is another's, copy both again"
+        )
+    return card
+
+
+def write_card(artifact: Path, card: ModelCard) -> ModelCard:
+    """Write ``card`` beside ``artifact`` with the artifact's size and hash, and return it.
+
+    Raises:
+        CardError: The artifact cannot be read or the card cannot be written.
+    """
+    try:
+        content = artifact.read_bytes()
+        complete = dataclasses.replace(
+            card, bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
+        )
+        write_atomically(card_path(artifact), complete.to_json().encode())
+    except OSError as error:
+        raise CardError(f"{error.filename or artifact}: {error.strerror}") from None
+    return complete
+
+
+def _schema_message(schema: object) -> str:
+    if isinstance(schema, int) and schema > SCHEMA:
+        return (
+            f"schema {schema} is newer than {SCHEMA}, the newest that this version reads; "
+            "upgrade with: pip install --upgrade edge-derain"
+        )
+    return f"schema must be {SCHEMA}, got {schema!r}; export the artifact again"
+
+
+def _encode(value: Any) -> Any:
+    if dataclasses.is_dataclass(value):
+        return {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, tuple):
+        return [_encode(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return None
+    return value
+
+
+def _decode_card(text: str) -> ModelCard:
+    def refuse(constant: str) -> None:
+        raise CardError(f"{constant} is not JSON; write a finite number")
+
+    try:
+        values = json.loads(text, parse_constant=refuse)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise CardError(f"not JSON ({error}); export the artifact again") from None
+    if isinstance(values, dict) and values.get("schema", SCHEMA) != SCHEMA:
+        raise CardError(_schema_message(values["schema"]))
+    values = _exact_keys(ModelCard, values, "card")
+    rows = values["quality"]
+    if not isinstance(rows, list):
+        raise CardError(f"quality must be a list, got {rows!r}")
+    values["quality"] = tuple(_decode_row(row, f"quality[{i}]") for i, row in enumerate(rows))
+    if values["teacher"] is not None:
+        values["teacher"] = TeacherLoss(**_exact_keys(TeacherLoss, values["teacher"], "teacher"))
+    for key in ("recipe", "data"):
+        if isinstance(values[key], list):
+            values[key] = tuple(values[key])
+    return ModelCard(**values)
+
+
+def _decode_row(values: Any, where: str) -> QualityRow:
+    values = _exact_keys(QualityRow, values, where)
+    for key in ("input_psnr", "psnr"):
+        if values[key] is None:
+            values[key] = math.inf
+    return QualityRow(**values)
+
+
+def _exact_keys(kind: type, values: Any, where: str) -> dict[str, Any]:
+    if not isinstance(values, dict):
+        raise CardError(f"{where} must be an object, got {values!r}")
+    known = [field.name for field in dataclasses.fields(kind)]
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            raise CardError(f"{where}: unknown key {key!r}; {hint}")
+    for key in known:
+        if key not in values:
+            raise CardError(f"{where}: key {key!r} is missing; export the artifact again")
+    return dict(values)

@@ -1,0 +1,114 @@
+"""The public class: a model, opened, that removes rain from arrays."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.card import ModelCard, load_card
+from edge_runtime.errors import ImageError
+from edge_runtime.models import DEFAULT_MODEL, find_model
+from edge_runtime.session import Session, open_session
+
+_PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
+
+
+class Derainer:
+    """Removes rain from pictures with one opened model.
+
+        >>> derainer = Derainer.load()
+        >>> derained = derainer(rainy)
+
+    Args:
+        session: The engine that runs the model.
+        card: What the model needs.
+        model_path: Where the model lies.
+    """
+
+    def __init__(self, session: Session, card: ModelCard, model_path: Path) -> None:
+        self.session = session
+        self.card = card
+        self.model_path = model_path
+
+    @classmethod
+    def load(
+        cls, model: str | os.PathLike[str] = DEFAULT_MODEL, *, threads: int | None = None
+    ) -> Derainer:
+        """Open a shipped model by name, or any model by path, after checking it against its card.
+
+        Args:
+            model: Name such as ``'small'`` or ``'small_fp32'``, or path of an ``.onnx`` file.
+            threads: Threads that share one picture; None takes the physical cores.
+
+        Raises:
+            ModelNotFoundError: Nothing answers to ``model``.
+            CardError: The card is missing, malformed, or not that of this file.
+            MissingExtraError: The engine is not installed.
+            SessionError: The engine cannot open the model.
+        """
+        path = find_model(model)
+        card = load_card(path)
+        return cls(open_session(path, card, threads), card, path)
+
+    def __call__(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Derain one picture.
+
+        Args:
+            image: HWC RGB, or HW grey, which is derained as three equal channels that are
+                averaged afterwards. uint8 in 0..255, uint16 in 0..65535 or float32 in [0, 1].
+                Any height and width from 1 pixel: the picture is extended by repeating its
+                bottom row and right column to a size that the model takes, and cropped again.
+
+        Returns:
+            A new array of the same shape, dtype and range. Integers are rounded half up.
+
+        Raises:
+            ImageError: Wrong shape or dtype, or float32 values outside [0, 1].
+            SessionError: The engine failed.
+        """
+        _check_image(image)
+        height, width = image.shape[:2]
+        result = self.session.run(self._to_batch(image))[0, :, :height, :width]
+        if image.ndim == 2:
+            return _from_unit(result.mean(axis=0), image.dtype)
+        return _from_unit(result.transpose(1, 2, 0), image.dtype)
+
+    def _to_batch(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """Return ``image`` as float32 1CHW in [0, 1], extended to a legal size."""
+        height, width = image.shape[:2]
+        multiple = self.card.size_multiple
+        bottom, right = -height % multiple, -width % multiple
+        channels = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
+        unit = channels.astype(np.float32) / np.float32(_PEAKS[image.dtype])
+        padded = np.pad(unit, ((0, 0), (0, bottom), (0, right)), mode="edge")
+        return np.ascontiguousarray(np.broadcast_to(padded, (3, *padded.shape[1:]))[None])
+
+
+def _from_unit(unit: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return values in [0, 1] in the range of ``dtype``; stray values are clipped."""
+    values = np.clip(unit, 0, 1) * np.float32(_PEAKS[dtype])
+    if dtype == np.float32:
+        return np.ascontiguousarray(values)
+    return np.ascontiguousarray(np.floor(values + np.float32(0.5)).astype(dtype))
+
+
+def _check_image(image: Any) -> None:
+    if not isinstance(image, np.ndarray) or image.dtype not in _PEAKS:
+        found = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
+        raise ImageError(f"image must be a uint8, uint16 or float32 array, got {found}; convert it")
+    grey = image.ndim == 2
+    if not (grey or (image.ndim == 3 and image.shape[2] == 3)) or image.size == 0:
+        raise ImageError(
+            f"image must be HWC RGB with 3 channels or HW grey, got shape {image.shape}; "
+            "strip alpha and put channels last"
+        )
+    if image.dtype == np.float32:
+        low, high = float(image.min()), float(image.max())
+        if not (low >= 0 and high <= 1):
+            raise ImageError(
+                f"float32 image must lie in [0, 1], got {low:g} to {high:g}; divide by its peak"
+            )

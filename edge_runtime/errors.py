@@ -1,0 +1,47 @@
+"""The exceptions of the project: one line each, naming the thing, the value and the remedy."""
+
+from __future__ import annotations
+
+
+class EdgeDerainError(Exception):
+    """Base of every error that a command prints as one line, without a traceback."""
+
+    exit_code = 1
+
+
+class UsageError(EdgeDerainError):
+    """Arguments that cannot be carried out as given."""
+
+    exit_code = 2
+
+
+class ImageError(EdgeDerainError):
+    """A picture that cannot be read, written or processed."""
+
+
+class MetricError(EdgeDerainError, ValueError):
+    """Pictures that cannot be compared: shapes, dtypes or sizes do not fit."""
+
+
+class CardError(EdgeDerainError):
+    """A card that is missing, malformed or does not match its artifact."""
+
+
+class ModelNotFoundError(EdgeDerainError):
+    """No shipped model has this name, and no file is at this path."""
+
+    exit_code = 2
+
+
+class SessionError(EdgeDerainError):
+    """An engine that refuses an artifact or answers with something else than a picture."""
+
+
+class MissingExtraError(EdgeDerainError):
+    """A package that belongs to an optional extra is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        wanted = f"edge-derain[{extra}]" if extra else "edge-derain"
+        super().__init__(f"{package} is not installed; run: pip install '{wanted}'")
+        self.package = package
+        self.extra = extra

@@ -1,0 +1,104 @@
+"""Small ONNX models with cards, and pictures, that the tests of the runtime share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper
+
+from edge_runtime.card import METADATA_KEY, ModelCard, QualityRow, write_card
+
+SaveModel = Callable[..., Path]
+
+
+def _nodes(gain: float, multiple: int) -> list[onnx.NodeProto]:
+    # Folding space into depth and back changes nothing but fails on any size that is not a
+    # multiple, so a missing or wrong padding cannot pass unseen.
+    return [
+        helper.make_node("SpaceToDepth", ["rainy"], ["folded"], blocksize=multiple),
+        helper.make_node("DepthToSpace", ["folded"], ["unfolded"], blocksize=multiple),
+        helper.make_node("Constant", [], ["gain"], value_float=gain),
+        helper.make_node("Mul", ["unfolded", "gain"], ["scaled"]),
+        helper.make_node("Constant", [], ["low"], value_float=0.0),
+        helper.make_node("Constant", [], ["high"], value_float=1.0),
+        helper.make_node("Clip", ["scaled", "low", "high"], ["derained"]),
+    ]
+
+
+def _model(gain: float, multiple: int) -> onnx.ModelProto:
+    shape = ["n", 3, "h", "w"]
+    graph = helper.make_graph(
+        _nodes(gain, multiple),
+        "scale",
+        [helper.make_tensor_value_info("rainy", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("derained", TensorProto.FLOAT, shape)],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.fixture
+def card() -> ModelCard:
+    return ModelCard(
+        name="echo",
+        role="student",
+        architecture="Echo",
+        config={"channels": [16, 32], "gain": 1.0},
+        format="onnx",
+        precision="fp32",
+        layout="NCHW",
+        size_multiple=8,
+        halo=0,
+        tiling_exact=True,
+        parameters=0,
+        macs_per_pixel=7100.5,
+        quality=(
+            QualityRow(
+                dataset="rain800-val",
+                images=61,
+                protocol="rgb",
+                input_psnr=21.8,
+                input_ssim=0.7,
+                psnr=26.1,
+                ssim=0.85,
+            ),
+        ),
+        recipe=("train",),
+        data=("rain800",),
+        versions={"onnx": onnx.__version__},
+        licence="test only",
+    )
+
+
+@pytest.fixture
+def save_model(tmp_path: Path, card: ModelCard) -> SaveModel:
+    """Return a function that saves a model that multiplies its input by ``gain``, with a card."""
+
+    def save(
+        stem: str = "echo_fp32", *, folder: Path = tmp_path, gain: float = 1.0, **changes: object
+    ) -> Path:
+        values = {**vars(card), **changes}
+        final = ModelCard(**values)
+        model = _model(gain, final.size_multiple)
+        helper.set_model_props(model, {METADATA_KEY: final.embedded().to_json()})
+        path = folder / f"{stem}.onnx"
+        path.write_bytes(model.SerializeToString())
+        write_card(path, final)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def noise() -> Callable[..., NDArray[np.generic]]:
+    """Return a function that makes a repeatable random array of a shape and integer dtype."""
+
+    def make(*shape: int, dtype: type = np.uint8, seed: int = 0) -> NDArray[np.generic]:
+        generator = np.random.default_rng(seed)
+        return generator.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+    return make

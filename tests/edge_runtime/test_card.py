@@ -1,0 +1,182 @@
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from edge_runtime.card import (
+    METADATA_KEY,
+    ModelCard,
+    QualityRow,
+    TeacherLoss,
+    card_path,
+    load_card,
+    read_card,
+    write_card,
+)
+from edge_runtime.errors import CardError
+
+
+def _edited(card: ModelCard, **changes: Any) -> str:
+    return json.dumps({**json.loads(card.to_json()), **changes})
+
+
+def test_round_trip(card: ModelCard) -> None:
+    loss = TeacherLoss(
+        name="gan-lstm",
+        sha256="0" * 64,
+        psnr_loss_db=0.4,
+        ssim_loss=-0.001,
+        dataset="rain800-val",
+        protocol="y",
+    )
+    full = dataclasses.replace(card, teacher=loss, bytes=10, sha256="a" * 64)
+    for each in (card, full):
+        text = each.to_json()
+        assert ModelCard.from_json(text, "here") == each
+        assert ModelCard.from_json(text, "here").to_json() == text
+        assert text.endswith("}\n")
+
+
+def test_keys_are_in_the_order_of_the_fields(card: ModelCard) -> None:
+    assert list(json.loads(card.to_json())) == [f.name for f in dataclasses.fields(ModelCard)]
+
+
+def test_tuples_in_the_config_read_back_equal(card: ModelCard) -> None:
+    made = dataclasses.replace(card, config={"channels": (1, 2)})
+    assert made == ModelCard.from_json(made.to_json(), "here")
+
+
+def test_identical_pairs_have_infinite_psnr_and_null_in_json(card: ModelCard) -> None:
+    row = dataclasses.replace(card.quality[0], dataset="dry", input_psnr=math.inf)
+    made = dataclasses.replace(card, quality=(row,))
+    assert json.loads(made.to_json())["quality"][0]["input_psnr"] is None
+    assert ModelCard.from_json(made.to_json(), "here") == made
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "../small"),
+        ("name", ""),
+        ("role", "pupil"),
+        ("format", "onxx"),
+        ("precision", "float32"),
+        ("layout", "CHW"),
+        ("size_multiple", 0),
+        ("size_multiple", True),
+        ("size_multiple", 8.0),
+        ("halo", -1),
+        ("tiling_exact", 1),
+        ("parameters", "many"),
+        ("macs_per_pixel", "7k"),
+        ("quality", {}),
+        ("recipe", "train"),
+        ("data", [1]),
+        ("versions", {"onnx": 1}),
+        ("licence", " "),
+        ("bytes", 0),
+        ("sha256", "A" * 64),
+        ("config", []),
+    ],
+)
+def test_a_wrong_value_is_named(card: ModelCard, field: str, value: Any) -> None:
+    with pytest.raises(CardError, match=rf"^x\.json: {field} must be"):
+        ModelCard.from_json(_edited(card, **{field: value}), "x.json")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nan_is_refused(card: ModelCard, value: float) -> None:
+    with pytest.raises(CardError, match="macs_per_pixel"):
+        dataclasses.replace(card, macs_per_pixel=value)
+    with pytest.raises(CardError, match="config"):
+        dataclasses.replace(card, config={"gain": value})
+    with pytest.raises(CardError, match="is not JSON"):
+        ModelCard.from_json(_edited(card, macs_per_pixel=value), "x")
+    with pytest.raises(CardError, match="ssim must be"):
+        dataclasses.replace(card.quality[0], ssim=value)
+
+
+def test_an_unknown_key_names_the_nearest(card: ModelCard) -> None:
+    with pytest.raises(CardError, match=r"x: card: unknown key 'halos'; did you mean 'halo'\?"):
+        ModelCard.from_json(_edited(card, halos=1), "x")
+
+
+def test_a_missing_key_is_named(card: ModelCard) -> None:
+    values = json.loads(card.to_json())
+    del values["halo"]
+    with pytest.raises(CardError, match="key 'halo' is missing"):
+        ModelCard.from_json(json.dumps(values), "x")
+    del values["quality"][0]["psnr"]
+    values["halo"] = 0
+    with pytest.raises(CardError, match=r"quality\[0\]: key 'psnr' is missing"):
+        ModelCard.from_json(json.dumps(values), "x")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"card"', "[" * 100_000])
+def test_not_a_card(text: str) -> None:
+    with pytest.raises(CardError, match=r"^x: "):
+        ModelCard.from_json(text, "x")
+
+
+def test_a_newer_schema_asks_for_an_upgrade(card: ModelCard) -> None:
+    with pytest.raises(CardError, match="pip install --upgrade"):
+        ModelCard.from_json(_edited(card, schema=2, something_new=1), "x")
+    with pytest.raises(CardError, match="schema must be 1, got 'one'"):
+        ModelCard.from_json(_edited(card, schema="one"), "x")
+
+
+def test_rows_must_be_rows(card: ModelCard) -> None:
+    with pytest.raises(CardError, match="QualityRow"):
+        dataclasses.replace(card, quality=({"dataset": "x"},))
+    assert isinstance(card.quality[0], QualityRow)
+
+
+def test_write_card_adds_size_and_hash(tmp_path: Path, card: ModelCard) -> None:
+    artifact = tmp_path / "m.onnx"
+    artifact.write_bytes(b"weights")
+    written = write_card(artifact, card)
+    assert card_path(artifact) == tmp_path / "m.onnx.json"
+    assert written.bytes == 7
+    assert written.sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert load_card(artifact) == written
+    assert written.embedded() == card
+
+
+def test_the_embedded_card_is_the_one_beside_it(save_model: Callable[..., Path]) -> None:
+    path = save_model()
+    metadata = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert ModelCard.from_json(metadata[METADATA_KEY], path) == load_card(path).embedded()
+
+
+def test_a_card_of_another_artifact_is_refused(tmp_path: Path, card: ModelCard) -> None:
+    artifact = tmp_path / "m.onnx"
+    artifact.write_bytes(b"weights")
+    write_card(artifact, card)
+    artifact.write_bytes(b"weightz")
+    with pytest.raises(CardError, match="sha256"):
+        load_card(artifact)
+    artifact.write_bytes(b"more weights")
+    with pytest.raises(CardError, match="has 12 bytes but its card says 7"):
+        load_card(artifact)
+    artifact.unlink()
+    with pytest.raises(CardError, match="cannot be read"):
+        load_card(artifact)
+
+
+def test_a_missing_or_incomplete_card_is_refused(tmp_path: Path, card: ModelCard) -> None:
+    artifact = tmp_path / "m.onnx"
+    artifact.write_bytes(b"weights")
+    with pytest.raises(CardError, match=r"no card beside m\.onnx"):
+        read_card(artifact)
+    card_path(artifact).write_text(card.to_json())
+    with pytest.raises(CardError, match="null"):
+        read_card(artifact)
+    card_path(artifact).write_bytes(b"\xff\xfe")
+    with pytest.raises(CardError, match="cannot be read"):
+        read_card(artifact)

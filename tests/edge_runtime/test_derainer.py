@@ -1,0 +1,126 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_runtime import Derainer
+from edge_runtime.card import ModelCard
+from edge_runtime.errors import CardError, ImageError
+
+Noise = Callable[..., NDArray[Any]]
+SaveModel = Callable[..., Path]
+
+
+class _Recorder:
+    """A session that keeps its input and adds a constant to each channel."""
+
+    name = "recorder"
+    provider = "test"
+
+    def __init__(self, *add: float) -> None:
+        self.add = np.array(add, np.float32).reshape(1, 3, 1, 1)
+        self.batches: list[NDArray[np.float32]] = []
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.batches.append(batch)
+        return batch + self.add
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (8, 8), (7, 15), (33, 17)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("channels", [(), (3,)])
+def test_an_identity_model_changes_no_value(
+    save_model: SaveModel,
+    noise: Noise,
+    size: tuple[int, int],
+    dtype: type,
+    channels: tuple[int, ...],
+) -> None:
+    image = noise(*size, *channels, dtype=dtype)
+    before = image.copy()
+    derained = Derainer.load(save_model(), threads=1)(image)
+    np.testing.assert_array_equal(derained, image)
+    np.testing.assert_array_equal(image, before)
+    assert derained.dtype == dtype
+    assert derained.flags["C_CONTIGUOUS"]
+    assert not np.shares_memory(derained, image)
+
+
+def test_every_level_survives(save_model: SaveModel) -> None:
+    derainer = Derainer.load(save_model(), threads=1)
+    for dtype in (np.uint8, np.uint16):
+        ramp = np.arange(np.iinfo(dtype).max + 1, dtype=dtype).reshape(16, -1)
+        np.testing.assert_array_equal(derainer(ramp), ramp)
+
+
+def test_halves_are_rounded_up(save_model: SaveModel) -> None:
+    image = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    derained = Derainer.load(save_model(gain=0.5), threads=1)(image)
+    np.testing.assert_array_equal(derained, (image + 1) // 2)
+
+
+def test_floats_stay_floats(save_model: SaveModel) -> None:
+    image = np.random.default_rng(0).random((5, 6, 3), np.float32)
+    derained = Derainer.load(save_model(gain=0.5), threads=1)(image)
+    assert derained.dtype == np.float32
+    np.testing.assert_allclose(derained, image / 2, atol=1e-7)
+
+
+def test_the_border_is_repeated_at_the_bottom_and_right(card: ModelCard, noise: Noise) -> None:
+    session, image = _Recorder(0, 0, 0), noise(5, 9, 3)
+    Derainer(session, card, Path("m.onnx"))(image)
+    expected = np.pad(image, ((0, 3), (0, 7), (0, 0)), mode="edge").transpose(2, 0, 1)[None]
+    np.testing.assert_allclose(session.batches[0], expected / 255, atol=1e-7)
+    assert session.batches[0].dtype == np.float32
+    assert session.batches[0].flags["C_CONTIGUOUS"]
+
+
+def test_stray_values_are_clipped(card: ModelCard) -> None:
+    image = np.full((2, 2, 3), 128, np.uint8)
+    derained = Derainer(_Recorder(2, -2, 0.1), card, Path("m.onnx"))(image)
+    assert derained[0, 0].tolist() == [255, 0, 154]
+
+
+def test_grey_is_the_mean_of_the_channels(card: ModelCard) -> None:
+    image = np.full((2, 2), 100, np.uint8)
+    derained = Derainer(_Recorder(0.3, 0, 0), card, Path("m.onnx"))(image)
+    assert derained.tolist() == [[126, 126]] * 2  # 100 + 0.1 * 255 = 125.5
+
+
+def test_views_and_the_card(save_model: SaveModel, noise: Noise) -> None:
+    path = save_model()
+    derainer = Derainer.load(path, threads=1)
+    image = noise(20, 20, 3)[::2, ::-1, ::-1]
+    np.testing.assert_array_equal(derainer(image), image)
+    assert derainer.model_path == path
+    assert derainer.card.name == "echo"
+
+
+def test_a_damaged_model_is_not_opened(save_model: SaveModel) -> None:
+    path = save_model()
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(CardError, match="bytes but its card says"):
+        Derainer.load(path)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), r"got shape \(4, 4, 4\); strip alpha"),
+        (np.zeros((3, 8, 9), np.uint8), r"got shape \(3, 8, 9\)"),
+        (np.zeros((1, 4, 4, 3), np.uint8), r"got shape \(1, 4, 4, 3\)"),
+        (np.zeros((0, 4, 3), np.uint8), r"got shape \(0, 4, 3\)"),
+        (np.zeros(3, np.uint8), r"got shape \(3,\)"),
+        (np.zeros((4, 4, 3), np.float64), "got float64"),
+        (np.zeros((4, 4, 3), bool), "got bool"),
+        ([[1]], "got list"),
+        (np.full((4, 4, 3), 255, np.float32), r"\[0, 1\], got 255 to 255"),
+        (np.full((4, 4, 3), np.nan, np.float32), "got nan"),
+    ],
+)
+def test_clear_errors(card: ModelCard, image: Any, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        Derainer(_Recorder(0, 0, 0), card, Path("m.onnx"))(image)
