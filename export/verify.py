@@ -1,0 +1,153 @@
+"""Prove that an artifact computes what its network computes: an export is unfinished without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from core.checkpoint import Checkpoint
+from core.config import to_plain
+from core.synthesis import FixedRain
+from edge_runtime.card import ModelCard, load_card
+from edge_runtime.metrics import psnr
+from edge_runtime.session import open_session
+from export.artifact import read_embedded_card
+from export.errors import ExportError, ParityError
+from export.graph import ExportGraph
+
+LIMITS = {"fp32": 1e-5}
+"""Largest absolute difference to torch that is allowed, by precision, for pixels in [0, 1]."""
+
+Batch = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of an artifact with torch.
+
+    Attributes:
+        picture: what was put in: ``streaks``, ``noise``, or ``both`` in one batch.
+        height: of the input in pixels; ``width`` likewise.
+        max_difference: largest absolute difference of the outputs, in [0, 1].
+        psnr: between the outputs as 8-bit pictures, in dB, the lowest of the batch; infinite
+            where they are identical.
+        limit: what ``max_difference`` may be.
+    """
+
+    picture: str
+    height: int
+    width: int
+    max_difference: float
+    psnr: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        return self.max_difference <= self.limit  # a NaN fails
+
+
+def verify(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
+    """Check that ``artifact`` is whole and computes what ``checkpoint`` does.
+
+    Args:
+        artifact: with its card beside it.
+        checkpoint: what it was exported from.
+
+    Returns:
+        All comparisons, each within its limit.
+
+    Raises:
+        ParityError: a difference past the limit; names the size.
+        CardError, ExportError, SessionError: as :func:`compare`.
+    """
+    checks = compare(artifact, checkpoint)
+    require_parity(artifact, checks)
+    return checks
+
+
+def compare(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
+    """Run artifact and network on generated pictures of several sizes, and report differences.
+
+    Raises:
+        CardError: the card is missing, malformed, or not that of this file.
+        ExportError: the embedded card differs from the one beside the artifact, or describes
+            another network than ``checkpoint``; or the precision has no limit.
+        SessionError: the engine cannot run it.
+    """
+    card = load_card(artifact)
+    _require_same_network(artifact, card, checkpoint)
+    if card.precision not in LIMITS:
+        raise ExportError(f"{artifact}: no limit for {card.precision}; verify {', '.join(LIMITS)}")
+    limit = LIMITS[card.precision]
+    session = open_session(artifact, card)
+    graph = ExportGraph(checkpoint.build())
+    checks = []
+    for picture, batch in _cases(card.size_multiple):
+        found = session.run(batch)
+        with torch.no_grad():
+            wanted = graph(torch.from_numpy(batch)).numpy()
+        difference = float(np.abs(found - wanted).max())
+        fidelity = min(map(psnr, _pictures(found), _pictures(wanted)))
+        height, width = batch.shape[2:]
+        checks.append(Check(picture, height, width, difference, fidelity, limit))
+    return checks
+
+
+def require_parity(artifact: Path, checks: Sequence[Check]) -> None:
+    """Raise ParityError if any check is past its limit, naming the worst."""
+    failed = [check for check in checks if not check.passed]
+    if failed:
+        worst = max(failed, key=lambda check: np.nan_to_num(check.max_difference, nan=np.inf))
+        raise ParityError(
+            f"{artifact}: differs from torch by {worst.max_difference:.2g} at "
+            f"{worst.height}x{worst.width} ({worst.picture}), the limit is {worst.limit:g}; "
+            "export it again from this checkpoint"
+        )
+
+
+def _require_same_network(artifact: Path, card: ModelCard, checkpoint: Checkpoint) -> None:
+    if read_embedded_card(artifact) != card.embedded():
+        raise ExportError(
+            f"{artifact}: the card inside differs from the one beside it; export it again"
+        )
+    described = (card.architecture, card.config)
+    if described != (checkpoint.architecture, to_plain(checkpoint.config)):
+        raise ExportError(
+            f"{artifact}: was made from {card.architecture} {card.config}, not from "
+            f"{checkpoint.architecture} {to_plain(checkpoint.config)}; name its own checkpoint"
+        )
+
+
+def _cases(size_multiple: int) -> Iterator[tuple[str, Batch]]:
+    """Yield the smallest legal size, odd multiples, long and large ones, and a batch of two."""
+    long, large = (-(-least // size_multiple) for least in (160, 256))
+    for rows, columns in ((1, 1), (1, 3), (5, 3), (3, long), (large, long)):
+        height, width = rows * size_multiple, columns * size_multiple
+        streaks, noise = _streaks(height, width), _noise(height, width)
+        yield "streaks", streaks
+        yield "noise", noise
+        if (rows, columns) == (5, 3):
+            yield "both", np.concatenate([streaks, noise])
+
+
+def _streaks(height: int, width: int) -> Batch:
+    """Draw a smooth coloured picture with rain on it: float32 (1, 3, H, W) in [0, 1]."""
+    y, x = np.mgrid[0:height, 0:width] / 64
+    waves = [np.sin(x + 2 * y), np.sin(2 * x - y + 1), np.cos(x - y)]
+    clean = (np.stack(waves, axis=-1) * 90 + 128).astype(np.uint8)
+    rainy = FixedRain(layers=2).apply(clean, 0)
+    return np.ascontiguousarray(rainy.transpose(2, 0, 1)[None].astype(np.float32) / 255)
+
+
+def _noise(height: int, width: int) -> Batch:
+    return np.random.default_rng(0).random((1, 3, height, width), dtype=np.float32)
+
+
+def _pictures(batch: Batch) -> list[NDArray[np.uint8]]:
+    eight_bit = np.round(np.nan_to_num(batch) * 255).astype(np.uint8)
+    return list(eight_bit.transpose(0, 2, 3, 1))

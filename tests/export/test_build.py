@@ -1,0 +1,66 @@
+"""From checkpoint to folder: nothing arrives that has not been run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.checkpoint import Checkpoint
+from core.evaluate import score_set
+from edge_runtime.card import QualityRow, load_card
+from edge_runtime.derainer import Derainer
+from export import build as build_module
+from export.artifact import read_embedded_card
+from export.build import build_onnx
+from export.errors import ExportError, ParityError
+
+
+def test_the_artifact_runs_on_the_device(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    built = build_onnx(checkpoint, tmp_path / "new" / "folder", name="other")
+    assert built.artifact == tmp_path / "new" / "folder" / "other_fp32.onnx"
+    assert load_card(built.artifact) == built.card
+    assert built.card.name == "other"
+    assert built.checks
+    rainy = np.random.default_rng(0).integers(0, 256, (37, 23, 3), dtype=np.uint8)
+    assert Derainer.load(built.artifact)(rainy).shape == rainy.shape
+
+
+def test_quality_is_measured_on_the_artifact(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+
+    def score(derainer: Derainer) -> tuple[QualityRow, ...]:
+        return score_set(derainer, "one", [(picture, picture)])
+
+    built = build_onnx(checkpoint, tmp_path, quality=score)
+    expected = score(Derainer.load(built.artifact))
+    assert built.card.quality == expected
+    assert read_embedded_card(built.artifact).quality == expected
+
+
+def test_a_failed_verification_keeps_what_was_there(
+    checkpoint: Checkpoint, artifact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {path: path.read_bytes() for path in artifact.parent.iterdir()}
+
+    def refuse(artifact: Path, checkpoint: Checkpoint) -> list[object]:
+        raise ParityError("differs")
+
+    monkeypatch.setattr(build_module, "verify", refuse)
+    with pytest.raises(ParityError):
+        build_onnx(checkpoint, artifact.parent)
+    assert {path: path.read_bytes() for path in artifact.parent.iterdir()} == before
+
+
+def test_a_folder_that_cannot_be_made_is_named(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ExportError, match="file: cannot be made"):
+        build_onnx(checkpoint, tmp_path / "file")
+
+
+def test_no_partial_folder_for_a_wrong_target(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    (tmp_path / "tiny_fp32.onnx").mkdir()
+    with pytest.raises(ExportError, match=r"tiny_fp32\.onnx: is a folder"):
+        build_onnx(checkpoint, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny_fp32.onnx"]

@@ -1,0 +1,138 @@
+"""``derain-export``: export, verify, scores, errors, and a quick --help."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from core.checkpoint import Checkpoint, save_checkpoint
+from edge_runtime.card import load_card
+from export.cli import main
+
+
+@pytest.fixture
+def saved(checkpoint: Checkpoint, tmp_path: Path) -> str:
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(path, checkpoint)
+    return str(path)
+
+
+def test_export_then_verify(saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["onnx", saved, "-o", str(tmp_path / "out"), "--name", "first"]) == 0
+    artifact = tmp_path / "out" / "first_fp32.onnx"
+    assert load_card(artifact).name == "first"
+    printed = capsys.readouterr().out
+    assert "4 x 4" in printed
+    assert printed.splitlines()[-1].startswith(f"{artifact}: ")
+
+    assert main(["verify", str(artifact), "--checkpoint", saved, "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(record["passed"] for record in records)
+    assert records[0]["limit"] == 1e-5
+
+
+def test_verify_prints_the_table_and_fails(
+    artifact: Path, checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 0.01}
+    path = tmp_path / "moved.safetensors"
+    save_checkpoint(path, dataclasses.replace(checkpoint, weights=weights))
+    assert main(["verify", str(artifact), "--checkpoint", str(path)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out.count("FAILED") == len(captured.out.splitlines()) - 1
+    assert captured.err.startswith("derain-export: error: ")
+    assert captured.err.count("\n") == 1
+
+
+def test_nan_becomes_null_in_json(
+    artifact: Path, checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bias = torch.full_like(checkpoint.weights["exit.bias"], torch.nan)
+    path = tmp_path / "nan.safetensors"
+    save_checkpoint(
+        path, dataclasses.replace(checkpoint, weights={**checkpoint.weights, "exit.bias": bias})
+    )
+    assert main(["verify", str(artifact), "--checkpoint", str(path), "--json"]) == 1
+    record = json.loads(capsys.readouterr().out.splitlines()[0])
+    assert record["max_difference"] is None
+    assert record["passed"] is False
+
+
+def test_scores_go_into_the_card(
+    saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "dry").mkdir(parents=True)
+    picture = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "data" / "dry" / "a.png"), picture)
+    config = tmp_path / "quality.yaml"
+    config.write_text("sets:\n  dry:\n    source:\n      layout: clean\n      root: dry\n")
+    options = ["--quality-config", str(config), "--data-root", str(tmp_path / "data")]
+    assert main(["onnx", saved, "-o", str(tmp_path), *options]) == 0
+    rows = load_card(tmp_path / "tiny_fp32.onnx").quality
+    assert [(row.dataset, row.images, row.protocol) for row in rows] == [
+        ("dry", 1, "rgb"),
+        ("dry", 1, "y"),
+    ]
+    assert "| dry | 1 | rgb |" in capsys.readouterr().out
+
+
+def test_a_missing_data_set_leaves_no_artifact(saved: str, tmp_path: Path) -> None:
+    config = tmp_path / "quality.yaml"
+    config.write_text("sets:\n  dry:\n    source:\n      layout: clean\n      root: none\n")
+    assert main(["onnx", saved, "-o", str(tmp_path / "o"), "--quality-config", str(config)]) == 1
+    assert list((tmp_path / "o").iterdir()) == []
+
+
+def test_data_root_alone_is_a_usage_error(
+    saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["onnx", saved, "-o", str(tmp_path), "--data-root", "data"]) == 2
+    assert "--quality-config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["onnx", "none.safetensors", "-o", "."], ["verify", "a.onnx", "--checkpoint", "b"]],
+)
+def test_missing_files_are_one_line(
+    arguments: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("derain-export: error: ")
+    assert error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_toolchain_names_the_extra(
+    saved: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "export"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert main(["onnx", saved, "-o", "."]) == 1
+    assert capsys.readouterr().err == (
+        "derain-export: error: onnx is not installed; run: pip install 'edge-derain[export]'\n"
+    )
+
+
+def test_help_loads_no_toolchain() -> None:
+    code = (
+        "import sys\nfrom export.cli import main\n"
+        "try:\n    main(['onnx', '--help'])\n"
+        "except SystemExit as stopped:\n    assert stopped.code == 0\n"
+        "assert not {'torch', 'onnx', 'numpy'} & sys.modules.keys()\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
