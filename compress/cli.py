@@ -75,8 +75,8 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         f"{record['parameters']:,}",
         f"{record['bytes_fp32'] / 1000:.1f}",
         f"{record['macs_per_pixel'] / 1000:.3f}",
-        str(record["receptive_field"]),
-        str(record["halo"]),
+        "global" if record["receptive_field"] is None else str(record["receptive_field"]),
+        "-" if record["halo"] is None else str(record["halo"]),
     )
 
 

@@ -23,17 +23,19 @@ class Cost:
         macs_per_pixel: multiply-accumulates of all convolutions and matrix products, divided by
             the number of input pixels (height times width). Additions, activations and biases
             are not counted.
-        receptive_field: side in pixels of the square of inputs that one output depends on.
+        receptive_field: side in pixels of the square of inputs that one output depends on; None
+            where that is the whole picture, as with global pooling.
         halo: pixels around a tile that make its result equal to that of the whole picture: the
             distance to the farthest input that matters, rounded up to the size multiple, so that
-            a tile widened by it still starts on the grid of the network's strides.
+            a tile widened by it still starts on the grid of the network's strides. None where no
+            halo does.
         bytes_fp32: bytes of the weights in fp32, without the graph around them.
     """
 
     parameters: int
     macs_per_pixel: float
-    receptive_field: int
-    halo: int
+    receptive_field: int | None
+    halo: int | None
     bytes_fp32: int
 
 
@@ -43,17 +45,14 @@ def measure_cost(module: nn.Module, size_multiple: int) -> Cost:
     Args:
         module: takes and returns float (N, 3, H, W).
         size_multiple: height and width must be multiples of this many pixels.
-
-    Raises:
-        CostError: the receptive field is unbounded.
     """
     parameters = sum(parameter.numel() for parameter in module.parameters())
     field = measure_receptive_field(module, size_multiple)
     return Cost(
         parameters=parameters,
         macs_per_pixel=macs_per_pixel(module, size_multiple),
-        receptive_field=field.size,
-        halo=-(-field.radius // size_multiple) * size_multiple,
+        receptive_field=field.size if field else None,
+        halo=-(-field.radius // size_multiple) * size_multiple if field else None,
         bytes_fp32=4 * parameters,
     )
 

@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from compress.errors import CostError
-
-PROBES = (512, 2048)
-"""Lengths in pixels of the pictures on which a receptive field is looked for."""
+PROBES = (512, 1024)
+"""Lengths in pixels of the pictures on which a receptive field is looked for, half as long."""
 
 _WIDTH = 16
 
@@ -30,7 +28,7 @@ class ReceptiveField:
     radius: int
 
 
-def measure_receptive_field(module: nn.Module, size_multiple: int) -> ReceptiveField:
+def measure_receptive_field(module: nn.Module, size_multiple: int) -> ReceptiveField | None:
     """Measure the receptive field of a network of three channels in and out.
 
     A float64 copy gets positive weights and biases and sees a positive picture, so every ReLU
@@ -45,26 +43,25 @@ def measure_receptive_field(module: nn.Module, size_multiple: int) -> ReceptiveF
         module: takes and returns float (N, 3, H, W); it is left as it is.
         size_multiple: height and width must be multiples of this many pixels.
 
-    Raises:
-        CostError: the field is longer than half of the longest strip, as with global pooling.
+    Returns:
+        The field, or None where it is longer than half of the longest strip, as with global
+        pooling: every pixel may then depend on the whole picture.
     """
     probe = _positive_copy(module)
     for length in PROBES:
         field = _measure_within(probe, _round_up(length, size_multiple), size_multiple)
         if field is not None:
             return field
-    raise CostError(
-        f"{type(module).__name__}: its receptive field is larger than {PROBES[-1] // 2} pixels, "
-        "so no useful halo makes tiles exact; remove global operations"
-    )
+    return None
 
 
 def _positive_copy(module: nn.Module) -> nn.Module:
     probe = copy.deepcopy(module).cpu().double().eval()
     for parameter in probe.parameters():
-        # One over the fan-in keeps the values near 1, so that deep networks do not overflow.
+        # Layers that halve their input keep values near 1: deep residual networks do not overflow,
+        # and gates stay open, where a saturated sigmoid or tanh would pass on no gradient.
         fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
-        parameter.data.fill_(1 / fan_in)
+        parameter.data.fill_(0.5 / fan_in)
         parameter.requires_grad_(False)
     return probe
 

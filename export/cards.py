@@ -16,6 +16,8 @@ LICENCE = (
     "Code Apache-2.0. Weights trained on research data (Rain800, BSDS500, Garg-Nayar streaks): "
     "non-commercial research use."
 )
+GLOBAL_HALO = 64
+"""Overlap in pixels of tiles where no overlap is exact, because the network pools globally."""
 
 
 def make_card(
@@ -34,7 +36,6 @@ def make_card(
 
     Raises:
         CardError: the name of the checkpoint cannot be that of an artifact.
-        CostError: its receptive field is unbounded.
     """
     size_multiple = checkpoint.config.size_multiple
     cost = measure_cost(checkpoint.build(), size_multiple)
@@ -48,8 +49,8 @@ def make_card(
         precision=precision,
         layout="NCHW",
         size_multiple=size_multiple,
-        halo=cost.halo,
-        tiling_exact=True,
+        halo=GLOBAL_HALO if cost.halo is None else cost.halo,
+        tiling_exact=cost.halo is not None,
         parameters=cost.parameters,
         macs_per_pixel=cost.macs_per_pixel,
         quality=tuple(quality),

@@ -72,6 +72,8 @@ def _trace(graph: nn.Module, example: torch.Tensor) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         # That the exporter is not the default any more, and what it calls inside torch.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        # About the reversed list of paddings that it makes, and folds in the end.
+        warnings.filterwarnings("ignore", message="Constant folding - Only steps=1")
         file = Path(folder) / "model.onnx"
         torch.onnx.export(
             graph,

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from compress.cost import macs_per_pixel, measure_cost
-from compress.errors import CostError
 from compress.receptive_field import ReceptiveField, measure_receptive_field
+from core.networks.gan_lstm import GanLstm, GanLstmConfig
 from core.networks.student import StudentConfig, StudentNet
 
 SIDE = 64
@@ -126,13 +126,24 @@ def test_receptive_field_that_needs_the_longer_strip(dilation: int) -> None:
     assert measure_receptive_field(layer, 1) == expected
 
 
-def test_global_pooling_is_refused() -> None:
+@pytest.mark.parametrize(("blocks", "scale"), [(2, 1), (12, 1), (3, 2)])
+def test_receptive_field_through_gates_equals_a_sum_by_hand(blocks: int, scale: int) -> None:
+    config = GanLstmConfig(
+        width=4, stages=2, blocks=blocks, attention="spatial", body_scale=scale, radius=4
+    )
+    # f_in, the cell, f_out, and three convolutions a block; the filter, twice its radius; with a
+    # scale, the far end of a cell.
+    radius = 2 * scale * (3 + 3 * blocks) + 2 * 4 + scale - 1
+    assert measure_receptive_field(GanLstm(config), scale).radius == radius
+
+
+def test_global_pooling_has_no_receptive_field_and_no_halo() -> None:
     class Global(nn.Module):
         def forward(self, rainy: torch.Tensor) -> torch.Tensor:
             return rainy + rainy.mean(dim=(2, 3), keepdim=True)
 
-    with pytest.raises(CostError, match="Global: its receptive field is larger than 1024 pixels"):
-        measure_cost(Global(), 1)
+    cost = measure_cost(Global(), 1)
+    assert (cost.receptive_field, cost.halo) == (None, None)
 
 
 def test_the_module_is_left_as_it_is() -> None:

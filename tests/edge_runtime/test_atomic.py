@@ -42,6 +42,6 @@ def test_a_failure_keeps_the_old_file_and_removes_the_part(
 
 def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path / "a", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]

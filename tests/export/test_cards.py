@@ -8,9 +8,11 @@ import pytest
 
 from compress.cost import measure_cost
 from core.checkpoint import Checkpoint
+from core.networks import ARCHITECTURES
+from core.networks.gan_lstm import GanLstmConfig
 from edge_runtime.card import QualityRow
 from edge_runtime.errors import CardError
-from export.cards import LICENCE, make_card
+from export.cards import GLOBAL_HALO, LICENCE, make_card
 
 
 def test_card_of_a_checkpoint(checkpoint: Checkpoint) -> None:
@@ -35,3 +37,10 @@ def test_card_of_a_checkpoint(checkpoint: Checkpoint) -> None:
 def test_a_name_that_is_a_path_is_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(CardError, match=r"name must be .*'\.\./tiny'"):
         make_card(dataclasses.replace(checkpoint, name="../tiny"), "onnx", "fp32")
+
+
+def test_a_network_that_pools_globally_is_tiled_with_a_stated_overlap() -> None:
+    config = GanLstmConfig(width=4, stages=1, blocks=1, attention="channel", radius=2)
+    weights = ARCHITECTURES["gan_lstm"].module(config).state_dict()
+    card = make_card(Checkpoint("global", "teacher", "gan_lstm", config, weights), "onnx", "fp32")
+    assert (card.halo, card.tiling_exact) == (GLOBAL_HALO, False)

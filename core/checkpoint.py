@@ -1,0 +1,146 @@
+"""Checkpoints: weights, config and provenance in one safetensors file that rebuilds its model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from core.config import network_config, to_plain
+from core.errors import CheckpointError
+from core.networks import ARCHITECTURES
+from edge_runtime.atomic import write_atomically
+from edge_runtime.errors import EdgeDerainError
+
+SCHEMA = 1
+_KEY = "edge_derain.checkpoint"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained network.
+
+    Attributes:
+        name: what the model is called, such as ``small``.
+        role: ``teacher`` or ``student``.
+        architecture: key of :data:`core.networks.ARCHITECTURES`.
+        config: instance of that architecture's config dataclass.
+        weights: the module's state dict.
+        recipe: one line for each step that made it, oldest first.
+        data: names of the data sets that it was trained on.
+        versions: package versions that it was trained with.
+    """
+
+    name: str
+    role: str
+    architecture: str
+    config: Any
+    weights: dict[str, Tensor]
+    recipe: tuple[str, ...] = ()
+    data: tuple[str, ...] = ()
+    versions: dict[str, str] = field(default_factory=dict)
+
+    def build(self) -> nn.Module:
+        """Build the module with these weights, in eval mode.
+
+        Raises:
+            CheckpointError: weights that do not fit the config; missing and unknown are named.
+        """
+        module = ARCHITECTURES[self.architecture].module(self.config)
+        wanted = module.state_dict()
+        for key in sorted(wanted.keys() | self.weights.keys()):
+            if key not in self.weights or key not in wanted:
+                problem = "missing from" if key not in self.weights else "unknown in"
+                raise CheckpointError(f"{self.name}: weight {key!r} is {problem} the checkpoint")
+            if wanted[key].shape != self.weights[key].shape:
+                raise CheckpointError(
+                    f"{self.name}: weight {key!r} is {list(self.weights[key].shape)}, "
+                    f"but its config needs {list(wanted[key].shape)}"
+                )
+        module.load_state_dict(self.weights)
+        return module.eval()
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically.
+
+    Raises:
+        CheckpointError: the folder cannot be written to.
+    """
+    header = {
+        "schema": SCHEMA,
+        "name": checkpoint.name,
+        "role": checkpoint.role,
+        "architecture": checkpoint.architecture,
+        "config": to_plain(checkpoint.config),
+        "recipe": list(checkpoint.recipe),
+        "data": list(checkpoint.data),
+        "versions": dict(checkpoint.versions),
+    }
+    save_tensors(path, checkpoint.weights, {_KEY: json.dumps(header)})
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint; nothing is unpickled.
+
+    Raises:
+        CheckpointError: a missing or torn file, or one that is not a checkpoint of this project.
+    """
+    weights, metadata = load_tensors(path)
+    try:
+        header = json.loads(metadata[_KEY])
+        if header.pop("schema") > SCHEMA:
+            raise CheckpointError(f"{path}: made by a newer edge-derain; upgrade to read it")
+        header["config"] = network_config(header["architecture"], header["config"])
+        for key in ("recipe", "data"):
+            header[key] = tuple(header[key])
+        return Checkpoint(weights=weights, **header)
+    except CheckpointError:
+        raise
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"{path}: safetensors without the header of an edge-derain checkpoint ({error})"
+        ) from error
+    except EdgeDerainError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+
+
+def save_tensors(
+    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]
+) -> None:
+    """Write tensors and string metadata as safetensors, atomically.
+
+    Raises:
+        CheckpointError: the folder cannot be written to.
+    """
+    contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+    data = safetensors.torch.save(contiguous, dict(metadata))
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(path), data)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Read what :func:`save_tensors` wrote.
+
+    Raises:
+        CheckpointError: a missing, torn or foreign file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            names = file.keys()
+            return {name: file.get_tensor(name) for name in names}, file.metadata() or {}
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except safetensors.SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: torn, or not a safetensors file; copy it again ({error})"
+        ) from error

@@ -1,0 +1,139 @@
+"""The ``derain`` command: train networks and score them."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.atomic import write_atomically
+from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    from core.evaluate import Derain
+
+USAGE = """usage: derain COMMAND ...
+
+commands:
+  train      train a network:        derain train --config configs/student_small.yaml
+  evaluate   score a model:          derain evaluate --model small --config configs/quality.yaml
+
+`derain COMMAND --help` lists the options of a command.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the ``derain`` command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = {"train": _train, "evaluate": _evaluate}
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE, end="", file=sys.stdout if arguments else sys.stderr)
+        return 0 if arguments else 2
+    try:
+        if arguments[0] not in commands:
+            raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(commands)}")
+        return commands[arguments[0]](arguments[1:])
+    except EdgeDerainError as error:
+        return _fail(error)
+    except ModuleNotFoundError as error:
+        return _fail(MissingExtraError((error.name or str(error)).split(".")[0], "train"))
+    except KeyboardInterrupt:
+        print("derain: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fail(error: EdgeDerainError) -> int:
+    print(f"derain: error: {error}", file=sys.stderr)
+    return error.exit_code
+
+
+def _train(arguments: Sequence[str]) -> int:
+    from core.config import config_parser, parse_config
+    from core.train import train
+    from core.train_config import TrainConfig
+
+    # Fabric announces its precision there, which the config says already.
+    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    parser = config_parser(TrainConfig, prog="derain train", description="Train a network.")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="go on with the interrupted run of this name",
+    )
+    config = parse_config(TrainConfig, parser, [_underscored(argument) for argument in arguments])
+    result = train(config, resume="--resume" in arguments)
+    if result.stopped_by is not None:
+        print(
+            f"stopped after step {result.step} of {config.steps}, saved in {result.folder}; "
+            "the same command with --resume goes on"
+        )
+        return 128 + result.stopped_by
+    best = result.folder / "best.safetensors"
+    print(f"{result.step} steps, best score {result.score:.2f} dB: {best}")
+    return 0
+
+
+def _underscored(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"
+
+
+def _evaluate(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="derain evaluate",
+        description="Score a checkpoint or an artifact and print the quality table.",
+    )
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--checkpoint", metavar="CKPT", help="torch checkpoint (.safetensors)")
+    which.add_argument("--model", help="shipped model by name, or an artifact by path")
+    parser.add_argument(
+        "--config", metavar="FILE", required=True, help="YAML with the data sets (quality.yaml)"
+    )
+    parser.add_argument("--data-root", "--data_root", metavar="DIR", help="folder of the data sets")
+    parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these data sets")
+    parser.add_argument("--json", metavar="FILE", help="write the rows to this file as well")
+    options = parser.parse_args(arguments)
+
+    from core.config import config_parser, parse_config
+    from core.evaluate import EvaluationConfig, evaluate, quality_table
+
+    values = ["--config", options.config]
+    if options.data_root:
+        values += ["--data_root", options.data_root]
+    config = parse_config(EvaluationConfig, config_parser(EvaluationConfig), values)
+    if options.sets:
+        config = config.only(options.sets)
+    model = _from_checkpoint(options.checkpoint) if options.checkpoint else _shipped(options.model)
+    rows = evaluate(model, config, progress=True)
+    print(quality_table(rows))
+    if options.json:
+        text = json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n"
+        try:
+            write_atomically(Path(options.json), text.encode())
+        except OSError as error:
+            cause = error.strerror or error
+            raise UsageError(f"--json {options.json}: cannot be written ({cause})") from error
+    return 0
+
+
+def _from_checkpoint(path: str) -> Derain:
+    from core.checkpoint import load_checkpoint
+    from core.inference import derain
+
+    loaded = load_checkpoint(path)
+    network = loaded.build()
+    return lambda rainy: derain(network, rainy, loaded.config.size_multiple)
+
+
+def _shipped(model: str) -> Derain:
+    from edge_runtime import Derainer
+
+    return Derainer.load(model)

@@ -1,0 +1,142 @@
+"""Training losses on pictures in [0, 1]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from core.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Weights of the terms that add up to the loss; a weight of 0 leaves the term out.
+
+    Attributes:
+        l1: mean absolute difference.
+        mse: mean squared difference (Yang et al., GAN-LSTM, eq. 6).
+        ssim: ``1 - SSIM``, the negative SSIM of eq. 7 shifted so that 0 is perfect.
+    """
+
+    l1: float = 1.0
+    mse: float = 0.0
+    ssim: float = 0.0
+
+    def __post_init__(self) -> None:
+        weights = (self.l1, self.mse, self.ssim)
+        if min(weights) < 0 or max(weights) <= 0:
+            raise ConfigError(
+                f"loss weights l1 {self.l1}, mse {self.mse}, ssim {self.ssim}: "
+                "none may be negative and one must be above 0"
+            )
+
+
+def reconstruction_loss(derained: Tensor, clean: Tensor, config: LossConfig) -> Tensor:
+    """Weighted sum of the terms in ``config``.
+
+    Args:
+        derained: float (N, 3, H, W), about [0, 1].
+        clean: float (N, 3, H, W) in [0, 1].
+
+    Returns:
+        float scalar.
+    """
+    loss = derained.new_zeros(())
+    if config.l1:
+        loss = loss + config.l1 * F.l1_loss(derained, clean)
+    if config.mse:
+        loss = loss + config.mse * F.mse_loss(derained, clean)
+    if config.ssim:
+        loss = loss + config.ssim * (1 - ssim(derained, clean))
+    return loss
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Mean structural similarity (Wang et al. 2004), differentiable.
+
+    Gaussian window of 11 taps with sigma 1.5, no padding, peak 1, mean over channels: the same
+    definition as :func:`edge_runtime.metrics.ssim`.
+
+    Args:
+        a: float (N, C, H, W) in [0, 1], H and W at least 11.
+        b: the same shape.
+
+    Returns:
+        float scalar, at most 1.
+    """
+    channels = a.shape[1]
+    offsets = torch.arange(11, device=a.device, dtype=a.dtype) - 5
+    profile = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    profile = (profile / profile.sum()).expand(channels, 1, 1, 11)
+
+    def blur(x: Tensor) -> Tensor:
+        rows = F.conv2d(x, profile, groups=channels)
+        return F.conv2d(rows, profile.transpose(2, 3), groups=channels)
+
+    mean_a, mean_b = blur(a), blur(b)
+    var_a, var_b = blur(a * a) - mean_a**2, blur(b * b) - mean_b**2
+    covariance = blur(a * b) - mean_a * mean_b
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean_a * mean_b + c1) * (2 * covariance + c2)) / (
+        (mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2)
+    )
+    return similarity.mean()
+
+
+def relativistic_average_generator_loss(clean_scores: Tensor, derained_scores: Tensor) -> Tensor:
+    """Loss of the generator: derained pictures should look more real than clean ones.
+
+    RaSGAN of Jolicoeur-Martineau (2018, arXiv:1807.00734, section 4.2), with ``r`` and ``f`` for
+    the scores and ``E`` for the mean over batch and patches:
+    ``-E[log sigmoid(f - E[r])] - E[log(1 - sigmoid(r - E[f]))]``.
+
+    Args:
+        clean_scores: float of any shape, scores of clean pictures, without a sigmoid. They carry
+            gradient only if the discriminator's graph does; the generator does not change them.
+        derained_scores: float of any shape, scores of the generator's results.
+
+    Returns:
+        float scalar; ``2 log 2`` where all scores are equal.
+    """
+    return _relativistic(above=derained_scores, below=clean_scores)
+
+
+def relativistic_average_discriminator_loss(
+    clean_scores: Tensor, derained_scores: Tensor
+) -> Tensor:
+    """Loss of the discriminator: clean pictures should look more real than derained ones.
+
+    The generator's loss with the roles exchanged,
+    ``-E[log sigmoid(r - E[f])] - E[log(1 - sigmoid(f - E[r]))]``. Give it scores of *detached*
+    derained pictures. Arguments and result as :func:`relativistic_average_generator_loss`.
+    """
+    return _relativistic(above=clean_scores, below=derained_scores)
+
+
+def _relativistic(above: Tensor, below: Tensor) -> Tensor:
+    # softplus(-x) is -log sigmoid(x), and softplus(x) is -log(1 - sigmoid(x)), without overflow.
+    rise = F.softplus(below.mean() - above).mean()
+    return rise + F.softplus(below - above.mean()).mean()
+
+
+def r1_penalty(discriminator: torch.nn.Module, clean: Tensor) -> Tensor:
+    """Half the squared gradient of the discriminator at clean pictures, to multiply by gamma.
+
+    R1 of Mescheder et al. (ICML 2018, eq. 9). The scores of a picture's patches are summed and
+    the result is divided by their number, so that its size does not depend on that of the crops.
+
+    Args:
+        discriminator: takes float (N, 3, H, W), gives float (N, 1, h, w).
+        clean: float (N, 3, H, W) in [0, 1].
+
+    Returns:
+        float scalar, at least 0, with a gradient for the discriminator's weights.
+    """
+    clean = clean.detach().requires_grad_()
+    scores = discriminator(clean)
+    (gradient,) = torch.autograd.grad(scores.sum(), clean, create_graph=True)
+    penalty: Tensor = gradient.square().sum() / (2 * scores.numel())
+    return penalty

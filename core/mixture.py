@@ -1,0 +1,216 @@
+"""The training set: crops from a weighted mixture of pairs, generated rain and dry pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from core.data import Image, SourceConfig, find_pairs, read_pairs
+from core.errors import ConfigError, DataError
+from core.synthesis import RainConfig, lay_rain, lay_veil, streak_layer
+
+Rain = Literal["as_is", "generated", "none"]
+POOL_SIZE = 320
+
+
+@dataclass(frozen=True)
+class PartConfig:
+    """One part of the mixture.
+
+    Attributes:
+        source: the data set.
+        weight: share of the samples, relative to the other parts.
+        rain: ``as_is`` takes the pairs as they are; ``generated`` lays drawn rain over the clean
+            pictures; ``none`` takes a clean picture as both rainy and clean, so that dry
+            photographs are left alone.
+    """
+
+    source: SourceConfig
+    weight: float = 1.0
+    rain: Rain = "as_is"
+
+    def __post_init__(self) -> None:
+        if not self.weight > 0:
+            raise ConfigError(
+                f"mixture.parts: weight {self.weight} of "
+                f"{self.source.root or self.source.rainy!r} must be above 0"
+            )
+
+
+@dataclass(frozen=True)
+class GeneratedConfig:
+    """How the ``generated`` parts of the mixture are rained on.
+
+    Attributes:
+        rain: ranges of one streak layer.
+        pool: streak layers drawn once before training and cropped from then on.
+        layers: probabilities of 1, 2, 3 ... layers on one picture.
+        streaks: optional folder of streak pictures, grey on black, used beside the pool.
+        streak_share: share of the layers that comes from ``streaks``.
+        screen: probability of screen blending instead of additive.
+        veil: probability of a veil: the picture fades towards a grey.
+        veil_strength: range of the veil's opacity.
+    """
+
+    rain: RainConfig = field(default_factory=RainConfig)
+    pool: int = 400
+    layers: tuple[float, ...] = (0.5, 0.25, 0.15, 0.05, 0.05)
+    streaks: str = ""
+    streak_share: float = 0.35
+    screen: float = 0.3
+    veil: float = 0.3
+    veil_strength: tuple[float, float] = (0.0, 0.3)
+
+    def __post_init__(self) -> None:
+        for name in ("streak_share", "screen", "veil"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"generated.{name} {getattr(self, name)} is not within [0, 1]")
+        if self.pool < 1:
+            raise ConfigError(f"generated.pool {self.pool} must be at least 1")
+        if min(self.layers, default=-1) < 0 or not abs(sum(self.layers) - 1) <= 1e-6:
+            raise ConfigError(f"generated.layers {list(self.layers)} must add up to 1")
+        if not 0 <= self.veil_strength[0] <= self.veil_strength[1] <= 1:
+            raise ConfigError(
+                f"generated.veil_strength {list(self.veil_strength)} is not a range within [0, 1]"
+            )
+
+
+@dataclass(frozen=True)
+class MixtureConfig:
+    """What the network sees in training.
+
+    Attributes:
+        parts: the data sets and their shares.
+        crop: height and width of a crop in pixels; smaller pictures are refused.
+        flips: mirror left to right at random.
+        upside_down: mirror top to bottom at random as well.
+        turns: turn by a random number of quarter turns. Rain falls, so this costs quality.
+        generated: the drawn rain.
+    """
+
+    parts: tuple[PartConfig, ...]
+    crop: int = 128
+    flips: bool = True
+    upside_down: bool = False
+    turns: bool = False
+    generated: GeneratedConfig = field(default_factory=GeneratedConfig)
+
+    def __post_init__(self) -> None:
+        if not self.parts:
+            raise ConfigError("mixture.parts is empty; name at least one data set")
+        if not 8 <= self.crop <= POOL_SIZE:
+            raise ConfigError(f"mixture.crop {self.crop} is not within [8, {POOL_SIZE}]")
+
+
+class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
+    """Sample ``index`` is a pure function of ``(seed, index)``, whatever ran before it.
+
+    All pictures are held in memory as uint8. A sample is ``(rainy, clean)``, each a uint8 tensor
+    (3, crop, crop), RGB.
+    """
+
+    def __init__(
+        self, config: MixtureConfig, data_root: str = ".", seed: int = 0, progress: bool = False
+    ) -> None:
+        self.config = config
+        self.seed = seed
+        loaded: dict[SourceConfig, list[tuple[Image, Image]]] = {}
+        for part in config.parts:
+            if part.source not in loaded:
+                files = find_pairs(part.source, data_root)
+                title = (part.source.root or part.source.rainy) if progress else None
+                pairs = list(read_pairs(files, title))
+                for file, (_, clean) in zip(files, pairs, strict=True):
+                    if min(clean.shape[:2]) < config.crop:
+                        raise DataError(
+                            f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}, smaller than "
+                            f"mixture.crop {config.crop}; lower the crop or remove the picture"
+                        )
+                loaded[part.source] = pairs
+        self._parts = [loaded[part.source] for part in config.parts]
+        weights = np.array([part.weight for part in config.parts])
+        self._shares = weights / weights.sum()
+        self._pool: list[Image] = []
+        self._streaks: list[Image] = []
+        if any(part.rain == "generated" for part in config.parts):
+            rng = np.random.default_rng([seed, 0xC10D])
+            rain = config.generated
+            self._pool = [
+                streak_layer(POOL_SIZE, POOL_SIZE, rain.rain, rng) for _ in range(rain.pool)
+            ]
+            if rain.streaks:
+                files = find_pairs(SourceConfig(layout="clean", root=rain.streaks), data_root)
+                self._streaks = [
+                    np.ascontiguousarray(picture[..., 0]) for picture, _ in read_pairs(files)
+                ]
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng([self.seed, index])
+        which = rng.choice(len(self._parts), p=self._shares)
+        pairs, rain = self._parts[which], self.config.parts[which].rain
+        rainy, clean = pairs[rng.integers(len(pairs))]
+        rainy, clean = self._crop((rainy, clean), self.config.crop, rng)
+        if rain != "as_is":
+            rainy = self._rain_on(clean, rng) if rain == "generated" else clean
+        if self.config.flips and rng.random() < 0.5:
+            rainy, clean = rainy[:, ::-1], clean[:, ::-1]
+        if self.config.upside_down and rng.random() < 0.5:
+            rainy, clean = rainy[::-1], clean[::-1]
+        if self.config.turns:
+            quarter = int(rng.integers(4))
+            rainy, clean = np.rot90(rainy, quarter), np.rot90(clean, quarter)
+        return _tensor(rainy), _tensor(clean)
+
+    @staticmethod
+    def _crop(
+        pictures: tuple[Image, ...], size: int, rng: np.random.Generator
+    ) -> tuple[Image, ...]:
+        height, width = pictures[0].shape[:2]
+        top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+        return tuple(picture[top : top + size, left : left + size] for picture in pictures)
+
+    def _layer(self, rng: np.random.Generator) -> Image:
+        size, rain = self.config.crop, self.config.generated
+        if self._streaks and rng.random() < rain.streak_share:
+            picture = self._streaks[rng.integers(len(self._streaks))]
+            scale = rng.uniform(0.6, 1.4)
+            (layer,) = self._crop((picture,), min(int(size / scale), *picture.shape), rng)
+            shrink = cv2.INTER_AREA if layer.shape[0] > size else cv2.INTER_LINEAR
+            layer = cv2.resize(layer, (size, size), interpolation=shrink).astype(np.uint8)
+            layer = cv2.convertScaleAbs(layer, alpha=rng.uniform(0.5, 1.3)).astype(np.uint8)
+        else:
+            (layer,) = self._crop((self._pool[rng.integers(len(self._pool))],), size, rng)
+        return layer[:, ::-1] if rng.random() < 0.5 else layer
+
+    def _rain_on(self, clean: Image, rng: np.random.Generator) -> Image:
+        rain = self.config.generated
+        rainy = clean
+        for _ in range(int(rng.choice(len(rain.layers), p=rain.layers)) + 1):
+            rainy = lay_rain(rainy, self._layer(rng), screen=bool(rng.random() < rain.screen))
+        if rng.random() < rain.veil:
+            rainy = lay_veil(rainy, rng.uniform(*rain.veil_strength), rng.uniform(150, 255))
+        return rainy
+
+
+class StepSampler(Sampler[int]):
+    """Sample indices of the steps ``start`` to ``stop``: ``batch_size`` new ones every step."""
+
+    def __init__(self, start: int, stop: int, batch_size: int) -> None:
+        self._indices = range(start * batch_size, stop * batch_size)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+
+def _tensor(picture: Image) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))

@@ -1,0 +1,207 @@
+"""GAN-LSTM: a recurrent generator that removes rain stage by stage, and its discriminator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from core.errors import ConfigError
+from core.networks.frequency import guided_filter
+from core.networks.layers import Attention, AttentionBlock, ConvLSTMCell
+
+BodyScale = Literal[1, 2, 4]
+
+
+@dataclass(frozen=True)
+class GanLstmConfig:
+    """Shape of a :class:`GanLstm`; the defaults are the network of the paper.
+
+    Without attention and base layer, and with ``residual_output``, it is PReNet (Ren et al., CVPR
+    2019); also without ``recurrent`` it is PRN, and with ``share_blocks`` PReNet_r or PRN_r.
+
+    Attributes:
+        width: channels of all features.
+        stages: passes T over the picture; all stages share their weights.
+        blocks: residual blocks of a stage.
+        attention: in every block. ``channel`` pools over the whole picture, so that tiles are not
+            exact; ``spatial`` is local; ``none`` leaves it out.
+        residual_output: a stage predicts what to add to the rainy picture, not the picture itself.
+        body_scale: ConvLSTM and blocks work at one over this many of the input's size.
+        base_layer: the base layer of the rainy picture enters every stage.
+        radius: of the guided filter that makes the base layer, in pixels.
+        eps: of the guided filter, in squared units of pixels in [0, 1]. Both defaults are those of
+            the deep detail network (Fu et al., CVPR 2017).
+        recurrent: a ConvLSTM hands features from stage to stage.
+        share_blocks: one block is applied ``blocks`` times.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    width: int = 32
+    stages: int = 6
+    blocks: int = 5
+    attention: Attention = "channel"
+    residual_output: bool = False
+    body_scale: BodyScale = 1
+    base_layer: bool = True
+    radius: int = 15
+    eps: float = 1.0
+    recurrent: bool = True
+    share_blocks: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("width", "stages", "blocks", "radius"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        for name, kind in (("attention", Attention), ("body_scale", BodyScale)):
+            if getattr(self, name) not in get_args(kind):
+                known = ", ".join(map(str, get_args(kind)))
+                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {known}")
+        if not self.eps > 0:
+            raise ConfigError(f"eps {self.eps} must be above 0, such as 0.01")
+
+    @property
+    def size_multiple(self) -> int:
+        """Height and width of an input must be multiples of this many pixels."""
+        return int(self.body_scale)
+
+
+class GanLstm(nn.Module):
+    """Generator of GAN-LSTM (Yang et al., eq. 3 to 5), unrolled over its stages.
+
+    Stage t takes the result of stage t - 1, which is the rainy picture for the first:
+    ``f_in``, convolution and ReLU over rainy picture, result and base layer; ConvLSTM; residual
+    blocks with attention; ``f_out``, convolution without activation.
+
+    For a ``body_scale`` s above 1 the kernel of ``f_in`` is 3s wide with stride s, the same
+    function as a pixel-unshuffle followed by a 3x3 convolution, and ``f_out`` is the transposed
+    convolution of the same shape, a 3x3 convolution followed by a pixel-shuffle. With
+    ``residual_output`` the last layer starts at zero, so an untrained net returns its input.
+
+    Shapes: ``rainy`` float (N, 3, H, W), RGB in [0, 1], H and W multiples of
+    ``config.size_multiple``; the result has the same shape and is not clamped.
+    """
+
+    def __init__(self, config: GanLstmConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or GanLstmConfig()
+        width, scale = config.width, int(config.body_scale)
+        pictures = 3 if config.base_layer else 2
+        self.entry = nn.Conv2d(3 * pictures, width, 3 * scale, stride=scale, padding=scale)
+        self.cell = ConvLSTMCell(width) if config.recurrent else None
+        self.body = nn.ModuleList(
+            AttentionBlock(width, config.attention)
+            for _ in range(1 if config.share_blocks else config.blocks)
+        )
+        self.exit = (
+            nn.Conv2d(width, 3, 3, padding=1)
+            if scale == 1
+            else nn.ConvTranspose2d(width, 3, 3 * scale, stride=scale, padding=scale)
+        )
+        if config.residual_output:
+            nn.init.zeros_(self.exit.weight)
+            assert self.exit.bias is not None
+            nn.init.zeros_(self.exit.bias)
+
+    def forward(self, rainy: Tensor) -> Tensor:
+        return self.stages(rainy)[-1]
+
+    def stages(self, rainy: Tensor) -> list[Tensor]:
+        """Return the results of all stages, the last of them being that of :meth:`forward`.
+
+        For deep supervision: a loss on every stage. Shapes as those of ``rainy``.
+        """
+        base = self.base_layer(rainy)
+        x, hidden, cell = rainy, None, None
+        results: list[Tensor] = []
+        for _ in range(self.config.stages):
+            x, hidden, cell = self.step(rainy, base, x, hidden, cell)
+            results.append(x)
+        return results
+
+    def base_layer(self, rainy: Tensor) -> Tensor | None:
+        """Return the base layer that :meth:`step` needs, None where the config leaves it out."""
+        if not self.config.base_layer:
+            return None
+        return guided_filter(rainy, self.config.radius, self.config.eps)
+
+    def step(
+        self,
+        rainy: Tensor,
+        base: Tensor | None,
+        x: Tensor,
+        hidden: Tensor | None = None,
+        cell: Tensor | None = None,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Run one stage.
+
+        Args:
+            rainy: float (N, 3, H, W), RGB in [0, 1].
+            base: its base layer, from :meth:`base_layer`.
+            x: result of the stage before, like ``rainy``; for the first stage ``rainy`` itself.
+            hidden: hidden state of the stage before, float (N, width, H / body_scale,
+                W / body_scale); None for the first stage.
+            cell: cell state of the stage before, likewise.
+
+        Returns:
+            Result, hidden state and cell state; the states are None in a net that is not
+            recurrent.
+        """
+        pictures = [rainy, x] if base is None else [rainy, x, base]
+        features = torch.relu(self.entry(torch.cat(pictures, dim=1)))
+        if self.cell is not None:
+            features, cell = self.cell(features, hidden, cell)
+            hidden = features
+        repeats = self.config.blocks if self.config.share_blocks else 1
+        for block in self.body:
+            for _ in range(repeats):
+                features = block(features)
+        x = self.exit(features)
+        return rainy + x if self.config.residual_output else x, hidden, cell
+
+
+class Discriminator(nn.Module):
+    """Patch discriminator: one score for each place, how real the picture looks around it.
+
+    Stride-2 convolutions (4x4, LeakyReLU 0.2) whose width doubles up to eight times the first,
+    then a 3x3 convolution to one channel (Isola et al., CVPR 2017). Scores are real numbers
+    without a sigmoid, as the relativistic losses in :mod:`core.losses` take them.
+
+    Shapes: ``picture`` float (N, 3, H, W), RGB in [0, 1], H and W at least ``2**depth``; the
+    result is float (N, 1, H // 2**depth, W // 2**depth).
+
+    Args:
+        width: channels of the first convolution.
+        depth: number of stride-2 convolutions.
+        spectral: bound the Lipschitz constant of every layer (Miyato et al., ICLR 2018).
+
+    Raises:
+        ConfigError: width or depth below 1.
+    """
+
+    def __init__(self, width: int = 64, depth: int = 4, spectral: bool = True) -> None:
+        super().__init__()
+        for name, value in (("width", width), ("depth", depth)):
+            if value < 1:
+                raise ConfigError(f"{name} {value} of the discriminator must be at least 1")
+        widths = [3, *(width * 2 ** min(level, 3) for level in range(depth))]
+        convolutions = [
+            nn.Conv2d(fine, coarse, 4, stride=2, padding=1) for fine, coarse in pairwise(widths)
+        ]
+        convolutions.append(nn.Conv2d(widths[-1], 1, 3, padding=1))
+        self.convolutions = nn.ModuleList(
+            spectral_norm(convolution) if spectral else convolution for convolution in convolutions
+        )
+
+    def forward(self, picture: Tensor) -> Tensor:
+        x: Tensor = self.convolutions[0](picture)
+        for convolution in self.convolutions[1:]:
+            x = convolution(F.leaky_relu(x, 0.2))
+        return x

@@ -1,0 +1,129 @@
+"""Parts of the recurrent networks: ConvLSTM cell, residual block, attention."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from core.errors import ConfigError
+
+Attention = Literal["none", "channel", "spatial"]
+
+
+class ConvLSTMCell(nn.Module):
+    """Convolutional LSTM (Shi et al. 2015) without peepholes, as in PReNet (Ren et al. 2019).
+
+    With gates ``i, f, o = sigmoid(.)`` and ``g = tanh(.)`` of a 3x3 convolution over x and h:
+    ``c' = f c + i g`` and ``h' = o tanh(c')``.
+
+    A convolution of ``concat(x, h)`` is the sum of one of x and one of h, and is computed as such:
+    the first stage, where h and c are zero, leaves terms out instead of needing tensors of zeros,
+    which exporters would bake in at a fixed size.
+
+    Attributes:
+        from_input: x to the gates i, f, o, g, in this order along the channels.
+        from_hidden: h to the same gates; the bias is in ``from_input``.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.from_input = nn.Conv2d(width, 4 * width, 3, padding=1)
+        self.from_hidden = nn.Conv2d(width, 4 * width, 3, padding=1, bias=False)
+
+    def forward(
+        self, x: Tensor, hidden: Tensor | None = None, cell: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Advance by one stage.
+
+        Args:
+            x: float (N, width, H, W).
+            hidden: hidden state h of the stage before, like ``x``; None stands for zeros.
+            cell: cell state c of the stage before, likewise.
+
+        Returns:
+            hidden: float (N, width, H, W) within (-1, 1), which is also the output.
+            cell: float (N, width, H, W).
+        """
+        gates = self.from_input(x)
+        if hidden is not None:
+            gates = gates + self.from_hidden(hidden)
+        i, f, o, g = gates.chunk(4, dim=1)
+        written = torch.sigmoid(i) * torch.tanh(g)
+        cell = written if cell is None else torch.sigmoid(f) * cell + written
+        return torch.sigmoid(o) * torch.tanh(cell), cell
+
+
+class AttentionBlock(nn.Module):
+    """``relu(attention(relu(conv(relu(conv(x))))) + x)`` with 3x3 kernels.
+
+    Without attention it is the residual block of PReNet (Ren et al. 2019).
+
+    Args:
+        width: channels in and out.
+        attention: as :func:`make_attention`.
+    """
+
+    def __init__(self, width: int, attention: Attention = "none") -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.attention = make_attention(attention, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = torch.relu(self.second(torch.relu(self.first(x))))
+        return torch.relu(self.attention(features) + x)
+
+
+def make_attention(kind: Attention, width: int) -> nn.Module:
+    """Build an attention module for (N, width, H, W).
+
+    Args:
+        kind: ``channel`` for :class:`ChannelAttention`, ``spatial`` for
+            :class:`SpatialAttention`, ``none`` for the identity.
+        width: channels.
+
+    Raises:
+        ConfigError: any other kind.
+    """
+    if kind == "channel":
+        return ChannelAttention(width)
+    if kind == "spatial":
+        return SpatialAttention(width)
+    if kind == "none":
+        return nn.Identity()
+    raise ConfigError(f"attention {kind!r} is not one of {', '.join(get_args(Attention))}")
+
+
+class ChannelAttention(nn.Module):
+    """Weigh channels by their means over the picture: squeeze and excitation (Hu et al. 2018).
+
+    Every output pixel depends on the whole picture, so results on tiles differ from those on the
+    whole picture, whatever the halo: the receptive field is unbounded.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        squeezed = max(4, width // 4)
+        self.squeeze = nn.Conv2d(width, squeezed, 1)
+        self.excite = nn.Conv2d(squeezed, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        means = F.adaptive_avg_pool2d(x, 1)
+        return x * torch.sigmoid(self.excite(torch.relu(self.squeeze(means))))
+
+
+class SpatialAttention(nn.Module):
+    """Weigh places by a map in (0, 1) that a 3x3 convolution draws of all channels.
+
+    It is local, one more pixel to each side, so tiles that overlap by the halo stay exact.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weigh = nn.Conv2d(width, 1, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.sigmoid(self.weigh(x))

@@ -1,0 +1,156 @@
+"""Published PReNet-family weights (Ren et al., CVPR 2019) as checkpoints of this project."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from core.checkpoint import Checkpoint
+from core.errors import CheckpointError, ConfigError
+from core.networks.gan_lstm import GanLstmConfig
+
+Family = Literal["prenet", "prenet_r", "prn", "prn_r"]
+
+_BLOCKS = 5
+_GATES = ("conv_i", "conv_f", "conv_o", "conv_g")
+"""Their gates, in the order in which ``ConvLSTMCell`` stacks its own."""
+
+
+def import_prenet(
+    path: str | Path, family: Family, *, name: str = "", stages: int = 6
+) -> Checkpoint:
+    """Read a public state dict of the PReNet family as a GAN-LSTM checkpoint.
+
+    The file is read with ``weights_only=True``: no code in it can run.
+
+    Args:
+        path: ``.pth`` file that holds the state dict.
+        family: which of the networks it is of: ``prenet``; ``prn`` without ConvLSTM; ``prenet_r``
+            and ``prn_r`` with one residual block applied five times.
+        name: of the checkpoint; empty takes the family's.
+        stages: passes over the picture, which the weights do not tell; published ones use 6.
+
+    Returns:
+        A teacher whose width is that of the weights, in float32. What it was trained on is not in
+        the file, so ``data`` is empty.
+
+    Raises:
+        CheckpointError: the file cannot be read, or its keys and shapes are not those of the
+            family; all that are unknown, missing or misshaped are listed.
+        ConfigError: an unknown family, or fewer than one stage.
+    """
+    if family not in get_args(Family):
+        raise ConfigError(f"family {family!r} is not one of {', '.join(get_args(Family))}")
+    path = Path(path)
+    published = _read(path)
+    width = _width(published)
+    config = GanLstmConfig(
+        width=width,
+        stages=stages,
+        blocks=_BLOCKS,
+        attention="none",
+        residual_output=True,
+        base_layer=False,
+        recurrent=family in ("prenet", "prenet_r"),
+        share_blocks=family in ("prenet_r", "prn_r"),
+    )
+    _require_shapes(path, family, published, _shapes(config))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Checkpoint(
+        name=name or family,
+        role="teacher",
+        architecture="gan_lstm",
+        config=config,
+        weights=_renamed(published, config),
+        recipe=(f"import: {family} from {path.name}, sha256 {digest}",),
+    )
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointError(
+            f"{path}: torn, or holds more than weights; only plain state dicts are read"
+        ) from error
+    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
+        raise CheckpointError(f"{path}: holds a {type(found).__name__}, not a state dict")
+    wrong = [key for key, value in found.items() if not isinstance(value, Tensor)]
+    if wrong:
+        raise CheckpointError(f"{path}: not a plain state dict; no weights are {', '.join(wrong)}")
+    return {key: value.float() for key, value in found.items()}
+
+
+def _width(published: dict[str, Tensor]) -> int:
+    """Return the width of the first convolution; that of the published nets if there is none."""
+    entry = published.get("conv0.0.weight", torch.empty(0))
+    return entry.shape[0] if entry.dim() == 4 and len(entry) else GanLstmConfig.width
+
+
+def _block_names(config: GanLstmConfig) -> list[str]:
+    return [f"res_conv{number + 1}" for number in range(1 if config.share_blocks else _BLOCKS)]
+
+
+def _shapes(config: GanLstmConfig) -> dict[str, list[int]]:
+    """Return the published keys and their shapes."""
+    width = config.width
+    layers = {"conv0.0": (width, 6), "conv.0": (3, width)}
+    for name in _block_names(config):
+        layers |= {f"{name}.0": (width, width), f"{name}.2": (width, width)}
+    if config.recurrent:
+        layers |= {f"{gate}.0": (width, 2 * width) for gate in _GATES}
+    shapes: dict[str, list[int]] = {}
+    for name, (outputs, inputs) in layers.items():
+        shapes |= {f"{name}.weight": [outputs, inputs, 3, 3], f"{name}.bias": [outputs]}
+    return shapes
+
+
+def _require_shapes(
+    path: Path, family: str, found: dict[str, Tensor], wanted: dict[str, list[int]]
+) -> None:
+    unknown = sorted(found.keys() - wanted.keys())
+    missing = sorted(wanted.keys() - found.keys())
+    misshaped = [
+        f"{key} {list(found[key].shape)} instead of {shape}"
+        for key, shape in wanted.items()
+        if key in found and list(found[key].shape) != shape
+    ]
+    problems = [
+        f"{kind}: {', '.join(keys)}"
+        for kind, keys in (("unknown", unknown), ("missing", missing), ("misshaped", misshaped))
+        if keys
+    ]
+    if problems:
+        raise CheckpointError(
+            f"{path}: not the weights of {family}; {'; '.join(problems)}; "
+            f"families are {', '.join(get_args(Family))}"
+        )
+
+
+def _renamed(published: dict[str, Tensor], config: GanLstmConfig) -> dict[str, Tensor]:
+    """Return the weights under the keys of ``GanLstm``."""
+    layers = {"conv0.0": "entry", "conv.0": "exit"}
+    for number, name in enumerate(_block_names(config)):
+        layers |= {f"{name}.0": f"body.{number}.first", f"{name}.2": f"body.{number}.second"}
+    weights = {
+        f"{ours}.{kind}": published[f"{theirs}.{kind}"].clone()
+        for theirs, ours in layers.items()
+        for kind in ("weight", "bias")
+    }
+    if config.recurrent:
+        # Theirs convolve concat(x, h): the first half of the inputs belongs to x.
+        gates = torch.cat([published[f"{gate}.0.weight"] for gate in _GATES])
+        from_input, from_hidden = gates.chunk(2, dim=1)
+        weights["cell.from_input.weight"] = from_input.contiguous()
+        weights["cell.from_hidden.weight"] = from_hidden.contiguous()
+        weights["cell.from_input.bias"] = torch.cat(
+            [published[f"{gate}.0.bias"] for gate in _GATES]
+        )
+    return weights

@@ -1,0 +1,35 @@
+"""Progress bars that move in a terminal and stay quiet in a log file."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from typing_extensions import Never
+
+T = TypeVar("T")
+_LOG_SECONDS = 30.0
+
+
+def track(items: Sequence[T], title: str | None) -> Iterable[T]:
+    """Yield ``items`` under a passing bar, shown only with a title and only in a terminal."""
+    hidden = True if title is None else None
+    return tqdm(items, desc=title, unit="pair", leave=False, disable=hidden)
+
+
+def step_bar(title: str, done: int, total: int, *, shown: bool) -> tqdm[Never]:
+    """Make the bar of a long run; where nobody watches, it is written every half minute."""
+    seconds = 0.1 if sys.stderr.isatty() else _LOG_SECONDS
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=title,
+        unit="step",
+        mininterval=seconds,
+        maxinterval=max(10.0, seconds),
+        disable=not shown,
+    )

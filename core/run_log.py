@@ -1,0 +1,80 @@
+"""The numbers of a training run over its steps: a CSV table and TensorBoard events."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+
+from torch.utils.tensorboard import SummaryWriter
+
+from core.errors import TrainingError
+from edge_runtime.atomic import write_atomically
+
+_HEADER = ("step", "name", "value")
+
+
+class RunLog:
+    """Open ``metrics.csv`` (columns step, name, value) and the TensorBoard events in ``folder``.
+
+    A resumed run goes on in the same table. What a run that was killed had logged beyond the
+    state that it left is dropped, because those steps are taken again.
+
+    Args:
+        folder: made if it is missing.
+        step: finished steps; 0 starts afresh.
+
+    Raises:
+        TrainingError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        self._table = folder / "metrics.csv"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            rows = [_HEADER, *_rows_until(self._table, step)]
+            write_atomically(self._table, _as_csv(rows).encode())
+        except OSError as error:
+            raise self._failure(error) from error
+        self._events = SummaryWriter(str(folder), purge_step=step + 1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Add numbers of one step, by name; raises TrainingError when the disk does not take it."""
+        rows = [(str(step), name, repr(float(value))) for name, value in values.items()]
+        try:
+            with self._table.open("a", encoding="utf-8", newline="") as file:
+                file.write(_as_csv(rows))
+        except OSError as error:
+            raise self._failure(error) from error
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._events.close()
+
+    def _failure(self, error: OSError) -> TrainingError:
+        return TrainingError(f"{self._table}: cannot be written ({error.strerror})")
+
+
+def _rows_until(table: Path, step: int) -> list[tuple[str, ...]]:
+    if step == 0 or not table.exists():
+        return []
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [tuple(row) for row in csv.reader(file)]
+    return [row for row in rows if len(row) == 3 and row[0].isdigit() and int(row[0]) <= step]
+
+
+def _as_csv(rows: Iterable[tuple[str, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

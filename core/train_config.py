@@ -1,0 +1,133 @@
+"""What a training run is made of; every field is a key of the YAML files in ``configs/``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from core.config import network_config, to_plain
+from core.errors import ConfigError
+from core.evaluate import TestSetConfig
+from core.losses import LossConfig
+from core.mixture import MixtureConfig
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A training run.
+
+    Attributes:
+        name: name of the model and of its folder under ``out``.
+        architecture: which network, a key of ``core.networks.ARCHITECTURES``.
+        mixture: what it sees.
+        validation: data sets that checkpoints are judged on; the score is the mean of their rgb
+            PSNR, each counted up to 40 dB.
+        network: fields of the architecture's config.
+        role: ``student`` or ``teacher``.
+        data_root: folder to which all data sets are relative.
+        out: folder of all runs.
+        init: checkpoint to start from instead of random weights, of the same architecture.
+        loss: weights of the loss terms.
+        steps: optimizer steps in all.
+        batch_size: crops a step.
+        learning_rate: at its highest; rises linearly over ``warmup_steps``, then falls as a
+            cosine to a thousandth.
+        warmup_steps: length of the rise.
+        weight_decay: of AdamW.
+        gradient_clip: largest norm of the gradient; 0 does not clip.
+        ema_decay: of the moving average of the weights that is validated and kept.
+        precision: of the arithmetic; ``bf16-mixed`` is faster where the processor has it.
+        seed: of weights, crops and rain.
+        validate_every: steps between validations.
+        save_every: steps between training states on disk.
+        log_every: steps between log entries.
+        workers: processes that prepare batches; 0 prepares them in the training process.
+        threads: CPU threads of the arithmetic; 0 leaves the choice to torch.
+    """
+
+    name: str
+    architecture: str
+    mixture: MixtureConfig
+    validation: dict[str, TestSetConfig]
+    network: dict[str, Any] = field(default_factory=dict)
+    role: Literal["student", "teacher"] = "student"
+    data_root: str = "data"
+    out: str = "runs"
+    init: str = ""
+    loss: LossConfig = field(default_factory=LossConfig)
+    steps: int = 100_000
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    warmup_steps: int = 200
+    weight_decay: float = 1e-4
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    seed: int = 0
+    validate_every: int = 5000
+    save_every: int = 1000
+    log_every: int = 100
+    workers: int = 0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or any(sign in self.name for sign in "/\\"):
+            raise ConfigError(f"name {self.name!r} must be a file name without separators")
+        self._check_crop(network_config(self.architecture, self.network).size_multiple)
+        if not self.validation:
+            raise ConfigError("validation is empty; name at least one data set")
+        for name in ("steps", "batch_size", "validate_every", "save_every", "log_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        for name in ("weight_decay", "gradient_clip", "warmup_steps", "workers", "threads", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or more")
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"ema_decay {self.ema_decay} is not within [0, 1)")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate {self.learning_rate} must be above 0")
+
+    def _check_crop(self, size_multiple: int) -> None:
+        crop = self.mixture.crop
+        if crop % size_multiple:
+            raise ConfigError(
+                f"mixture.crop {crop} is not a multiple of {size_multiple}, as this "
+                f"{self.architecture} needs; take {crop + -crop % size_multiple}"
+            )
+        if self.loss.ssim and crop < 11:
+            raise ConfigError(f"mixture.crop {crop} is smaller than the SSIM window; take 16")
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of the step that follows ``step`` finished ones."""
+        rise = min(1.0, (step + 1) / max(1, self.warmup_steps))
+        fall = 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        return self.learning_rate * rise * max(fall, 1e-3)
+
+
+FREE_FIELDS = frozenset(
+    {"data_root", "out", "validate_every", "save_every", "log_every", "workers", "threads"}
+)
+"""A resumed run may change these without becoming another run."""
+
+
+def differences(before: TrainConfig, now: TrainConfig) -> list[str]:
+    """List what would make ``now`` another run than ``before``, as ``'mixture.crop 128 -> 64'``."""
+    old, new = _leaves(to_plain(before)), _leaves(to_plain(now))
+    return [
+        f"{key} {old.get(key, 'absent')} -> {new.get(key, 'absent')}"
+        for key in dict.fromkeys([*old, *new])
+        if old.get(key) != new.get(key) and key.split(".")[0] not in FREE_FIELDS
+    ]
+
+
+def _leaves(plain: Any, where: str = "") -> dict[str, Any]:
+    items: Iterable[tuple[str, Any]]
+    if isinstance(plain, dict):
+        items = ((f"{where}.{key}" if where else key, value) for key, value in plain.items())
+    elif isinstance(plain, list) and any(isinstance(value, dict) for value in plain):
+        items = ((f"{where}[{index}]", value) for index, value in enumerate(plain))
+    else:
+        return {where: plain}
+    return {key: leaf for name, value in items for key, leaf in _leaves(value, name).items()}

@@ -1,0 +1,79 @@
+"""Small data sets and training configs that the tests of the training side share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from edge_runtime.image import Picture, write_picture
+
+Image = NDArray[np.uint8]
+torch.set_num_threads(1)
+
+
+def smooth(height: int, width: int, seed: int = 0) -> Image:
+    """Return a picture with soft, coloured shapes, uint8 HWC RGB."""
+    noise = np.random.default_rng(seed).integers(0, 255, (4, 4, 3), np.uint8)
+    return np.asarray(cv2.resize(noise, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+@pytest.fixture
+def picture() -> Callable[..., Image]:
+    return smooth
+
+
+@pytest.fixture
+def data_root(tmp_path: Path) -> Path:
+    """Three side-by-side pairs and two dry pictures; the rainy half is 40 levels brighter."""
+    root = tmp_path / "data"
+    (root / "pairs").mkdir(parents=True)
+    (root / "dry").mkdir()
+    for index in range(3):
+        clean = smooth(24, 32, index) // 2
+        write_picture(root / f"pairs/{index}.png", Picture(np.hstack([clean, clean + 40])))
+    for index in range(2):
+        write_picture(root / f"dry/{index}.png", Picture(smooth(30, 26, 10 + index)))
+    rows = ["path,split", *(f"pairs/{i}.png,{'val' if i == 2 else 'train'}" for i in range(3))]
+    (root / "scenes.csv").write_text("\n".join(rows), encoding="utf-8")
+    return root
+
+
+@pytest.fixture
+def train_values(tmp_path: Path, data_root: Path) -> dict[str, Any]:
+    """A training run of four steps on one thread, as plain values."""
+    pairs = {"layout": "side_by_side", "root": "pairs", "scenes": "scenes.csv"}
+    dry = {"layout": "clean", "root": "dry"}
+    return {
+        "name": "tiny",
+        "architecture": "student",
+        "network": {"widths": [8, 8], "encoder_blocks": [1, 1], "decoder_blocks": [1]},
+        "mixture": {
+            "crop": 16,
+            "parts": [
+                {"source": {**pairs, "split": "train"}, "weight": 2.0},
+                {"source": dry, "rain": "generated"},
+                {"source": dry, "rain": "none"},
+            ],
+            "generated": {"pool": 3},
+        },
+        "validation": {
+            "pairs": {"source": {**pairs, "split": "val"}},
+            "light": {"source": dry, "rain": {"seed": 1}},
+        },
+        "data_root": str(data_root),
+        "out": str(tmp_path / "runs"),
+        "steps": 4,
+        "batch_size": 2,
+        "warmup_steps": 2,
+        "validate_every": 2,
+        "save_every": 2,
+        "log_every": 1,
+        "threads": 1,
+    }

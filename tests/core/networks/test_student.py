@@ -1,0 +1,94 @@
+import pytest
+import torch
+
+from core.errors import ConfigError
+from core.networks.student import StudentConfig, StudentNet
+
+SMALL = StudentConfig(widths=(8, 16), encoder_blocks=(1, 2), decoder_blocks=(1,))
+
+
+def _woken(config: StudentConfig = SMALL, seed: int = 0) -> StudentNet:
+    """Return a network whose last layer is no longer zero."""
+    torch.manual_seed(seed)
+    net = StudentNet(config)
+    torch.nn.init.normal_(net.exit.weight, std=0.1)
+    return net
+
+
+@pytest.mark.parametrize("config", [StudentConfig(), SMALL, StudentConfig((8,), (0,), ())])
+def test_untrained_it_returns_its_input(config: StudentConfig) -> None:
+    rainy = torch.rand(2, 3, 3 * config.size_multiple, config.size_multiple)
+    derained = StudentNet(config)(rainy)
+    assert derained.shape == rainy.shape
+    assert torch.equal(derained, rainy)
+
+
+@pytest.mark.parametrize(("levels", "multiple"), [(1, 2), (2, 4), (4, 16)])
+def test_size_multiple_is_the_least_legal_size(levels: int, multiple: int) -> None:
+    config = StudentConfig((8,) * levels, (1,) * levels, (1,) * (levels - 1))
+    assert config.size_multiple == multiple
+    net = _woken(config)
+    assert net(torch.rand(1, 3, multiple, 3 * multiple)).shape == (1, 3, multiple, 3 * multiple)
+    with pytest.raises(RuntimeError):
+        net(torch.rand(1, 3, multiple, multiple + multiple // 2))
+
+
+@torch.no_grad()
+def test_shifting_the_input_shifts_the_output() -> None:
+    net, step = _woken(), SMALL.size_multiple
+    rainy = torch.rand(1, 3, 96, 96)
+    whole = net(rainy)
+    shifted = net(rainy[:, :, step:, 2 * step :])
+    margin = 40  # beyond the reach of the borders
+    torch.testing.assert_close(
+        shifted[:, :, margin:-margin, margin:-margin],
+        whole[:, :, step + margin : -margin, 2 * step + margin : -margin],
+        atol=1e-6,
+        rtol=0,
+    )
+    # It is not so for a shift that the pooling grid does not know: the test can fail.
+    other = net(rainy[:, :, : 96 - step].roll(1, 2))
+    assert not torch.allclose(
+        other[:, :, 41:-40, 40:-40], whole[:, :, 40 : -41 - step, 40:-40], atol=1e-6
+    )
+
+
+def test_the_gradient_reaches_every_parameter() -> None:
+    net = _woken()
+    net(torch.rand(2, 3, 16, 16)).square().mean().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def test_it_overfits_one_pair() -> None:
+    torch.manual_seed(0)
+    net = StudentNet(SMALL)
+    clean = torch.rand(1, 3, 4, 4).repeat_interleave(4, 2).repeat_interleave(4, 3) * 0.6
+    rainy = clean.clone()
+    rainy[..., 3:5] += 0.4
+    rainy[..., 10:12] += 0.4
+    optimizer = torch.optim.Adam(net.parameters(), lr=3e-3)
+    losses = []
+    for _ in range(60):
+        loss = (net(rainy) - clean).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.05 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"widths": ()}, "widths is empty"),
+        ({"widths": (8, 12)}, r"encoder_blocks has 3 entries, \[1, 1, 2\], but 2 widths need 2"),
+        ({"widths": (16, 12, 4)}, r"widths \[12, 4\] are not positive multiples of 8"),
+        ({"decoder_blocks": (1,)}, r"decoder_blocks has 1 entries, \[1\], but 3 widths need 2"),
+        ({"decoder_blocks": (1, -1)}, r"decoder_blocks \[1, -1\] has a negative number"),
+    ],
+)
+def test_shapes_that_do_not_fit(values: dict[str, tuple[int, ...]], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        StudentConfig(**values)

@@ -1,0 +1,198 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from core import cli
+from core.learner import Learner
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def config_file(tmp_path: Path, train_values: dict[str, Any]) -> Callable[..., str]:
+    def write(**changes: Any) -> str:
+        path = tmp_path / "train.yaml"
+        path.write_text(yaml.safe_dump({**train_values, **changes}), encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def quality_file(tmp_path: Path) -> str:
+    sets = {
+        "pairs": {"source": {"layout": "side_by_side", "root": "pairs"}},
+        "dry": {"source": {"layout": "clean", "root": "dry"}},
+    }
+    (tmp_path / "quality.yaml").write_text(yaml.safe_dump({"sets": sets}), encoding="utf-8")
+    return str(tmp_path / "quality.yaml")
+
+
+def _python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+
+
+def _error(capsys: pytest.CaptureFixture[str]) -> str:
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("derain: error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+def test_help_is_quick_and_loads_nothing_heavy() -> None:
+    done = _python(
+        "import sys\nfrom core.cli import main\ncode = main(['--help'])\n"
+        "heavy = {'torch', 'lightning', 'jsonargparse', 'numpy', 'cv2'} & set(sys.modules)\n"
+        "sys.exit(code if not heavy else str(heavy))"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "derain train --config" in done.stdout
+
+
+def test_no_command_and_an_unknown_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 2
+    assert "usage: derain" in capsys.readouterr().err
+    assert cli.main(["trian"]) == 2
+    assert "unknown command 'trian'; there are train, evaluate" in _error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("train", ["--config", "--mixture.crop", "--learning_rate", "--resume", "at its highest"]),
+        ("evaluate", ["--checkpoint", "--model", "--data-root", "--sets"]),
+    ],
+)
+def test_help_of_commands(
+    capsys: pytest.CaptureFixture[str], command: str, options: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as done:
+        cli.main([command, "--help"])
+    assert done.value.code == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    for option in options:
+        assert option in out
+
+
+@pytest.mark.parametrize("package", ["torch", "lightning", "jsonargparse", "safetensors"])
+def test_a_missing_extra_says_what_to_install(package: str) -> None:
+    done = _python(
+        f"import sys\nsys.modules[{package!r}] = None\n"
+        "from core.cli import main\nsys.exit(main(['train', '--config', 'x.yaml']))"
+    )
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"derain: error: {package} is not installed; run: pip install 'edge-derain[train]'\n"
+    )
+
+
+def test_train_interrupt_resume_and_evaluate(
+    config_file,
+    quality_file: str,
+    data_root: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    update = Learner.update
+
+    def updated(self: Learner, rainy: Any, clean: Any, step: int) -> Any:
+        if step == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return update(self, rainy, clean, step)
+
+    values = ["train", "--config", config_file(data_root="elsewhere", precision="bf16-mixed")]
+    values += ["--data-root", str(data_root), "--save-every=3"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "update", updated)
+        assert cli.main(values) == 128 + signal.SIGTERM
+    folder = tmp_path / "runs/tiny"
+    out, err = capsys.readouterr()
+    assert out == (
+        f"stopped after step 3 of 4, saved in {folder}; the same command with --resume goes on\n"
+    )
+    assert "Using bfloat16" not in err  # Fabric's own announcements
+
+    assert cli.main([*values, "--resume"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("4 steps, best score ")
+    assert out.endswith(f" dB: {folder / 'best.safetensors'}\n")
+    assert "Using bfloat16" not in err
+    assert err.count("\r") <= 4
+    assert cli.main(values) == 2
+    assert "holds a run already; add --resume" in _error(capsys)
+
+    best, rows = str(folder / "best.safetensors"), tmp_path / "rows.json"
+    values = ["evaluate", "--checkpoint", best, "--config", quality_file, "--sets", "pairs"]
+    assert cli.main([*values, "--data-root", str(data_root), "--json", str(rows)]) == 0
+    out, _ = capsys.readouterr()
+    assert [line.split(" | ")[0] for line in out.splitlines()[2:]] == ["| pairs", "| pairs"]
+    found = json.loads(rows.read_text())
+    assert [(row["dataset"], row["images"], row["protocol"]) for row in found] == [
+        ("pairs", 3, "rgb"),
+        ("pairs", 3, "y"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["--config", "none.yaml"], "--config none.yaml: cannot be read (No such file", 2),
+        (["--config", "FILE", "--stpes", "3"], "did you mean 'steps'?", 2),
+        (["--config", "FILE", "--resume"], "--resume: there is no ", 2),
+        (["--config", "FILE", "--data-root", "none"], "no such folder; is --data-root right?", 1),
+        (["--config", "FILE", "--init", "none"], "none: cannot be read", 1),
+        (["--config", "FILE", "--loss.l1", "0"], "one must be above 0", 2),
+        (["--config", "FILE", "--mixture.crop", "18"], "is not a multiple of 4", 2),
+        (["--config", "FILE", "--mixture.upside-down", "5"], "must be true or false, got 5", 2),
+    ],
+)
+def test_wrong_training_is_one_line(
+    config_file, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str, code: int
+) -> None:
+    path = config_file()
+    assert cli.main(["train", *(path if a == "FILE" else a for a in arguments)]) == code
+    assert message in _error(capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message", "code"),
+    [
+        (["--checkpoint", "none"], "none: cannot be read", 1),
+        (["--model", "none/x.onnx"], "model none/x.onnx: no such file", 2),
+        (["--model", "small", "--sets", "pears"], "data set 'pears': unknown; did you mean", 2),
+    ],
+)
+def test_wrong_evaluation_is_one_line(
+    quality_file: str,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+    code: int,
+) -> None:
+    assert cli.main(["evaluate", "--config", quality_file, *arguments]) == code
+    assert message in _error(capsys)
+
+
+def test_ctrl_c_while_data_is_read(
+    config_file, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.train.MixtureDataset", lambda *_: signal.raise_signal(signal.SIGINT))
+    assert cli.main(["train", "--config", config_file()]) == 130
+    assert capsys.readouterr().err == "derain: interrupted\n"

@@ -1,0 +1,189 @@
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from core.config import (
+    build_config,
+    config_parser,
+    load_config,
+    network_config,
+    parse_config,
+    to_plain,
+)
+from core.errors import ConfigError
+from core.networks.student import StudentConfig
+from core.train_config import TrainConfig
+
+Values = dict[str, Any]
+CONFIGS = Path(__file__).parents[2] / "configs"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[[Values], Path]:
+    def write(values: Values) -> Path:
+        path = tmp_path / "c.yaml"
+        path.write_text(yaml.safe_dump(values), encoding="utf-8")
+        return path
+
+    return write
+
+
+def _set(values: Values, place: str, value: Any) -> Values:
+    """Set ``a.b.0.c`` in nested values."""
+    changed = node = copy.deepcopy(values)
+    *path, last = place.split(".")
+    for key in path:
+        node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+    node[last] = value
+    return changed
+
+
+def test_a_file_becomes_dataclasses(write, train_values: Values) -> None:
+    config = load_config(TrainConfig, write(train_values))
+    assert config.mixture.parts[1].rain == "generated"
+    assert config.mixture.parts[0].source.split == "train"
+    assert config.mixture.generated.pool == 3
+    assert config.validation["light"].rain is not None
+    assert config.validation["light"].rain.seed == 1
+    assert config.validation["pairs"].rain is None
+
+
+def test_what_is_written_is_read_again(write, train_values: Values) -> None:
+    config = load_config(TrainConfig, write(train_values))
+    assert load_config(TrainConfig, write(to_plain(config))) == config
+    assert build_config(TrainConfig, to_plain(config), "config") == config
+
+
+def test_options_win_over_the_file(write, train_values: Values) -> None:
+    arguments = ["--config", str(write(train_values)), "--mixture.crop=32", "--steps", "9"]
+    config = parse_config(TrainConfig, config_parser(TrainConfig), arguments)
+    assert config.mixture.crop == 32
+    assert config.steps == 9
+    assert config.mixture.generated.pool == 3
+
+
+def test_numbers_in_powers_of_ten_and_whole_ones(tmp_path: Path, write, train_values) -> None:
+    path = write({**train_values, "weight_decay": 0})
+    path.write_text(path.read_text() + "learning_rate: 3e-4\n")
+    config = load_config(TrainConfig, path)
+    assert config.learning_rate == 3e-4
+    assert config.weight_decay == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "near"),
+    [
+        ("stpes", "steps"),
+        ("mixture.cropp", "crop"),
+        ("mixture.parts.1.wieght", "weight"),
+        ("mixture.parts.0.source.layuot", "layout"),
+        ("mixture.generated.rain.angel", "angle"),
+        ("validation.light.rian", "rain"),
+        ("validation.light.rain.rain.desnity", "density"),
+        ("loss.sssim", "ssim"),
+        ("network.width", "widths"),
+    ],
+)
+def test_misspelt_keys_are_placed_and_the_nearest_is_named(
+    write, train_values: Values, place: str, near: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(TrainConfig, write(_set(train_values, place, 1)))
+    line = str(caught.value)
+    said = place.replace(".0.", "[0].").replace(".1.", "[1].")
+    assert f"{said}: unknown key; did you mean {near!r}?" in line
+    assert "\n" not in line
+    assert caught.value.exit_code == 2
+
+
+def test_keys_unlike_any_other_get_the_list(write, train_values: Values) -> None:
+    with pytest.raises(ConfigError, match=r"loss\.qqq: unknown key; there are l1, mse, ssim"):
+        load_config(TrainConfig, write(_set(train_values, "loss.qqq", 1)))
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        ("steps", "many", r"steps: must be a whole number, got many"),
+        ("name", 5, r"name: must be text, got 5"),
+        ("validation", [1], r"validation: must be a mapping, got \[1\]"),
+        ("precision", "bf16", r"precision: must be one of '32-true', 'bf16-mixed', got bf16"),
+        ("mixture.parts.0.source.layout", "x", r"layout: must be one of 'side_by_side', .*got x"),
+        ("mixture.parts.0.weight", -1, r"weight -1\.0 of 'pairs' must be above 0"),
+        ("network.widths", "x", r"network: widths: must be a list, got x"),
+        ("network.widths", [8], r"encoder_blocks has 2 entries, \[1, 1\], but 1 widths need 1"),
+        ("architecture", "studnet", r"architecture 'studnet': unknown; did you mean 'student'"),
+        ("validation.light.rain", {"rain": {"density": [3, 1]}}, r"rain\.density \[3\.0, 1\.0\]"),
+        ("validation.light.rain", {"layers": "x"}, r"layers: must be a whole number, got x"),
+    ],
+)
+def test_wrong_values_are_one_line(
+    write, train_values: Values, place: str, value: Any, message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(TrainConfig, write(_set(train_values, place, value)))
+    assert "\n" not in str(caught.value)
+    assert "class_path" not in str(caught.value)
+
+
+def test_missing_keys_are_named(write, train_values: Values) -> None:
+    del train_values["name"], train_values["mixture"]
+    with pytest.raises(ConfigError, match=r"missing name, mixture\.parts; give it in the --config"):
+        load_config(TrainConfig, write(train_values))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, r"--config .*c\.yaml: cannot be read \(No such file or directory\)"),
+        (b"a: [1\nb: }", r"--config .*c\.yaml: is not YAML \(.*line 2"),
+        (b"\xff\xfe\x00", r"--config .*c\.yaml: is not YAML"),
+        (b"5", r"--config .*c\.yaml: holds no options"),
+        (b"", r"--config .*c\.yaml: holds no options"),
+    ],
+)
+def test_files_that_are_no_configs(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "c.yaml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(TrainConfig, path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config"], "--config: needs a file"),
+        (["--config", "{}", "--steps"], "--steps: needs a value"),
+        (["--config", "{}", "--stpes", "3"], "stpes: unknown option; did you mean 'steps'"),
+        (["--config", "{}", "--mixture.cropp=3"], r"mixture\.cropp: .*did you mean 'crop'"),
+        (["--config", "{}", "zzz"], "zzz: unknown option; --help lists them"),
+        ([], "missing name, architecture, .*give it in the --config file"),
+    ],
+)
+def test_wrong_command_lines(write, train_values: Values, arguments: list[str], message: str):
+    path = str(write(train_values))
+    with pytest.raises(ConfigError, match=message):
+        parse_config(
+            TrainConfig, config_parser(TrainConfig), [path if a == "{}" else a for a in arguments]
+        )
+
+
+def test_network_configs() -> None:
+    config = network_config(
+        "student", {"widths": [8, 16], "encoder_blocks": [0, 1]} | {"decoder_blocks": [2]}
+    )
+    assert config == StudentConfig((8, 16), (0, 1), (2,))
+    assert network_config("student", {}) == StudentConfig()
+    with pytest.raises(ConfigError, match="network: must be a mapping, got 5"):
+        network_config("student", 5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("student_*.yaml")), ids=lambda p: p.name)
+def test_shipped_training_configs_are_valid(path: Path) -> None:
+    assert load_config(TrainConfig, path).name in path.stem

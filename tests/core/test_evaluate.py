@@ -1,0 +1,113 @@
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from core import evaluate
+from core.config import build_config
+from core.errors import ConfigError, DataError
+from edge_runtime import metrics
+from edge_runtime.image import Picture, write_picture
+
+
+def _flat(value: int) -> np.ndarray:
+    return np.full((12, 13, 3), value, np.uint8)
+
+
+def _psnr(*errors: float) -> float:
+    """Mean over pictures that are off by a constant everywhere."""
+    return float(np.mean([20 * math.log10(255 / error) for error in errors]))
+
+
+def test_scores_are_means_over_pictures_under_both_protocols() -> None:
+    pairs = [(_flat(110), _flat(100)), (_flat(60), _flat(40))]
+    rgb, y = evaluate.score_set(lambda rainy: rainy - 5, "flat", iter(pairs))
+    assert (rgb.dataset, rgb.images, rgb.protocol, y.protocol) == ("flat", 2, "rgb", "y")
+    assert rgb.input_psnr == pytest.approx(_psnr(10, 20))
+    assert rgb.psnr == pytest.approx(_psnr(5, 15))
+    scale = (65.481 + 128.553 + 24.966) / 255
+    assert y.input_psnr == pytest.approx(_psnr(10 * scale, 20 * scale))
+    assert y.psnr == pytest.approx(_psnr(5 * scale, 15 * scale))
+
+
+def test_ssim_is_that_of_the_metrics(picture) -> None:
+    a, b, c = (picture(16, 18, seed) for seed in range(3))
+    rgb, y = evaluate.score_set(lambda rainy: rainy // 2, "x", [(a, b), (b, c)])
+    for row, protocol in ((rgb, "rgb"), (y, "y")):
+        before = [metrics.ssim(a, b, protocol), metrics.ssim(b, c, protocol)]
+        after = [metrics.ssim(a // 2, b, protocol), metrics.ssim(b // 2, c, protocol)]
+        assert row.input_ssim == pytest.approx(np.mean(before))
+        assert row.ssim == pytest.approx(np.mean(after))
+
+
+def test_identical_pictures_count_100_db() -> None:
+    pairs = [(_flat(7), _flat(7)), (_flat(110), _flat(100))]
+    rgb, _ = evaluate.score_set(lambda rainy: rainy, "dry", pairs)
+    assert rgb.psnr == pytest.approx((100 + _psnr(10)) / 2)
+    assert rgb.ssim == pytest.approx((1 + metrics.ssim(_flat(110), _flat(100))) / 2)
+
+
+@pytest.fixture
+def config(data_root: Path) -> evaluate.EvaluationConfig:
+    values: dict[str, Any] = {
+        "data_root": str(data_root),
+        "sets": {
+            "pairs": {"source": {"layout": "side_by_side", "root": "pairs"}},
+            "dry": {"source": {"layout": "clean", "root": "dry"}},
+            "wet": {"source": {"layout": "clean", "root": "dry"}, "rain": {"seed": 3}},
+        },
+    }
+    return build_config(evaluate.EvaluationConfig, values, "config")
+
+
+def test_sets_are_scored_in_order(config: evaluate.EvaluationConfig) -> None:
+    rows = evaluate.evaluate(lambda rainy: rainy - 40, config.only(["pairs", "wet"]), False)
+    assert [(row.dataset, row.protocol) for row in rows] == [
+        ("pairs", "rgb"),
+        ("pairs", "y"),
+        ("wet", "rgb"),
+        ("wet", "y"),
+    ]
+    assert rows[0].input_psnr == pytest.approx(_psnr(40))
+    assert rows[0].psnr == 100
+    assert rows[0].images == 3
+
+
+def test_fixed_rain_is_laid_by_place_in_the_set(config: evaluate.EvaluationConfig) -> None:
+    wet = config.sets["wet"]
+    first, again = (list(wet.read(config.data_root)) for _ in range(2))
+    for index, (rainy, clean) in enumerate(first):
+        assert wet.rain is not None
+        np.testing.assert_array_equal(rainy, wet.rain.apply(clean, index))
+        np.testing.assert_array_equal(rainy, again[index][0])
+        assert (rainy != clean).any()
+
+
+def test_unknown_sets_and_none(config: evaluate.EvaluationConfig) -> None:
+    with pytest.raises(ConfigError, match="data set 'pears': unknown; did you mean 'pairs'"):
+        config.only(["pears"])
+    with pytest.raises(ConfigError, match="sets is empty"):
+        evaluate.EvaluationConfig()
+
+
+def test_missing_data_is_named(config: evaluate.EvaluationConfig, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere/pairs: no such folder; is --data-root right"):
+        list(config.sets["pairs"].read(str(tmp_path / "nowhere")))
+
+
+def test_pictures_without_ssim_are_named(config: evaluate.EvaluationConfig, picture) -> None:
+    write_picture(Path(config.data_root) / "dry/z.png", Picture(picture(10, 30)))
+    with pytest.raises(DataError, match=r"dry/z\.png is 30x10; pictures below 11 pixels"):
+        list(config.sets["dry"].read(config.data_root))
+
+
+def test_table() -> None:
+    rows = evaluate.score_set(lambda rainy: rainy - 5, "flat", [(_flat(110), _flat(100))])
+    lines = evaluate.quality_table(rows).splitlines()
+    assert len(lines) == 4
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[2].startswith("| flat | 1 | rgb | 28.13 | 34.15 | ")
+    json.dumps([vars(row) for row in rows], allow_nan=False)

@@ -1,0 +1,116 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from core import learner as learner_module
+from core.checkpoint import save_checkpoint
+from core.config import build_config
+from core.errors import CheckpointError, ConfigError, TrainingError
+from core.learner import Learner
+from core.train_config import TrainConfig
+
+RAINY = torch.full((2, 3, 16, 16), 120, dtype=torch.uint8)
+CLEAN = torch.full((2, 3, 16, 16), 90, dtype=torch.uint8)
+
+
+@pytest.fixture
+def config(train_values: dict[str, Any]) -> TrainConfig:
+    return build_config(TrainConfig, train_values, "config")
+
+
+def _weights(learner: Learner) -> dict[str, torch.Tensor]:
+    return {key: value.clone() for key, value in learner.network.module.state_dict().items()}
+
+
+def test_steps_lower_the_loss_at_the_scheduled_rate(config: TrainConfig) -> None:
+    config = dataclasses.replace(config, steps=40)
+    learner = Learner(config)
+    losses = []
+    for step in range(40):
+        losses.append(learner.update(RAINY, CLEAN, step).item())
+        assert learner.optimizer.param_groups[0]["lr"] == config.learning_rate_at(step)
+    assert losses[0] == pytest.approx(30 / 255)  # untrained it returns its input
+    assert losses[-1] < 0.2 * losses[0]
+
+
+def test_the_average_follows_by_hand(config: TrainConfig) -> None:
+    learner = Learner(dataclasses.replace(config, ema_decay=0.2, learning_rate=0.01))
+    name = "exit.bias"
+    learner.update(RAINY, CLEAN, 0)
+    wanted = _weights(learner)[name]  # the first weights as they are
+    for step, keep in ((1, 2 / 11), (2, 0.2), (3, 0.2)):  # (1 + n) / (10 + n) up to the decay
+        learner.update(RAINY, CLEAN, step)
+        wanted = keep * wanted + (1 - keep) * _weights(learner)[name]
+    assert wanted.abs().max() > 0
+    torch.testing.assert_close(learner.average.module.state_dict()[name], wanted)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1e-3, 1e3])
+def test_the_gradient_is_clipped_to_its_norm(config: TrainConfig, clip: float) -> None:
+    learner = Learner(dataclasses.replace(config, gradient_clip=clip))
+    free = Learner(dataclasses.replace(config, gradient_clip=0.0))
+    norms = []
+    for each in (learner, free):
+        each.update(RAINY, CLEAN, 0)
+        grads = [p.grad for p in each.network.parameters() if p.grad is not None]
+        norms.append(torch.nn.utils.get_total_norm(grads).item())
+    assert norms[0] == pytest.approx(min(norms[1], clip) if clip else norms[1], rel=1e-3)
+
+
+@pytest.mark.parametrize("clip", [0.0, 1.0])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_gradient_that_is_not_finite_changes_nothing(
+    config: TrainConfig, clip: float, value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = Learner(dataclasses.replace(config, gradient_clip=clip))
+    learner.update(RAINY, CLEAN, 0)
+    before = _weights(learner)
+    monkeypatch.setattr(
+        learner_module, "reconstruction_loss", lambda derained, *_: derained.sum() * value
+    )
+    with pytest.raises(
+        TrainingError, match=r"tiny: gradient is not finite at step 2, loss .*lower"
+    ):
+        learner.update(RAINY, CLEAN, 1)
+    assert all(torch.equal(value, before[key]) for key, value in _weights(learner).items())
+    assert learner.average.n_averaged == 1
+
+
+def test_seeds_make_the_weights(config: TrainConfig) -> None:
+    first, again = _weights(Learner(config)), _weights(Learner(config))
+    other = _weights(Learner(dataclasses.replace(config, seed=1)))
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["entry.weight"], other["entry.weight"])
+
+
+def test_init_goes_on_from_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
+    start = Learner(config)
+    start.update(RAINY, CLEAN, 0)
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, start.checkpoint(1))
+    later = Learner(dataclasses.replace(config, init=str(path), seed=5))
+    wanted = start.average.module.state_dict()
+    assert all(torch.equal(value, wanted[key]) for key, value in _weights(later).items())
+    first, second = later.checkpoint(2).recipe
+    assert first == "train: student from scratch, 1 of 4 steps of 2 x 16 x 16, 32-true, seed 0"
+    assert second.startswith("train: student from start.safetensors, 2 of 4 steps")
+    assert later.checkpoint(2).data == ("dry", "pairs")
+
+
+def test_init_that_does_not_fit(config: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "start.safetensors"
+    with pytest.raises(CheckpointError, match=r"start\.safetensors: cannot be read"):
+        Learner(dataclasses.replace(config, init=str(path)))
+    save_checkpoint(path, Learner(config).checkpoint(0))
+    wider = {**config.network, "widths": [8, 16]}
+    with pytest.raises(ConfigError, match=r"init .*start\.safetensors: is student .*8, 8.*, not "):
+        Learner(dataclasses.replace(config, init=str(path), network=wider))
+
+
+def test_bfloat16_trains_float32_weights(config: TrainConfig) -> None:
+    learner = Learner(dataclasses.replace(config, precision="bf16-mixed"))
+    assert learner.update(RAINY, CLEAN, 0).item() == pytest.approx(30 / 255, abs=2e-3)
+    assert {value.dtype for value in learner.checkpoint(1).weights.values()} == {torch.float32}

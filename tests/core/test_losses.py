@@ -1,0 +1,50 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import ConfigError
+from core.losses import LossConfig, reconstruction_loss, ssim
+from edge_runtime import metrics
+
+
+def _tensor(picture: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(picture.transpose(2, 0, 1)[None].copy()).double() / 255
+
+
+def test_ssim_is_that_of_the_metrics(picture) -> None:
+    a = picture(23, 31, 1)
+    noise = np.random.default_rng(0).integers(-30, 30, a.shape)
+    b = np.clip(a + noise, 0, 255).astype(np.uint8)
+    assert float(ssim(_tensor(a), _tensor(b))) == pytest.approx(metrics.ssim(a, b), abs=1e-9)
+
+
+def test_ssim_of_a_batch_is_the_mean_and_has_a_gradient(picture) -> None:
+    a = torch.cat([_tensor(picture(16, 16, seed)) for seed in (1, 2)]).requires_grad_()
+    b = a.detach().flip(3)
+    both = ssim(a, b)
+    each = [ssim(a[i : i + 1], b[i : i + 1]).item() for i in range(2)]
+    assert both.item() == pytest.approx(np.mean(each))
+    both.backward()
+    assert torch.isfinite(a.grad).all()
+    assert a.grad.abs().sum() > 0
+
+
+def test_terms_add_up_by_hand() -> None:
+    derained, clean = (torch.full((1, 3, 16, 16), v, dtype=torch.float64) for v in (0.5, 0.3))
+    # Flat pictures: the contrast term is 1, so SSIM is the luminance term alone.
+    likeness = (2 * 0.5 * 0.3 + 1e-4) / (0.5**2 + 0.3**2 + 1e-4)
+    parts = {"l1": 0.2, "mse": 0.04, "ssim": 1 - likeness}
+    config = LossConfig(l1=2.0, mse=3.0, ssim=5.0)
+    wanted = sum(getattr(config, name) * value for name, value in parts.items())
+    assert float(reconstruction_loss(derained, clean, config)) == pytest.approx(wanted, abs=1e-9)
+    for name, value in parts.items():
+        alone = LossConfig(**{**dict.fromkeys(parts, 0.0), name: 1.0})
+        assert float(reconstruction_loss(derained, clean, alone)) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("weights", [{"l1": -1.0}, {"l1": 0.0}])
+def test_weights_that_make_no_loss(weights: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="none may be negative and one must be above 0"):
+        dataclasses.replace(LossConfig(), **weights)

@@ -1,0 +1,141 @@
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from core.data import SourceConfig
+from core.errors import ConfigError, DataError
+from core.mixture import GeneratedConfig, MixtureConfig, MixtureDataset, PartConfig, StepSampler
+from edge_runtime.image import Picture, write_picture
+
+DRY = SourceConfig("clean", root="dry")
+PAIRS = SourceConfig("side_by_side", root="pairs")
+FEW = GeneratedConfig(pool=3)
+
+
+def _digest(picture: np.ndarray) -> str:
+    return hashlib.sha256(picture.tobytes()).hexdigest()
+
+
+def _data(root: Path, *parts: PartConfig, seed: int = 0, **options: object) -> MixtureDataset:
+    values = {"crop": 16, "generated": FEW, **options}
+    return MixtureDataset(MixtureConfig(parts, **values), str(root), seed)
+
+
+def _mixed(root: Path, seed: int = 0, **options: object) -> MixtureDataset:
+    rains = ("as_is", "generated", "none")
+    return _data(root, *(PartConfig(PAIRS, 1.0, r) for r in rains), seed=seed, **options)
+
+
+def test_a_sample_is_a_function_of_seed_and_index(data_root: Path) -> None:
+    first, second = _mixed(data_root), _mixed(data_root)
+    forwards = [first[index] for index in range(20)]
+    backwards = {index: second[index] for index in reversed(range(20))}
+    np.random.default_rng().random()
+    for index, (rainy, clean) in enumerate(forwards):
+        assert torch.equal(rainy, backwards[index][0])
+        assert torch.equal(clean, backwards[index][1])
+    other = _mixed(data_root, seed=1)
+    assert any(not torch.equal(other[i][1], forwards[i][1]) for i in range(20))
+    assert len({_digest(clean.numpy()) for _, clean in forwards}) > 10
+
+
+def test_samples_are_uint8_crops(data_root: Path) -> None:
+    for picture in _mixed(data_root, turns=True, upside_down=True)[5]:
+        assert picture.shape == (3, 16, 16)
+        assert picture.dtype == torch.uint8
+        assert picture.is_contiguous()
+
+
+def test_flips_and_turns_are_those_of_both_pictures(data_root: Path) -> None:
+    # The rainy halves are exactly 40 levels brighter, which only one geometry can keep.
+    data = _data(data_root, PartConfig(PAIRS), turns=True, upside_down=True)
+    for index in range(20):
+        rainy, clean = data[index]
+        assert torch.equal(rainy.int() - clean.int(), torch.full_like(clean, 40, dtype=torch.int))
+
+
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ({"flips": False}, 1),
+        ({"flips": True}, 2),
+        ({"flips": True, "upside_down": True}, 4),
+        ({"flips": True, "turns": True}, 8),
+    ],
+)
+def test_every_allowed_view_appears_and_no_other(
+    tmp_path: Path, options: dict[str, bool], count: int
+) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+    write_picture(tmp_path / "a.png", Picture(rgb))
+    part = PartConfig(SourceConfig("clean", root="."), rain="none")
+    data = _data(tmp_path, part, **options)
+    seen = {_digest(data[index][1].numpy()) for index in range(100)}
+    chw = rgb.transpose(2, 0, 1)
+    views = {_digest(np.rot90(v, k, (1, 2))) for v in (chw, chw[..., ::-1]) for k in range(4)}
+    assert len(seen) == count
+    assert _digest(chw) in seen
+    assert seen <= views
+
+
+def test_dry_parts_are_dry_and_generated_rain_only_brightens(data_root: Path) -> None:
+    dry = _data(data_root, PartConfig(DRY, rain="none"))
+    wet = _data(data_root, PartConfig(DRY, rain="generated"), generated=GeneratedConfig(veil=0.0))
+    changed = 0
+    for index in range(10):
+        assert torch.equal(*dry[index])
+        rainy, clean = wet[index]
+        assert (rainy >= clean).all()
+        changed += not torch.equal(rainy, clean)
+    assert changed > 5
+
+
+def test_shares_are_respected(data_root: Path) -> None:
+    # as_is is 40 brighter, none is equal; weights 3 to 1.
+    data = _data(data_root, PartConfig(PAIRS, 3.0), PartConfig(PAIRS, 1.0, "none"), crop=8)
+    rainy = sum(not torch.equal(*data[index]) for index in range(400))
+    assert rainy / 400 == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 400))
+
+
+def test_streak_pictures_are_used(data_root: Path) -> None:
+    (data_root / "streaks").mkdir()
+    white = np.full((12, 40, 3), 255, np.uint8)  # lower than the crop, so it is enlarged
+    write_picture(data_root / "streaks/a.png", Picture(white))
+    rain = GeneratedConfig(
+        pool=1, streaks="streaks", streak_share=1.0, layers=(1.0,), screen=0.0, veil=0.0
+    )
+    rainy, clean = _data(data_root, PartConfig(DRY, rain="generated"), generated=rain)[0]
+    added = rainy.int() - clean.int()
+    assert (added[rainy < 255] >= 126).all()  # at least half of white everywhere
+
+
+def test_pictures_smaller_than_the_crop_are_named(data_root: Path) -> None:
+    with pytest.raises(DataError, match=r"dry/0\.png is 26x30, smaller than mixture\.crop 32"):
+        _data(data_root, PartConfig(DRY), crop=32)
+
+
+def test_sampler_goes_on_where_a_run_stopped() -> None:
+    whole = list(StepSampler(0, 7, 3))
+    assert whole == list(range(21))
+    assert list(StepSampler(0, 4, 3)) + list(StepSampler(4, 7, 3)) == whole
+    assert len(StepSampler(4, 7, 3)) == 9
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: PartConfig(DRY, 0.0), "weight 0.0 of 'dry' must be above 0"),
+        (lambda: MixtureConfig(()), r"mixture\.parts is empty"),
+        (lambda: MixtureConfig((PartConfig(DRY),), crop=4), r"mixture\.crop 4 is not within"),
+        (lambda: GeneratedConfig(veil=2.0), r"generated\.veil 2\.0 is not within"),
+        (lambda: GeneratedConfig(pool=0), r"generated\.pool 0"),
+        (lambda: GeneratedConfig(layers=(0.5,)), r"generated\.layers \[0\.5\] must add up to 1"),
+        (lambda: GeneratedConfig(veil_strength=(0.5, 0.1)), r"generated\.veil_strength"),
+    ],
+)
+def test_wrong_values_are_named(make, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()

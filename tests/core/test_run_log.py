@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from core.errors import TrainingError
+from core.run_log import RunLog
+
+
+def _log(folder: Path, start: int, steps: range) -> None:
+    with RunLog(folder, start) as log:
+        for step in steps:
+            log.write(step, {"loss": step / 3, "learning_rate": 0.5})
+
+
+def _table(folder: Path) -> list[str]:
+    return (folder / "metrics.csv").read_text().splitlines()
+
+
+def test_table_by_hand(tmp_path: Path) -> None:
+    with RunLog(tmp_path / "logs", 0) as log:
+        log.write(1, {"loss": 0.1, "a, b": 2})
+    assert _table(tmp_path / "logs") == ["step,name,value", "1,loss,0.1", '1,"a, b",2.0']
+
+
+def test_resuming_gives_what_an_uninterrupted_run_gives(tmp_path: Path) -> None:
+    _log(tmp_path / "whole", 0, range(1, 9))
+    _log(tmp_path / "parts", 0, range(1, 6))  # killed at 5, its last state is of step 3
+    with (tmp_path / "parts/metrics.csv").open("a") as file:
+        file.write("6,lo")
+    _log(tmp_path / "parts", 3, range(4, 9))
+    assert _table(tmp_path / "parts") == _table(tmp_path / "whole")
+
+    events = EventAccumulator(str(tmp_path / "parts"))
+    events.Reload()
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 9))
+    assert [event.value for event in events.Scalars("loss")] == pytest.approx(
+        [step / 3 for step in range(1, 9)]
+    )
+
+
+def test_a_run_from_the_start_starts_afresh(tmp_path: Path) -> None:
+    _log(tmp_path, 0, range(1, 5))
+    _log(tmp_path, 0, range(1, 2))
+    assert len(_table(tmp_path)) == 3
+
+
+def test_unwritable_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(TrainingError, match=r"metrics\.csv: cannot be written"):
+        RunLog(tmp_path / "file/logs", 0)

@@ -1,0 +1,258 @@
+"""The whole run: what it leaves behind, how it is interrupted, and that resuming is exact."""
+
+import dataclasses
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from core import learner as learner_module
+from core import train as train_module
+from core.checkpoint import load_checkpoint
+from core.config import build_config, load_config
+from core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from core.inference import derain
+from core.learner import Learner
+from core.train import TrainResult, train
+from core.train_config import TrainConfig
+from core.training_state import read_progress
+from edge_runtime.card import file_sha256
+
+WRITTEN = ("best.safetensors", "last.safetensors", "state.safetensors", "logs/metrics.csv")
+
+
+@pytest.fixture
+def config(train_values: dict[str, Any]) -> TrainConfig:
+    values = {**train_values, "steps": 6, "out": "runs"}
+    return build_config(TrainConfig, values, "config")
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Work in a folder of its own, so that two runs have the very same config."""
+
+    def enter(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        monkeypatch.chdir(folder)
+        return folder / "runs/tiny"
+
+    return enter
+
+
+def _signalled(patch: pytest.MonkeyPatch, step: int, number: int, times: int = 1) -> None:
+    """Raise signals right after the update that follows ``step`` finished ones."""
+    update = Learner.update
+
+    def updated(self: Learner, rainy: Any, clean: Any, at: int) -> Any:
+        loss = update(self, rainy, clean, at)
+        for _ in range(times if at == step else 0):
+            signal.raise_signal(number)
+        return loss
+
+    patch.setattr(Learner, "update", updated)
+
+
+def _run(config: TrainConfig, resume: bool = False) -> TrainResult:
+    return train(config, resume=resume, progress=False)
+
+
+def _files(folder: Path) -> dict[str, str]:
+    """Return the hashes of what a run writes, whose differences pytest can print."""
+    return {name: file_sha256(folder / name) for name in WRITTEN}
+
+
+def test_a_run_leaves_what_it_says(config: TrainConfig, inside) -> None:
+    folder = inside("a")
+    result = _run(config)
+    assert result.folder.resolve() == folder
+    assert (result.step, result.stopped_by) == (6, None)
+    assert load_config(TrainConfig, folder / "config.yaml") == config
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "best.safetensors",
+        "config.yaml",
+        "last.safetensors",
+        "logs",
+        "state.safetensors",
+    ]
+    assert len(list((folder / "logs").glob("events.out.tfevents.*"))) == 1
+    rows = [line.split(",") for line in (folder / "logs/metrics.csv").read_text().splitlines()]
+    assert [row[0] for row in rows if row[1] == "loss"] == ["1", "2", "3", "4", "5", "6"]
+    scores = {int(row[0]): float(row[2]) for row in rows if row[1] == "score"}
+    assert sorted(scores) == [2, 4, 6]
+    assert result.score == max(scores.values())
+    assert {row[1] for row in rows} >= {"learning_rate", "pairs/rgb_psnr", "light/y_ssim"}
+
+
+def test_the_score_is_the_mean_of_the_sets_and_best_is_kept(config: TrainConfig, inside) -> None:
+    folder = inside("a")
+    result = _run(config)
+    best = load_checkpoint(folder / "best.safetensors")
+    module = best.build()
+    psnr = []
+    for test_set in config.validation.values():
+        pairs = list(test_set.read(config.data_root))
+        rows = train_module.score_set(lambda x: derain(module, x, 4), "x", pairs)
+        psnr.append(min(rows[0].psnr, 40.0))
+    assert result.score == pytest.approx(sum(psnr) / 2, abs=1e-9)
+
+
+@pytest.mark.parametrize("step", [0, 2, 3])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_and_resumed_equals_uninterrupted(
+    config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch, step: int, number: int
+) -> None:
+    whole = inside("whole")
+    uninterrupted = _run(config)
+    parts = inside("parts")
+    with monkeypatch.context() as patch:
+        _signalled(patch, step, number)
+        stopped = _run(config)
+    assert (stopped.step, stopped.stopped_by) == (step + 1, number)
+    assert read_progress(parts / "state.safetensors")["step"] == step + 1
+    torch.rand(7)  # whatever else the process draws must not matter
+    resumed = _run(config, resume=True)
+    assert (resumed.step, resumed.score) == (6, uninterrupted.score)
+    assert _files(parts) == _files(whole)
+
+
+def test_a_second_signal_stops_at_once_and_the_last_state_is_good(
+    config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = inside("whole")
+    _run(config)
+    parts = inside("parts")
+    with monkeypatch.context() as patch:
+        _signalled(patch, 4, signal.SIGINT, times=2)
+        with pytest.raises(KeyboardInterrupt):
+            _run(config)
+    assert read_progress(parts / "state.safetensors")["step"] == 4
+    _run(config, resume=True)
+    assert _files(parts) == _files(whole)
+
+
+def test_a_failure_leaves_the_last_state_and_says_what_to_do(
+    config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = inside("whole")
+    _run(config)
+    parts = inside("parts")
+    with monkeypatch.context() as patch:
+        loss, calls = learner_module.reconstruction_loss, []
+
+        def spoiled(*arguments: Any) -> Any:
+            calls.append(0)
+            return loss(*arguments) * (float("nan") if len(calls) == 4 else 1)
+
+        patch.setattr(learner_module, "reconstruction_loss", spoiled)
+        with pytest.raises(TrainingError, match="not finite at step 4, loss nan"):
+            _run(config)
+    assert read_progress(parts / "state.safetensors")["step"] == 2
+    _run(config, resume=True)
+    assert _files(parts) == _files(whole)
+
+
+def test_interrupted_while_data_is_read(
+    config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = inside("a")
+    with monkeypatch.context() as patch:
+        patch.setattr(train_module, "MixtureDataset", lambda *_: signal.raise_signal(signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            _run(config)
+    assert not folder.exists()
+    assert _run(config).step == 6
+
+
+def test_a_signal_in_the_last_step_stops_nothing(
+    config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside("a")
+    _signalled(monkeypatch, 5, signal.SIGINT)
+    result = _run(config)
+    assert (result.step, result.stopped_by) == (6, None)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_worker_processes_change_nothing(config: TrainConfig, inside) -> None:
+    folder = inside("alone")
+    _run(config)
+    helped = inside("helped")
+    _run(dataclasses.replace(config, workers=1))
+    name = "best.safetensors"
+    assert file_sha256(helped / name) == file_sha256(folder / name)
+
+
+def test_a_finished_run_resumes_to_nothing(config: TrainConfig, inside) -> None:
+    folder = inside("a")
+    first = _run(config)
+    before = _files(folder)
+    again = _run(config, resume=True)
+    assert again == first
+    assert _files(folder) == before
+
+
+def test_free_fields_may_change_and_others_not(
+    config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = inside("a")
+    with monkeypatch.context() as patch:
+        _signalled(patch, 1, signal.SIGINT)
+        _run(config)
+    before = _files(folder)
+    other = dataclasses.replace(config, learning_rate=0.5, seed=3)
+    with pytest.raises(
+        ConfigError, match=r"another run \(learning_rate 0\.001 -> 0\.5, seed 0 -> 3"
+    ):
+        _run(other, resume=True)
+    assert _files(folder) == before
+    assert _run(dataclasses.replace(config, log_every=5), resume=True).step == 6
+
+
+def test_an_occupied_folder_is_refused(config: TrainConfig, inside) -> None:
+    folder = inside("a")
+    _run(config)
+    before = _files(folder)
+    with pytest.raises(ConfigError, match="runs/tiny holds a run already; add --resume"):
+        _run(config)
+    assert _files(folder) == before
+
+
+def test_nothing_to_resume(config: TrainConfig, inside) -> None:
+    inside("a")
+    with pytest.raises(ConfigError, match=r"--resume: there is no runs/tiny/state\.safetensors"):
+        _run(config, resume=True)
+
+
+def test_a_torn_state(config: TrainConfig, inside) -> None:
+    folder = inside("a")
+    _run(config)
+    state = folder / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"state\.safetensors: torn"):
+        _run(config, resume=True)
+
+
+def test_missing_data_leaves_nothing_behind(config: TrainConfig, inside) -> None:
+    folder = inside("a")
+    with pytest.raises(DataError, match=r"nowhere/pairs: no such folder"):
+        _run(dataclasses.replace(config, data_root="nowhere"))
+    assert not folder.exists()
+
+
+def test_unwritable_out(config: TrainConfig, inside, tmp_path: Path) -> None:
+    inside("a")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"out .*file/tiny: cannot be written"):
+        _run(dataclasses.replace(config, out=str(tmp_path / "file")))
+
+
+def test_config_file_is_readable_yaml(config: TrainConfig, inside) -> None:
+    folder = inside("a")
+    _run(config)
+    values = yaml.safe_load((folder / "config.yaml").read_text())
+    assert list(values)[:2] == ["name", "architecture"]
