@@ -57,8 +57,9 @@ def _train(arguments: Sequence[str]) -> int:
     from core.train import train
     from core.train_config import TrainConfig
 
-    # Fabric announces its precision there, which the config says already.
-    logging.getLogger("lightning.fabric").setLevel(logging.WARNING)
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        # They announce the precision, which the config says already.
+        logging.getLogger(name).setLevel(logging.WARNING)
     parser = config_parser(TrainConfig, prog="derain train", description="Train a network.")
     parser.add_argument(
         "--resume",

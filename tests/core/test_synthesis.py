@@ -40,6 +40,12 @@ def test_kernel_sums_to_one_and_is_as_long_as_said(length: float, thickness: flo
     assert half_height.sum() == pytest.approx(length, abs=2 + 2.4 * thickness)
 
 
+def test_a_slanted_kernel_is_as_long_as_an_upright_one() -> None:
+    kernel = motion_kernel(40, 45, 0.5)
+    diagonal = np.diagonal(kernel)
+    assert (diagonal > kernel.max() / 2).sum() * np.sqrt(2) == pytest.approx(40, abs=3)
+
+
 def test_more_streaks_wet_more_of_the_picture() -> None:
     wet = [
         np.mean([(_layer(seed, density=(d, d)) > 20).mean() for seed in range(4)])

@@ -1,6 +1,7 @@
 """The whole run: what it leaves behind, how it is interrupted, and that resuming is exact."""
 
 import dataclasses
+import hashlib
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,6 @@ from core.learner import Learner
 from core.train import TrainResult, train
 from core.train_config import TrainConfig
 from core.training_state import read_progress
-from edge_runtime.card import file_sha256
 
 WRITTEN = ("best.safetensors", "last.safetensors", "state.safetensors", "logs/metrics.csv")
 
@@ -61,9 +61,13 @@ def _run(config: TrainConfig, resume: bool = False) -> TrainResult:
     return train(config, resume=resume, progress=False)
 
 
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def _files(folder: Path) -> dict[str, str]:
     """Return the hashes of what a run writes, whose differences pytest can print."""
-    return {name: file_sha256(folder / name) for name in WRITTEN}
+    return {name: _sha256(folder / name) for name in WRITTEN}
 
 
 def test_a_run_leaves_what_it_says(config: TrainConfig, inside) -> None:
@@ -184,7 +188,7 @@ def test_worker_processes_change_nothing(config: TrainConfig, inside) -> None:
     helped = inside("helped")
     _run(dataclasses.replace(config, workers=1))
     name = "best.safetensors"
-    assert file_sha256(helped / name) == file_sha256(folder / name)
+    assert _sha256(helped / name) == _sha256(folder / name)
 
 
 def test_a_finished_run_resumes_to_nothing(config: TrainConfig, inside) -> None:
