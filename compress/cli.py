@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
         help="print parameters, bytes, multiply-accumulates, receptive field and halo",
         description="Print what networks cost to run, whatever the machine.",
     )
-    cost.add_argument("checkpoints", nargs="+", metavar="CKPT", help="checkpoint (.safetensors)")
+    cost.add_argument(
+        "checkpoints", nargs="+", metavar="CKPT", help="checkpoint: shipped name, or path"
+    )
     cost.add_argument("--json", action="store_true", help="print one JSON object a line")
     return parser
 

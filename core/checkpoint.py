@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,12 +14,15 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from core.config import network_config, to_plain
+from core.config_errors import nearest
 from core.errors import CheckpointError
 from core.networks import ARCHITECTURES
 from edge_runtime.atomic import write_atomically
 from edge_runtime.errors import EdgeDerainError
 
 SCHEMA = 1
+SHIPPED = Path(__file__).parent / "checkpoints"
+"""Folder of the checkpoints that are found by name: part of a checkout, not of a built package."""
 _KEY = "edge_derain.checkpoint"
 
 
@@ -86,12 +90,31 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     save_tensors(path, checkpoint.weights, {_KEY: json.dumps(header)})
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint; nothing is unpickled.
+def find_checkpoint(name_or_path: str | Path) -> Path:
+    """Return the file that a shipped name, such as ``small``, or a path stands for.
+
+    Anything with a folder separator or the suffix ``.safetensors`` is a path.
 
     Raises:
-        CheckpointError: a missing or torn file, or one that is not a checkpoint of this project.
+        CheckpointError: an unknown name; names the nearest and what ships.
     """
+    if not isinstance(name_or_path, str) or re.search(r"[/\\]|\.safetensors$", name_or_path):
+        return Path(name_or_path)
+    shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+    if name_or_path not in shipped:
+        hint = nearest(name_or_path, shipped) if shipped else f"none ship in {SHIPPED}"
+        raise CheckpointError(f"checkpoint {name_or_path!r}: unknown; {hint}, or give a path")
+    return shipped[name_or_path]
+
+
+def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
+    """Read a checkpoint by path or shipped name; nothing is unpickled.
+
+    Raises:
+        CheckpointError: an unknown name, a missing or torn file, or one that is not a checkpoint
+            of this project.
+    """
+    path = find_checkpoint(name_or_path)
     weights, metadata = load_tensors(path)
     try:
         header = json.loads(metadata[_KEY])

@@ -1,4 +1,4 @@
-"""The ``derain`` command: train networks and score them."""
+"""The ``derain`` command: train networks, score them, and read published weights."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ USAGE = """usage: derain COMMAND ...
 commands:
   train      train a network:        derain train --config configs/student_small.yaml
   evaluate   score a model:          derain evaluate --model small --config configs/quality.yaml
+  import     read published weights: derain import PreNet.pth --family prenet -o prenet.safetensors
 
 `derain COMMAND --help` lists the options of a command.
 """
@@ -30,7 +31,7 @@ commands:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``derain`` command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {"train": _train, "evaluate": _evaluate}
+    commands = {"train": _train, "evaluate": _evaluate, "import": _import}
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
@@ -93,7 +94,9 @@ def _evaluate(arguments: Sequence[str]) -> int:
         description="Score a checkpoint or an artifact and print the quality table.",
     )
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--checkpoint", metavar="CKPT", help="torch checkpoint (.safetensors)")
+    which.add_argument(
+        "--checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path (.safetensors)"
+    )
     which.add_argument("--model", help="shipped model by name, or an artifact by path")
     parser.add_argument(
         "--config", metavar="FILE", required=True, help="YAML with the data sets (quality.yaml)"
@@ -138,3 +141,29 @@ def _shipped(model: str) -> Derain:
     from edge_runtime import Derainer
 
     return Derainer.load(model)
+
+
+def _import(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="derain import",
+        description="Turn published weights of the PReNet family into a checkpoint.",
+    )
+    parser.add_argument("weights", metavar="FILE", help="state dict (.pth); no code in it runs")
+    parser.add_argument("--family", required=True, help="prenet, prenet_r, prn or prn_r")
+    parser.add_argument("-o", dest="out", metavar="CKPT", help="default: FILE with .safetensors")
+    parser.add_argument("--name", default="", help="of the model (default: the family's)")
+    parser.add_argument("--stages", type=int, default=6, help="passes over the picture (default 6)")
+    options = parser.parse_args(arguments)
+
+    from core.checkpoint import save_checkpoint
+    from core.pretrained import import_prenet
+
+    out = Path(options.out or Path(options.weights).with_suffix(".safetensors"))
+    if out.exists():
+        raise UsageError(f"{out}: exists already; name another with -o")
+    checkpoint = import_prenet(
+        options.weights, options.family, name=options.name, stages=options.stages
+    )
+    save_checkpoint(out, checkpoint)
+    print(f"{checkpoint.name} ({checkpoint.architecture}): {out}")
+    return 0

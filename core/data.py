@@ -56,6 +56,11 @@ class SourceConfig:
                 f"scenes {self.scenes!r} and split {self.split!r} belong together; give both"
             )
 
+    @property
+    def name(self) -> str:
+        """What provenance calls the data set: the end of its path, without the data root."""
+        return Path(self.root).name or "/".join(Path(self.rainy).parts[-2:])
+
 
 @dataclass(frozen=True)
 class PairFile:

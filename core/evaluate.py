@@ -97,32 +97,40 @@ def evaluate(derain: Derain, config: EvaluationConfig, progress: bool) -> tuple[
 def score_set(
     derain: Derain, name: str, pairs: Iterator[tuple[Image, Image]] | Pairs
 ) -> tuple[QualityRow, QualityRow]:
-    """Score on one set: means of the pictures' PSNR and SSIM, as ``(rgb, y)`` rows.
-
-    Identical pictures count as :data:`IDENTICAL_DB` in the mean PSNR.
-    """
+    """Score on one set: means of the pictures' PSNR and SSIM, as ``(rgb, y)`` rows."""
     before: list[Mapping[Protocol, Quality]] = []
     after: list[Mapping[Protocol, Quality]] = []
     for rainy, clean in pairs:
         before.append(measure(rainy, clean))
         after.append(measure(derain(rainy), clean))
+    given, reached = mean_quality(before), mean_quality(after)
     rgb, y = (
         QualityRow(
             dataset=name,
             images=len(after),
             protocol=protocol,
-            input_psnr=_mean(quality[protocol].psnr for quality in before),
-            input_ssim=_mean(quality[protocol].ssim for quality in before),
-            psnr=_mean(quality[protocol].psnr for quality in after),
-            ssim=_mean(quality[protocol].ssim for quality in after),
+            input_psnr=given[protocol].psnr,
+            input_ssim=given[protocol].ssim,
+            psnr=reached[protocol].psnr,
+            ssim=reached[protocol].ssim,
         )
         for protocol in PROTOCOLS
     )
     return rgb, y
 
 
-def _mean(values: Iterator[float]) -> float:
-    return float(np.mean([min(value, IDENTICAL_DB) for value in values]))
+def mean_quality(measured: Sequence[Mapping[Protocol, Quality]]) -> dict[Protocol, Quality]:
+    """Average what :func:`edge_runtime.metrics.measure` says of several pictures.
+
+    Identical pictures count as :data:`IDENTICAL_DB` in the mean PSNR.
+    """
+    return {
+        protocol: Quality(
+            psnr=float(np.mean([min(each[protocol].psnr, IDENTICAL_DB) for each in measured])),
+            ssim=float(np.mean([each[protocol].ssim for each in measured])),
+        )
+        for protocol in PROTOCOLS
+    }
 
 
 def quality_table(rows: Sequence[QualityRow]) -> str:

@@ -107,9 +107,9 @@ class Learner:
             f"{config.batch_size} x {mixture.crop} x {mixture.crop}, "
             f"{config.precision}, seed {config.seed}"
         )
-        folders = {part.source.root or part.source.rainy for part in mixture.parts}
+        names = {part.source.name for part in mixture.parts}
         if mixture.generated.streaks:
-            folders.add(mixture.generated.streaks)
+            names.add(Path(mixture.generated.streaks).name)
         return Checkpoint(
             name=config.name,
             role=config.role,
@@ -117,7 +117,7 @@ class Learner:
             config=self.network_config,
             weights=self.average.module.state_dict(),
             recipe=(*self._earlier_recipe, line),
-            data=tuple(sorted({Path(folder).name for folder in folders})),
+            data=tuple(sorted(names)),
             versions={name: version(name) for name in ("torch", "lightning", "numpy")},
         )
 

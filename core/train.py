@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from core.checkpoint import save_checkpoint
 from core.config import build_config, to_plain
 from core.errors import ConfigError
-from core.evaluate import Pairs, score_set
+from core.evaluate import Pairs, mean_quality
 from core.inference import derain
 from core.interrupt import StopRequest
 from core.learner import Learner
@@ -25,6 +25,7 @@ from core.run_log import RunLog
 from core.train_config import TrainConfig, differences
 from core.training_state import load_state, read_progress, save_state
 from edge_runtime.atomic import write_atomically
+from edge_runtime.metrics import measure
 
 SCORE_CAP_DB = 40.0
 
@@ -142,12 +143,13 @@ class Trainer:
         multiple = self.learner.network_config.size_multiple
         scores: list[float] = []
         for name, pairs in validation.items():
-            rows = score_set(lambda rainy: derain(network, rainy, multiple), name, pairs)
-            scores.append(min(rows[0].psnr, SCORE_CAP_DB))
-            for row in rows:
-                values = {f"{name}/{row.protocol}_psnr": row.psnr}
-                values[f"{name}/{row.protocol}_ssim"] = row.ssim
-                log.write(self.step, values)
+            quality = mean_quality(
+                [measure(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
+            )
+            scores.append(min(quality["rgb"].psnr, SCORE_CAP_DB))
+            for protocol, mean in quality.items():
+                place = f"{name}/{protocol}"
+                log.write(self.step, {f"{place}_psnr": mean.psnr, f"{place}_ssim": mean.ssim})
         score = sum(scores) / len(scores)
         log.write(self.step, {"score": score})
         if self.best is None or score > self.best:

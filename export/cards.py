@@ -12,10 +12,6 @@ from core.config import to_plain
 from edge_runtime import __version__
 from edge_runtime.card import ModelCard, QualityRow
 
-LICENCE = (
-    "Code Apache-2.0. Weights trained on research data (Rain800, BSDS500, Garg-Nayar streaks): "
-    "non-commercial research use."
-)
 GLOBAL_HALO = 64
 """Overlap in pixels of tiles where no overlap is exact, because the network pools globally."""
 
@@ -57,5 +53,10 @@ def make_card(
         recipe=(*checkpoint.recipe, f"export: {format} {precision}"),
         data=checkpoint.data,
         versions={**checkpoint.versions, **made_with},
-        licence=LICENCE,
+        licence=_licence(checkpoint.data),
     )
+
+
+def _licence(data: Sequence[str]) -> str:
+    named = f"research data ({', '.join(data)})" if data else "data that the checkpoint leaves out"
+    return f"Code Apache-2.0. Weights trained on {named}: non-commercial research use."

@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
         help="write an ONNX artifact and its card, once it is verified",
         description="Write DIR/NAME_fp32.onnx and its card, once it is proven equal to torch.",
     )
-    onnx.add_argument("checkpoint", metavar="CKPT", help="checkpoint (.safetensors)")
+    onnx.add_argument("checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path")
     onnx.add_argument("-o", dest="out", metavar="DIR", required=True, help="folder to write to")
     onnx.add_argument("--name", default="", help="name of the model (default: the checkpoint's)")
     onnx.add_argument(

@@ -9,6 +9,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from core import checkpoint as checkpoint_module
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
 from core.networks.student import StudentConfig, StudentNet
@@ -152,3 +153,18 @@ def test_unwritable_folder(tmp_path: Path, checkpoint: Checkpoint) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(CheckpointError, match="cannot be written"):
         save_checkpoint(tmp_path / "file/a.safetensors", checkpoint)
+
+
+def test_shipped_checkpoints_are_found_by_name(
+    tmp_path: Path, checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_module, "SHIPPED", tmp_path)
+    with pytest.raises(CheckpointError, match=r"'tiny': unknown; none ship in .*, or give a path"):
+        load_checkpoint("tiny")
+    save_checkpoint(tmp_path / "tiny.safetensors", checkpoint)
+    assert load_checkpoint("tiny").weights.keys() == checkpoint.weights.keys()
+    with pytest.raises(CheckpointError, match="'tyni': unknown; did you mean 'tiny'"):
+        load_checkpoint("tyni")
+    for path in ("./tiny", "tiny.safetensors", Path("tiny")):
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            load_checkpoint(path)

@@ -155,7 +155,7 @@ def test_train_interrupt_resume_and_evaluate(
         (["--config", "FILE", "--stpes", "3"], "did you mean 'steps'?", 2),
         (["--config", "FILE", "--resume"], "--resume: there is no ", 2),
         (["--config", "FILE", "--data-root", "none"], "no such folder; is --data-root right?", 1),
-        (["--config", "FILE", "--init", "none"], "none: cannot be read", 1),
+        (["--config", "FILE", "--init", "none"], "'none': unknown; ", 1),
         (["--config", "FILE", "--loss.l1", "0"], "one must be above 0", 2),
         (["--config", "FILE", "--mixture.crop", "18"], "is not a multiple of 4", 2),
         (["--config", "FILE", "--mixture.upside-down", "5"], "must be true or false, got 5", 2),
@@ -172,7 +172,7 @@ def test_wrong_training_is_one_line(
 @pytest.mark.parametrize(
     ("arguments", "message", "code"),
     [
-        (["--checkpoint", "none"], "none: cannot be read", 1),
+        (["--checkpoint", "none"], "'none': unknown; ", 1),
         (["--model", "none/x.onnx"], "model none/x.onnx: no such file", 2),
         (["--model", "small", "--sets", "pears"], "data set 'pears': unknown; did you mean", 2),
     ],

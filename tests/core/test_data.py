@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,3 +142,14 @@ def test_wrong_scene_tables(data_root: Path, text: str | None, message: str) -> 
 def test_sources_that_lack_something(values: dict[str, str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         SourceConfig(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({"layout": "clean", "root": "train/dry"}, "dry"),
+        ({"layout": "folders", "rainy": "a/Rain100/rainy_L", "clean": "c"}, "Rain100/rainy_L"),
+    ],
+)
+def test_names_say_the_data_set_and_not_where_it_lies(values: dict[str, Any], name: str) -> None:
+    assert SourceConfig(**values).name == name

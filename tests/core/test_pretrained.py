@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from core import cli
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.pretrained import Family, import_prenet
@@ -204,3 +205,21 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         import_prenet(tmp_path / "any.pth", "rescan")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="stages 0 must be at least 1"):
         import_prenet(saved(published("prn", width=8), tmp_path), "prn", stages=0)
+
+
+def test_the_command_writes_a_checkpoint_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = saved(published("prn", width=4), tmp_path)
+    command = ["import", str(file), "--family", "prn", "--name", "mine", "--stages", "2"]
+    assert cli.main(command) == 0
+    out = file.with_suffix(".safetensors")
+    assert capsys.readouterr().out == f"mine (gan_lstm): {out}\n"
+    checkpoint = load_checkpoint(out)
+    assert (checkpoint.name, checkpoint.config.stages) == ("mine", 2)
+    before = out.read_bytes()
+    assert cli.main(command) == 2
+    assert (
+        capsys.readouterr().err == f"derain: error: {out}: exists already; name another with -o\n"
+    )
+    assert out.read_bytes() == before

@@ -16,6 +16,7 @@ from core import train as train_module
 from core.checkpoint import load_checkpoint
 from core.config import build_config, load_config
 from core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from core.evaluate import score_set
 from core.inference import derain
 from core.learner import Learner
 from core.train import TrainResult, train
@@ -100,7 +101,7 @@ def test_the_score_is_the_mean_of_the_sets_and_best_is_kept(config: TrainConfig,
     psnr = []
     for test_set in config.validation.values():
         pairs = list(test_set.read(config.data_root))
-        rows = train_module.score_set(lambda x: derain(module, x, 4), "x", pairs)
+        rows = score_set(lambda x: derain(module, x, 4), "x", pairs)
         psnr.append(min(rows[0].psnr, 40.0))
     assert result.score == pytest.approx(sum(psnr) / 2, abs=1e-9)
 

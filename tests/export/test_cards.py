@@ -12,7 +12,7 @@ from core.networks import ARCHITECTURES
 from core.networks.gan_lstm import GanLstmConfig
 from edge_runtime.card import QualityRow
 from edge_runtime.errors import CardError
-from export.cards import GLOBAL_HALO, LICENCE, make_card
+from export.cards import GLOBAL_HALO, make_card
 
 
 def test_card_of_a_checkpoint(checkpoint: Checkpoint) -> None:
@@ -30,7 +30,9 @@ def test_card_of_a_checkpoint(checkpoint: Checkpoint) -> None:
     assert card.recipe == ("train: two steps", "export: onnx fp32")
     assert card.data == ("rain800",)
     assert card.versions.keys() == {"lightning", "torch", "onnx", "edge-derain"}
-    assert card.licence == LICENCE
+    assert card.licence == (
+        "Code Apache-2.0. Weights trained on research data (rain800): non-commercial research use."
+    )
     assert (card.bytes, card.sha256) == (None, None)
 
 
