@@ -15,7 +15,7 @@ from edge_runtime.atomic import write_atomically
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from core.evaluate import Derain
+    from core.evaluate import Derain, EvaluationConfig
 
 USAGE = """usage: derain COMMAND ...
 
@@ -98,23 +98,17 @@ def _evaluate(arguments: Sequence[str]) -> int:
         "--checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path (.safetensors)"
     )
     which.add_argument("--model", help="shipped model by name, or an artifact by path")
-    parser.add_argument(
-        "--config", metavar="FILE", required=True, help="YAML with the data sets (quality.yaml)"
-    )
+    where = parser.add_mutually_exclusive_group(required=True)
+    where.add_argument("--config", metavar="FILE", help="YAML with the data sets (quality.yaml)")
+    where.add_argument("--root", metavar="DIR", help="one data set, as it was downloaded")
     parser.add_argument("--data-root", "--data_root", metavar="DIR", help="folder of the data sets")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these data sets")
     parser.add_argument("--json", metavar="FILE", help="write the rows to this file as well")
     options = parser.parse_args(arguments)
 
-    from core.config import config_parser, parse_config
-    from core.evaluate import EvaluationConfig, evaluate, quality_table
+    from core.evaluate import evaluate, quality_table
 
-    values = ["--config", options.config]
-    if options.data_root:
-        values += ["--data_root", options.data_root]
-    config = parse_config(EvaluationConfig, config_parser(EvaluationConfig), values)
-    if options.sets:
-        config = config.only(options.sets)
+    config = _downloaded(options.root) if options.root else _configured(options)
     model = _from_checkpoint(options.checkpoint) if options.checkpoint else _shipped(options.model)
     rows = evaluate(model, config, progress=True)
     print(quality_table(rows))
@@ -126,6 +120,25 @@ def _evaluate(arguments: Sequence[str]) -> int:
             cause = error.strerror or error
             raise UsageError(f"--json {options.json}: cannot be written ({cause})") from error
     return 0
+
+
+def _downloaded(root: str) -> EvaluationConfig:
+    from core.data import SourceConfig
+    from core.evaluate import EvaluationConfig, TestSetConfig
+
+    source = SourceConfig(layout="published", root=root)
+    return EvaluationConfig({source.name: TestSetConfig(source)}, data_root=".")
+
+
+def _configured(options: argparse.Namespace) -> EvaluationConfig:
+    from core.config import config_parser, parse_config
+    from core.evaluate import EvaluationConfig
+
+    values = ["--config", options.config]
+    if options.data_root:
+        values += ["--data_root", options.data_root]
+    config = parse_config(EvaluationConfig, config_parser(EvaluationConfig), values)
+    return config.only(options.sets) if options.sets else config
 
 
 def _from_checkpoint(path: str) -> Derain:

@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import ConfigError, DataError
+from core.layouts import equal_stems, list_pictures, published
 from core.progress import track
 from edge_runtime.errors import ImageError
-from edge_runtime.image import SUFFIXES, find_pictures, read_picture
+from edge_runtime.image import read_picture
 
 Image = NDArray[np.uint8]
-Layout = Literal["side_by_side", "folders", "clean"]
+Layout = Literal["side_by_side", "folders", "published", "clean"]
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,9 @@ class SourceConfig:
 
     Attributes:
         layout: ``side_by_side``, one file a pair, cut in the middle (Rain800); ``folders``, two
-            folders with equal file stems; ``clean``, pictures without rain.
-        root: folder of the files (``side_by_side``, ``clean``), relative to the data root.
+            folders with equal file stems; ``published``, one of the layouts that
+            :func:`core.layouts.published` knows; ``clean``, pictures without rain.
+        root: folder of the files (all but ``folders``), relative to the data root.
         rainy: folder of the rainy pictures (``folders``).
         clean: folder of the clean pictures (``folders``).
         clean_side: which half is the clean one (``side_by_side``).
@@ -109,10 +111,13 @@ def find_pairs(source: SourceConfig, data_root: str | Path = ".") -> tuple[PairF
     """
     base = Path(data_root)
     if source.layout == "folders":
-        pairs = _twins(base / source.rainy, base / source.clean)
+        twins = equal_stems(base / source.rainy, base / source.clean)
+        pairs = [PairFile(rainy, clean) for rainy, clean in twins]
+    elif source.layout == "published":
+        pairs = [PairFile(rainy, clean) for rainy, clean in published(base / source.root)]
     else:
         half = source.clean_side if source.layout == "side_by_side" else ""
-        pairs = [PairFile(path, path, half) for path in _pictures(base / source.root)]
+        pairs = [PairFile(path, path, half) for path in list_pictures(base / source.root)]
     if source.scenes:
         keep = _split(base / source.scenes, source.split)
         pairs = [pair for pair in pairs if pair.rainy.resolve() in keep]
@@ -147,32 +152,6 @@ def _read(path: Path) -> Image:
     if rgb.dtype != np.uint8:
         raise DataError(f"{path}: {rgb.dtype} picture; training and test pairs must be 8-bit")
     return rgb.astype(np.uint8, copy=False)
-
-
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; is --data-root right?")
-    try:
-        found = find_pictures(folder)
-    except ImageError as error:
-        raise DataError(str(error)) from error
-    if not found:
-        raise DataError(f"{folder}: no pictures in it; looked for {', '.join(SUFFIXES)}")
-    return found
-
-
-def _twins(rainy: Path, clean: Path) -> list[PairFile]:
-    by_stem: dict[str, Path] = {}
-    for path in _pictures(clean):
-        other = by_stem.setdefault(path.stem, path)
-        if other is not path:
-            raise DataError(f"{path} and {other.name}: two clean twins of one name; remove one")
-    pairs = []
-    for path in _pictures(rainy):
-        if path.stem not in by_stem:
-            raise DataError(f"{path}: no clean twin named {path.stem}.* in {clean}; add or remove")
-        pairs.append(PairFile(path, by_stem[path.stem]))
-    return pairs
 
 
 def _split(table: Path, split: str) -> set[Path]:

@@ -11,7 +11,10 @@ import pytest
 import yaml
 
 from core import cli
+from core.checkpoint import Checkpoint, save_checkpoint
 from core.learner import Learner
+from core.networks.student import StudentConfig, StudentNet
+from edge_runtime.image import Picture, write_picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -205,3 +208,22 @@ def test_ctrl_c_while_data_is_read(
     monkeypatch.setattr("core.train.MixtureDataset", lambda *_: signal.raise_signal(signal.SIGINT))
     assert cli.main(["train", "--config", config_file()]) == 130
     assert capsys.readouterr().err == "derain: interrupted\n"
+
+
+def test_a_downloaded_set_needs_no_config(
+    tmp_path: Path, picture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = StudentConfig(widths=(8,), encoder_blocks=(1,), decoder_blocks=())
+    weights = StudentNet(config).state_dict()
+    save_checkpoint(
+        tmp_path / "a.safetensors", Checkpoint("a", "student", "student", config, weights)
+    )
+    for name in ("rain/1.png", "norain/1gt.png"):
+        (tmp_path / name).parent.mkdir()
+        write_picture(tmp_path / name, Picture(picture(12, 14)))
+    command = ["evaluate", "--checkpoint", str(tmp_path / "a.safetensors")]
+    assert cli.main([*command, "--root", str(tmp_path)]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert table[2] == f"| {tmp_path.name} | 1 | rgb | 100.00 | 100.00 | 1.0000 | 1.0000 |"
+    assert cli.main([*command, "--root", str(tmp_path / "rain")]) == 1
+    assert "no published layout" in _error(capsys)
