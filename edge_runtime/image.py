@@ -1,8 +1,7 @@
 """Read and write pictures: upright, in RGB order, with alpha, bit depth, EXIF and colour profile.
 
-EXIF and ICC profile are kept where OpenCV can read and write them: JPEG, PNG and WebP with OpenCV
-4.13 or later. Older ones still turn JPEG pictures upright but drop the metadata, and TIFF and BMP
-metadata are always dropped.
+EXIF and ICC profile are kept where OpenCV can read and write them: in JPEG, PNG and WebP. Those of
+TIFF and BMP are dropped.
 """
 
 from __future__ import annotations
@@ -37,8 +36,7 @@ QUALITY = 95
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 _DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # the ones that hold 16 bits a channel
 _METADATA_SUFFIXES = (*_JPEG_SUFFIXES, ".png", ".webp")
-_HAS_METADATA = hasattr(cv2, "imdecodeWithMetadata")
-_EXIF, _ICC = 0, 2  # cv2.IMAGE_METADATA_EXIF and _ICCP, which older versions lack
+_EXIF, _ICC = cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_ICCP
 
 
 @dataclass(frozen=True, eq=False)
@@ -172,16 +170,11 @@ def _read_file(path: Path) -> bytes:
 def _decode(data: bytes) -> tuple[NDArray[Any] | None, bytes | None, bytes | None]:
     """Return (pixels in BGR order, EXIF, ICC); pixels None where OpenCV cannot read the data."""
     buffer = np.frombuffer(data, np.uint8)
-    if _HAS_METADATA:
-        # Unchanged pixels are not turned, except in TIFF, whose EXIF is not reported either.
-        pixels, kinds, blocks = cv2.imdecodeWithMetadata(buffer, cv2.IMREAD_UNCHANGED)
-        found = {int(k): np.asarray(b).tobytes() for k, b in zip(kinds, blocks, strict=True)}
-        exif = found.get(_EXIF)
-        return pixels, exif and exif.removeprefix(b"Exif\0\0"), found.get(_ICC)
-    # Turns what it decodes but would drop alpha, which JPEG never has.
-    turned = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH
-    flags = turned if data[:2] == b"\xff\xd8" else cv2.IMREAD_UNCHANGED
-    return cv2.imdecode(buffer, flags), None, None
+    # Unchanged pixels are not turned, except in TIFF, whose EXIF is not reported either.
+    pixels, kinds, blocks = cv2.imdecodeWithMetadata(buffer, cv2.IMREAD_UNCHANGED)
+    found = {int(k): np.asarray(b).tobytes() for k, b in zip(kinds, blocks, strict=True)}
+    exif = found.get(_EXIF)
+    return pixels, exif and exif.removeprefix(b"Exif\0\0"), found.get(_ICC)
 
 
 def _file_pixels(path: Path, picture: Picture) -> NDArray[Any]:
@@ -207,7 +200,7 @@ def _encode(pixels: NDArray[Any], picture: Picture, suffix: str, quality: int) -
     flags = _flags(suffix, grey=pixels.ndim == 2, quality=quality)
     blocks = {_EXIF: picture.exif, _ICC: picture.icc}
     kept = {kind: block for kind, block in blocks.items() if block is not None}
-    if kept and _HAS_METADATA and suffix in _METADATA_SUFFIXES:
+    if kept and suffix in _METADATA_SUFFIXES:
         data = _encode_with_metadata(pixels, kept, suffix, flags)
         if data is not None:
             return data

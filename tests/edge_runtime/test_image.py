@@ -3,7 +3,6 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -16,9 +15,6 @@ from edge_runtime.image import Picture, find_pictures, read_picture, write_pictu
 
 Noise = Callable[..., NDArray[np.uint8]]
 LOSSLESS = [".png", ".tif", ".bmp"]
-needs_metadata = pytest.mark.skipif(
-    not hasattr(cv2, "imdecodeWithMetadata"), reason="this OpenCV neither reads nor writes it"
-)
 
 
 def _profile() -> bytes:
@@ -110,8 +106,6 @@ def test_transparency_is_not_lost_silently(tmp_path: Path, suffix: str, noise: N
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
 def test_orientation_agrees_with_pillow(tmp_path: Path, suffix: str, orientation: int) -> None:
-    if suffix in (".png", ".webp") and not hasattr(cv2, "imdecodeWithMetadata"):
-        pytest.skip("this OpenCV does not report it")
     path = tmp_path / f"a{suffix}"
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -127,7 +121,6 @@ def test_orientation_agrees_with_pillow(tmp_path: Path, suffix: str, orientation
         assert again.size == (expected.shape[1], expected.shape[0])
 
 
-@needs_metadata
 def test_alpha_is_turned_too(tmp_path: Path, noise: Noise) -> None:
     rgba, exif = noise(4, 6, 4), Image.Exif()
     exif[0x0112] = 6
@@ -136,7 +129,6 @@ def test_alpha_is_turned_too(tmp_path: Path, noise: Noise) -> None:
     np.testing.assert_array_equal(np.dstack([read.rgb, read.alpha]), np.rot90(rgba, -1))
 
 
-@needs_metadata
 @pytest.mark.parametrize("source", [".jpg", ".png", ".webp"])
 @pytest.mark.parametrize("target", [".jpg", ".png", ".webp"])
 def test_exif_and_profile_are_kept(tmp_path: Path, source: str, target: str) -> None:
@@ -150,7 +142,6 @@ def test_exif_and_profile_are_kept(tmp_path: Path, source: str, target: str) -> 
         assert dict(again.getexif()) == {0x010E: "a street", 0x0112: 1}
 
 
-@needs_metadata
 def test_a_profile_of_other_channels_is_dropped(tmp_path: Path) -> None:
     cmyk = Image.fromarray(_smooth(16, 16)).convert("CMYK")
     profile = _profile()
@@ -174,7 +165,6 @@ def test_palette_and_cmyk(tmp_path: Path) -> None:
     assert np.abs(read_picture(tmp_path / "c.jpg").rgb.astype(int) - _smooth(16, 16)).max() <= 6
 
 
-@needs_metadata  # older ones refuse animated WebP
 def test_an_animation_is_its_first_frame(tmp_path: Path) -> None:
     first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     first.save(tmp_path / "a.webp", save_all=True, append_images=[second], lossless=True)
