@@ -65,6 +65,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--threads", type=_thread_count, metavar="N", help="threads (default: physical cores)"
     )
+    parser.add_argument(
+        "--tile",
+        type=_tile_side,
+        metavar="N",
+        help="derain in tiles of N pixels, to save memory; 0: whole (default: large pictures)",
+    )
     parser.add_argument("--force", action="store_true", help="replace originals and -o FILE")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     arguments = parser.parse_args(argv)
@@ -76,6 +82,12 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _thread_count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def _tile_side(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a number of pixels, or 0, got {text!r}")
     return int(text)
 
 
@@ -92,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from edge_runtime.derainer import Derainer
 
     jobs = plan(arguments.images, arguments.out, force=arguments.force)
-    derainer = Derainer.load(arguments.model, threads=arguments.threads)
+    derainer = Derainer.load(arguments.model, threads=arguments.threads, tile=arguments.tile)
     failures = _derain_all(derainer, jobs, as_json=arguments.json)
     if not failures:
         return 0

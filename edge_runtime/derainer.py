@@ -13,8 +13,13 @@ from edge_runtime.card import ModelCard, load_card
 from edge_runtime.errors import ImageError
 from edge_runtime.models import DEFAULT_MODEL, find_model
 from edge_runtime.session import Session, open_session
+from edge_runtime.tiles import plan_tiles
 
 _PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
+WHOLE_PIXELS = 2_000_000
+"""Pictures up to this size are derained in one piece unless told otherwise."""
+TILE_SIDE = 768
+"""Height and width in pixels of the tiles of larger ones, without their halo."""
 
 
 class Derainer:
@@ -27,22 +32,33 @@ class Derainer:
         session: The engine that runs the model.
         card: What the model needs.
         model_path: Where the model lies.
+        tile: Side of the tiles in pixels; 0 takes pictures whole. None takes pictures of up to
+            ``WHOLE_PIXELS`` whole and tiles larger ones, so that memory stays bounded, if the
+            card says that tiles give the same result.
     """
 
-    def __init__(self, session: Session, card: ModelCard, model_path: Path) -> None:
+    def __init__(
+        self, session: Session, card: ModelCard, model_path: Path, tile: int | None = None
+    ) -> None:
         self.session = session
         self.card = card
         self.model_path = model_path
+        self.tile = tile
 
     @classmethod
     def load(
-        cls, model: str | os.PathLike[str] = DEFAULT_MODEL, *, threads: int | None = None
+        cls,
+        model: str | os.PathLike[str] = DEFAULT_MODEL,
+        *,
+        threads: int | None = None,
+        tile: int | None = None,
     ) -> Derainer:
         """Open a shipped model by name, or any model by path, after checking it against its card.
 
         Args:
             model: Name such as ``'small'`` or ``'small_fp32'``, or path of an ``.onnx`` file.
             threads: Threads that share one picture; None takes the physical cores.
+            tile: Side of the tiles in pixels, 0 for whole pictures, None to choose by size.
 
         Raises:
             ModelNotFoundError: Nothing answers to ``model``.
@@ -52,7 +68,7 @@ class Derainer:
         """
         path = find_model(model)
         card = load_card(path)
-        return cls(open_session(path, card, threads), card, path)
+        return cls(open_session(path, card, threads), card, path, tile)
 
     def __call__(self, image: NDArray[Any]) -> NDArray[Any]:
         """Derain one picture.
@@ -69,8 +85,21 @@ class Derainer:
         Raises:
             ImageError: Wrong shape or dtype, or float32 values outside [0, 1].
             SessionError: The engine failed.
+            UsageError: ``tile`` is negative.
         """
         _check_image(image)
+        height, width = image.shape[:2]
+        side = self._tile_side(height * width) if self.tile is None else self.tile
+        derained = np.empty(image.shape, image.dtype)
+        for tile in plan_tiles(height, width, side, self.card.halo, self.card.size_multiple):
+            derained[tile.target] = self._derain(image[tile.window])[tile.inner]
+        return derained
+
+    def _tile_side(self, pixels: int) -> int:
+        return TILE_SIDE if pixels > WHOLE_PIXELS and self.card.tiling_exact else 0
+
+    def _derain(self, image: NDArray[Any]) -> NDArray[Any]:
+        """Derain a picture or a window of one in a single run of the engine."""
         height, width = image.shape[:2]
         result = self.session.run(self._to_batch(image))[0, :, :height, :width]
         if image.ndim == 2:
@@ -90,10 +119,8 @@ class Derainer:
 
 def _from_unit(unit: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return values in [0, 1] in the range of ``dtype``; stray values are clipped."""
-    values = np.clip(unit, 0, 1) * np.float32(_PEAKS[dtype])
-    if dtype == np.float32:
-        return np.ascontiguousarray(values)
-    return np.ascontiguousarray(np.floor(values + np.float32(0.5)).astype(dtype))
+    values: NDArray[np.float32] = np.clip(unit, 0, 1) * np.float32(_PEAKS[dtype])
+    return values if dtype == np.float32 else np.floor(values + np.float32(0.5)).astype(dtype)
 
 
 def _check_image(image: Any) -> None:

@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_runtime import cli, models
+from edge_runtime import cli, derainer, models
 from edge_runtime.derainer import Derainer
 from edge_runtime.image import Picture, read_picture, write_picture
+from edge_runtime.tiles import Tile, plan_tiles
 
 Noise = Callable[..., NDArray[np.uint8]]
 SaveModel = Callable[..., Path]
@@ -73,6 +74,26 @@ def test_orientation_alpha_and_grey_survive(here: Path, model: str, noise: Noise
         read_picture("out/alpha_derained.png").alpha, read_picture("alpha.png").alpha
     )
     assert read_picture("out/grey_derained.png").grey
+
+
+def test_tiles_of_the_size_asked_for(
+    here: Path, model: str, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_picture("a.png", Picture(noise(40, 20, 3)))
+    sides = []
+
+    def plan(height: int, width: int, side: int, halo: int, multiple: int) -> list[Tile]:
+        sides.append(side)
+        return plan_tiles(height, width, side, halo, multiple)
+
+    monkeypatch.setattr(derainer, "plan_tiles", plan)
+    results = []
+    for chosen in (["--tile", "16"], ["--tile", "0"], []):
+        assert cli.main(["a.png", "--model", model, *chosen]) == 0
+        results.append(read_picture("a_derained.png").rgb)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[1], results[2])
+    assert sides == [16, 0, 0]
 
 
 def test_json(here: Path, model: str, noise: Noise, capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +173,15 @@ def test_force_replaces_the_original(here: Path, model: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["a.png", "--threads", "0"], ["a.png", "--threads", "x"], ["--nonsense"]]
+    "arguments",
+    [
+        [],
+        ["a.png", "--threads", "0"],
+        ["a.png", "--threads", "x"],
+        ["a.png", "--tile", "-8"],
+        ["a.png", "--tile", "x"],
+        ["--nonsense"],
+    ],
 )
 def test_usage_errors_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:

@@ -1,0 +1,122 @@
+"""Tiles cover a picture once, and put together they are what the whole picture gives."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edge_runtime import Derainer
+from edge_runtime import derainer as derainer_module
+from edge_runtime.card import ModelCard
+from edge_runtime.errors import UsageError
+from edge_runtime.models import list_models
+from edge_runtime.tiles import plan_tiles
+
+Noise = Callable[..., NDArray[Any]]
+RADIUS = 9
+
+
+class _Blurs:
+    """A session that looks as far as ``RADIUS``, on a grid of 4, with zeros beyond the border."""
+
+    name = "blurs"
+    provider = "test"
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    def run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        self.shapes.append(batch.shape)
+        return np.stack([_blurs(channel) for channel in batch[0]])[None]
+
+
+def _blurs(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+    near = cv2.blur(plane, (5, 5), borderType=cv2.BORDER_CONSTANT)  # 2 pixels
+    height, width = plane.shape
+    cells = near.reshape(height // 4, 4, width // 4, 4).mean(axis=(1, 3))  # 3, in a corner
+    far = cv2.blur(cells, (3, 3), borderType=cv2.BORDER_CONSTANT)  # 4: one cell
+    return np.repeat(np.repeat(far, 4, axis=0), 4, axis=1).astype(np.float32)
+
+
+def _derainer(card: ModelCard, tile: int | None, halo: int = RADIUS) -> Derainer:
+    card = dataclasses.replace(card, size_multiple=4, halo=halo)
+    return Derainer(_Blurs(), card, Path("blurs.onnx"), tile)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    height=st.integers(1, 90),
+    width=st.integers(1, 90),
+    side=st.integers(0, 40),
+    halo=st.integers(0, 30),
+    multiple=st.sampled_from([1, 2, 8, 16]),
+)
+def test_every_pixel_is_covered_once(
+    height: int, width: int, side: int, halo: int, multiple: int
+) -> None:
+    covered = np.zeros((height, width), int)
+    place = np.arange(height * width).reshape(height, width)
+    for tile in plan_tiles(height, width, side, halo, multiple):
+        covered[tile.target] += 1
+        np.testing.assert_array_equal(place[tile.window][tile.inner], place[tile.target])
+        for window, target, length in zip(tile.window, tile.target, (height, width), strict=True):
+            assert window.start % multiple == 0
+            assert window.stop % multiple == 0 or window.stop == length
+            assert window.start <= max(target.start - halo, 0)
+            assert window.stop >= min(target.stop + halo, length)
+            assert not side or target.stop - target.start <= -(-side // multiple) * multiple
+    assert (covered == 1).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (40, 40), (41, 67), (100, 31), (63, 64)])
+@pytest.mark.parametrize("tile", [1, 8, 20, 33])
+def test_tiles_equal_the_whole(
+    card: ModelCard, noise: Noise, size: tuple[int, int], tile: int
+) -> None:
+    image = noise(*size, 3)
+    whole = _derainer(card, 0)(image)
+    np.testing.assert_array_equal(_derainer(card, tile)(image), whole)
+    np.testing.assert_array_equal(_derainer(card, tile)(image[..., 0]), whole[..., 0])
+
+
+def test_a_halo_that_is_too_small_shows(card: ModelCard, noise: Noise) -> None:
+    image = noise(80, 80, 3)
+    assert (_derainer(card, 20, halo=4)(image) != _derainer(card, 0)(image)).any()
+
+
+def test_large_pictures_are_tiled_by_themselves(
+    card: ModelCard, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derainer_module, "WHOLE_PIXELS", 3000)
+    monkeypatch.setattr(derainer_module, "TILE_SIDE", 32)
+    small, large = noise(50, 60, 3), noise(51, 60, 3)
+    for image, exact, tiled in ((small, True, False), (large, True, True), (large, False, False)):
+        derainer = _derainer(dataclasses.replace(card, tiling_exact=exact), None)
+        derainer(image)
+        assert isinstance(derainer.session, _Blurs)
+        assert (len(derainer.session.shapes) > 1) == tiled
+        side = 32 + 2 * 12
+        assert not tiled or max(max(shape) for shape in derainer.session.shapes) <= side
+
+
+def test_a_negative_tile_is_refused(card: ModelCard, noise: Noise) -> None:
+    with pytest.raises(UsageError, match="tile -8: must be 0"):
+        _derainer(card, -8)(noise(9, 9, 3))
+
+
+@pytest.mark.parametrize("path", [path for path, _ in list_models()], ids=lambda path: path.stem)
+def test_shipped_models_tile_exactly(path: Path, noise: Noise) -> None:
+    image = cv2.GaussianBlur(noise(210, 333, 3), (0, 0), 2)
+    whole = Derainer.load(path, threads=1, tile=0)(image).astype(int)
+    tiled = Derainer.load(path, threads=1, tile=64)(image).astype(int)
+    assert np.abs(tiled - whole).max() <= 1
+    assert (tiled != whole).mean() <= 1e-4
