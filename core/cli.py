@@ -1,4 +1,4 @@
-"""The ``derain`` command: train networks, score them, and read published weights."""
+"""The ``derain`` command: train and score networks, make rain, and read published weights."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 USAGE = """usage: derain COMMAND ...
 
 commands:
-  train      train a network:        derain train --config configs/student_small.yaml
-  evaluate   score a model:          derain evaluate --model small --config configs/quality.yaml
-  import     read published weights: derain import PreNet.pth --family prenet -o prenet.safetensors
+  train       train a network:        derain train --config configs/student_small.yaml
+  evaluate    score a model:          derain evaluate --model small --config configs/quality.yaml
+  synthesize  rain on clean pictures: derain synthesize CLEAN_DIR -o OUT --preset heavy
+  import      read published weights: derain import PreNet.pth --family prenet
 
 `derain COMMAND --help` lists the options of a command.
 """
@@ -31,7 +32,12 @@ commands:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``derain`` command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {"train": _train, "evaluate": _evaluate, "import": _import}
+    commands = {
+        "train": _train,
+        "evaluate": _evaluate,
+        "import": _import,
+        "synthesize": _synthesize,
+    }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
@@ -154,6 +160,34 @@ def _shipped(model: str) -> Derain:
     from edge_runtime import Derainer
 
     return Derainer.load(model)
+
+
+def _synthesize(arguments: Sequence[str]) -> int:
+    from core.config import load_config
+    from core.rain.config import PRESETS, RenderConfig
+    from core.rain.synthesize import SynthesisJob, synthesize
+
+    parser = argparse.ArgumentParser(
+        prog="derain synthesize",
+        description="Render rain on clean pictures and write pairs, streaks and parameters.",
+    )
+    parser.add_argument("clean", metavar="CLEAN_DIR", help="folder of pictures without rain")
+    parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder to make")
+    parser.add_argument("--per-image", type=int, default=12, metavar="N", help="rains a picture")
+    parser.add_argument("--depth", metavar="DIR", default="", help="uint16 PNG in centimetres")
+    parser.add_argument("--streaks", metavar="DIR", default="", help="streak pictures to lay too")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another rain")
+    parser.add_argument("--preview", action="store_true", help="write a contact sheet as well")
+    ranges = parser.add_mutually_exclusive_group()
+    ranges.add_argument("--preset", choices=sorted(PRESETS), default="mixed", help="kind of rain")
+    ranges.add_argument("--config", metavar="FILE", help="YAML with ranges of the rain")
+    options = vars(parser.parse_args(arguments))
+
+    preset, file = options.pop("preset"), options.pop("config")
+    rain = load_config(RenderConfig, file) if file else PRESETS[preset]
+    job = SynthesisJob(rain=rain, **options)
+    print(f"{synthesize(job, progress=True)} pairs in {job.out}")
+    return 0
 
 
 def _import(arguments: Sequence[str]) -> int:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from core.data import Image, SourceConfig, find_pairs, read_pairs
 from core.errors import ConfigError, DataError
+from core.rain.depth import Depth
+from core.rain.training import CropRenderer, RenderedConfig
 from core.synthesis import RainConfig, lay_rain, lay_veil, streak_layer
 
-Rain = Literal["as_is", "generated", "none"]
+Rain = Literal["as_is", "generated", "rendered", "none"]
 POOL_SIZE = 320
 
 
@@ -28,8 +31,8 @@ class PartConfig:
         source: the data set.
         weight: share of the samples, relative to the other parts.
         rain: ``as_is`` takes the pairs as they are; ``generated`` lays drawn rain over the clean
-            pictures; ``none`` takes a clean picture as both rainy and clean, so that dry
-            photographs are left alone.
+            pictures; ``rendered`` renders rain with depth on them; ``none`` takes a clean picture
+            as both rainy and clean, so that dry photographs are left alone.
     """
 
     source: SourceConfig
@@ -93,6 +96,7 @@ class MixtureConfig:
         upside_down: mirror top to bottom at random as well.
         turns: turn by a random number of quarter turns. Rain falls, so this costs quality.
         generated: the drawn rain.
+        rendered: the rendered rain.
     """
 
     parts: tuple[PartConfig, ...]
@@ -101,6 +105,7 @@ class MixtureConfig:
     upside_down: bool = False
     turns: bool = False
     generated: GeneratedConfig = field(default_factory=GeneratedConfig)
+    rendered: RenderedConfig = field(default_factory=RenderedConfig)
 
     def __post_init__(self) -> None:
         if not self.parts:
@@ -122,6 +127,9 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
         self.config = config
         self.seed = seed
         loaded: dict[SourceConfig, list[tuple[Image, Image]]] = {}
+        depths: dict[SourceConfig, list[Depth]] = {}
+        rendered = {part.source for part in config.parts if part.rain == "rendered"}
+        self._renderer = CropRenderer(config.rendered, data_root, seed) if rendered else None
         for part in config.parts:
             if part.source not in loaded:
                 files = find_pairs(part.source, data_root)
@@ -134,7 +142,13 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
                             f"mixture.crop {config.crop}; lower the crop or remove the picture"
                         )
                 loaded[part.source] = pairs
+                if self._renderer is not None and part.source in rendered:
+                    depths[part.source] = [
+                        self._renderer.depth(file, index, clean)
+                        for index, (file, (_, clean)) in enumerate(zip(files, pairs, strict=True))
+                    ]
         self._parts = [loaded[part.source] for part in config.parts]
+        self._depths = [depths.get(part.source, []) for part in config.parts]
         weights = np.array([part.weight for part in config.parts])
         self._shares = weights / weights.sum()
         self._pool: list[Image] = []
@@ -155,10 +169,15 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
         rng = np.random.default_rng([self.seed, index])
         which = rng.choice(len(self._parts), p=self._shares)
         pairs, rain = self._parts[which], self.config.parts[which].rain
-        rainy, clean = pairs[rng.integers(len(pairs))]
-        rainy, clean = self._crop((rainy, clean), self.config.crop, rng)
-        if rain != "as_is":
-            rainy = self._rain_on(clean, rng) if rain == "generated" else clean
+        chosen = int(rng.integers(len(pairs)))
+        if rain == "rendered" and self._renderer is not None:
+            whole = (pairs[chosen][1], self._depths[which][chosen])
+            clean, depth = self._crop(whole, self.config.crop, rng)
+            rainy = self._renderer.rain_on(clean, depth, rng)
+        else:
+            rainy, clean = self._crop(pairs[chosen], self.config.crop, rng)
+            if rain != "as_is":
+                rainy = self._rain_on(clean, rng) if rain == "generated" else clean
         if self.config.flips and rng.random() < 0.5:
             rainy, clean = rainy[:, ::-1], clean[:, ::-1]
         if self.config.upside_down and rng.random() < 0.5:
@@ -170,8 +189,8 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
 
     @staticmethod
     def _crop(
-        pictures: tuple[Image, ...], size: int, rng: np.random.Generator
-    ) -> tuple[Image, ...]:
+        pictures: tuple[NDArray[Any], ...], size: int, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], ...]:
         height, width = pictures[0].shape[:2]
         top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
         return tuple(picture[top : top + size, left : left + size] for picture in pictures)

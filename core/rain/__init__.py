@@ -1,0 +1,1 @@
+"""Rain rendered from its physics: streaks at several depths, veil and camera."""

@@ -1,0 +1,130 @@
+"""How far away every pixel is: read from depth pictures, or a flat ground under a far sky."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import DataError
+from edge_runtime.errors import ImageError
+from edge_runtime.image import read_picture
+
+Depth = NDArray[np.float32]
+CAMERA_HEIGHT = 1.5
+"""Metres between the camera and the ground of the prior: a standing photographer."""
+FOCAL_LENGTH = 1.2
+"""Of the prior's camera, as a share of the picture's height: a 45 degree field of view."""
+
+
+def ground_depth(height: int, width: int, horizon: float, far: float) -> Depth:
+    """Depth of a level ground seen by an upright pinhole camera, the prior without a depth file.
+
+    A row ``r`` below the horizon ``h`` sees the ground at ``1.5 m * focal / (r - h)``; the horizon,
+    all above it and everything farther than ``far`` lies at ``far``.
+
+    Args:
+        height: rows.
+        width: columns.
+        horizon: row of the horizon as a share of the height; outside [0, 1] it is out of sight.
+        far: depth of the sky in metres.
+
+    Returns:
+        float32 (height, width) in metres, read-only: every row is held once.
+    """
+    below = (np.arange(height, dtype=np.float32) + 0.5) / height - horizon
+    nearest = CAMERA_HEIGHT * FOCAL_LENGTH / far
+    rows = CAMERA_HEIGHT * FOCAL_LENGTH / np.maximum(below, nearest)
+    return np.broadcast_to(rows.astype(np.float32)[:, None], (height, width))
+
+
+def drop_specks(depth: Depth) -> Depth:
+    """Forget small islands of depth that agree with nothing around them, as stereo matching leaves.
+
+    An island is a region whose neighbours differ by less than a tenth, smaller than 1/2000 of the
+    picture. Sparse depth (LiDAR) is all islands: where they hold most of what is known, they stay.
+
+    Args:
+        depth: float32 (H, W), 0 where unknown.
+
+    Returns:
+        float32 (H, W), 0 at islands as well.
+    """
+    logs = np.where(depth > 0, 1000 * np.log(np.maximum(depth, 0.01)) + 5000, 0).astype(np.int16)
+    kept = cv2.filterSpeckles(logs, 0, max(1, depth.size // 2000), 100)[0] > 0
+    if 2 * np.count_nonzero(kept) < np.count_nonzero(depth):
+        return depth
+    return np.where(kept, depth, 0).astype(np.float32)
+
+
+def fill_depth(depth: Depth) -> Depth:
+    """Give every pixel without a depth (0) that of the nearest pixel with one, then smooth there.
+
+    Args:
+        depth: float32 (H, W), 0 where unknown, at least one pixel known.
+
+    Returns:
+        float32 (H, W); known pixels are unchanged.
+    """
+    unknown = depth <= 0
+    if not unknown.any():
+        return depth
+    _, labels = cv2.distanceTransformWithLabels(
+        unknown.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    known = np.zeros(int(labels.max()) + 1, np.float32)
+    known[labels[~unknown]] = depth[~unknown]
+    filled = known[labels]
+    smooth = cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * max(depth.shape)))
+    return np.where(unknown, smooth, depth).astype(np.float32)
+
+
+def resize_depth(depth: Depth, height: int, width: int) -> Depth:
+    """Bring a filled depth map to the size of its picture; float32 in metres in and out."""
+    if depth.shape == (height, width):
+        return depth
+    return np.asarray(
+        cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
+    )
+
+
+def read_depth(path: str | Path, height: int, width: int) -> Depth:
+    """Read a depth picture for a picture of the given size, mended where it is unknown or wrong.
+
+    Args:
+        path: one-channel uint16 picture in centimetres, 0 where unknown.
+        height: rows of the picture.
+        width: its columns.
+
+    Returns:
+        float32 (height, width) in metres, without holes and specks.
+
+    Raises:
+        DataError: an unreadable file, one that is not one channel of 16 bits, or all unknown.
+    """
+    try:
+        picture = read_picture(path)
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    if picture.rgb.dtype != np.uint16 or not picture.grey:
+        raise DataError(f"{path}: depth must be one channel of uint16 centimetres (PNG)")
+    depth = np.asarray(picture.rgb[..., 0], np.float32) / np.float32(100)
+    if not depth.any():
+        raise DataError(f"{path}: every pixel is 0, so no depth is known; remove it")
+    return resize_depth(fill_depth(drop_specks(depth)), height, width)
+
+
+def find_depths(folder: str | Path) -> dict[str, Path]:
+    """Depth pictures by the stem of the picture they belong to.
+
+    Raises:
+        DataError: a missing folder or one without PNG files.
+    """
+    if not Path(folder).is_dir():
+        raise DataError(f"{folder}: no such folder of depth pictures")
+    found = {path.stem: path for path in sorted(Path(folder).glob("*.png"))}
+    if not found:
+        raise DataError(f"{folder}: no depth pictures in it; they are uint16 PNG files")
+    return found

@@ -1,0 +1,115 @@
+"""Streaks as the camera sees falling drops: soft lines, drawn by the hundred in one filter pass.
+
+A drop that falls during the exposure leaves a line as long as its way, as soft as the drop is wide
+(Garg and Nayar, Vision and Rain, 2007); a drop that oscillates ripples the brightness along it
+(ibid.). Streaks that are thinner than a pixel are dimmer instead.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from core.rain.scene import StreakLayer
+
+Layer = NDArray[np.float32]
+BANK = 4
+"""Kernels of a layer; each has its own direction, length and width."""
+THINNEST = 0.5
+"""Smallest standard deviation across a streak that pixels can hold without aliasing."""
+
+
+def profile_along(length: float, softness: float, ripples: float, phase: float) -> Layer:
+    """Brightness along a streak: a line with tapered ends, rippled where the drop oscillates.
+
+    Args:
+        length: pixels between the points of half brightness.
+        softness: standard deviation of the drop in pixels.
+        ripples: oscillations over the length; 0 for none.
+        phase: of the oscillation, in radians.
+
+    Returns:
+        float32 (K, 1), K odd, with a peak of 1.
+    """
+    taper = max(softness, 0.12 * length)
+    radius = int(np.ceil(length / 2 + 2.5 * taper))
+    along = np.arange(-radius, radius + 1, dtype=np.float64)
+    # A logistic of this slope is an edge blurred by a Gaussian, to within 1 percent.
+    ends = np.exp(np.clip(1.7 / taper * (np.abs(along) - length / 2), -50, 50))
+    brightness = 1 / (1 + ends)
+    if ripples:
+        brightness *= 1 + 0.5 * np.sin(2 * np.pi * ripples * along / length + phase)
+    return np.asarray((brightness / brightness.max())[:, None], np.float32)
+
+
+def profile_across(width: float) -> Layer:
+    """Gaussian of standard deviation ``width`` pixels: float32 (K, 1), K odd, with a peak of 1."""
+    radius = int(np.ceil(3 * width))
+    across = np.arange(-radius, radius + 1, dtype=np.float64)
+    profile = np.exp(-(across**2) / (2 * width**2))
+    return np.asarray(profile[:, None], np.float32)
+
+
+def draw_streaks(height: int, width: int, layer: StreakLayer, rng: np.random.Generator) -> Layer:
+    """Draw the streaks of one layer.
+
+    Args:
+        height: rows.
+        width: columns.
+        layer: what they look like.
+        rng: source of positions and of the spread around the layer's means, advanced.
+
+    Returns:
+        float32 (height, width), 0 or more, 1 is white; not clipped.
+    """
+    drawn = np.zeros((height, width), np.float32)
+    for _ in range(BANK):
+        angle = layer.angle + layer.jitter * rng.standard_normal()
+        length = layer.length * rng.uniform(0.7, 1.3)
+        thickness = layer.width * rng.uniform(0.8, 1.2)
+        phase = rng.uniform(0, 2 * np.pi)
+        soft = max(thickness, THINNEST)
+        along = profile_along(length, soft, layer.oscillation, phase)
+        across = profile_across(soft)
+        brightness = layer.strength * min(thickness / THINNEST, 1.0)
+        drawn += _parallel(
+            drawn.shape, np.deg2rad(angle), along, across, layer.density / BANK, brightness, rng
+        )
+    return drawn
+
+
+def _parallel(
+    shape: tuple[int, ...],
+    angle: float,
+    along: Layer,
+    across: Layer,
+    density: float,
+    brightness: float,
+    rng: np.random.Generator,
+) -> Layer:
+    """Draw equal streaks upright on a canvas that covers the turned picture, then turn it.
+
+    Upright, a streak is a product of two profiles, which makes filtering fast.
+    """
+    height, width = shape
+    sine, cosine = np.sin(angle), np.cos(angle)
+    columns = int(np.ceil(width * abs(cosine) + height * abs(sine))) + len(across) + 2
+    rows = int(np.ceil(width * abs(sine) + height * abs(cosine))) + len(along) + 2
+    count = rng.poisson(density * rows * columns)
+    places = rng.integers(rows * columns, size=count)
+    peaks = brightness * (0.15 + 0.85 * rng.random(count) ** 2)  # more faint drops than bright ones
+    drops = np.bincount(places, peaks, rows * columns).astype(np.float32).reshape(rows, columns)
+    lines = cv2.sepFilter2D(drops, cv2.CV_32F, across, along, borderType=cv2.BORDER_CONSTANT)
+    # Picture (x, y) from its middle lies at (x cos - y sin, x sin + y cos) on the canvas.
+    shift = rng.uniform(0, 1, 2)
+    middle = np.array([(columns - 2) / 2, (rows - 2) / 2]) + shift
+    turn = np.array([[cosine, -sine], [sine, cosine]])
+    offset = middle - turn @ [(width - 1) / 2, (height - 1) / 2]
+    turned = cv2.warpAffine(
+        lines,
+        np.column_stack([turn, offset]),
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+    )
+    return np.asarray(turned, np.float32)

@@ -1,0 +1,163 @@
+"""Write a data set of rendered pairs: rainy and clean pictures, streaks and parameters."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from core.config import to_plain
+from core.data import Image, SourceConfig, find_pairs
+from core.errors import ConfigError, DataError
+from core.progress import track
+from core.rain.config import RenderConfig
+from core.rain.depth import find_depths, read_depth
+from core.rain.masks import Masks, read_masks
+from core.rain.preview import SheetRow, contact_sheet
+from core.rain.render import Rendered, render
+from core.rain.scene import draw_scene
+from edge_runtime.errors import ImageError
+from edge_runtime.image import Picture, write_picture
+
+FOLDERS = ("rainy", "clean", "streaks", "parameters")
+PREVIEWED = 12
+"""Pictures on a contact sheet, each with its first rain."""
+
+
+@dataclass(frozen=True)
+class SynthesisJob:
+    """What to write, and from what.
+
+    Attributes:
+        clean: folder of pictures without rain.
+        out: folder to make; it must not exist, or be empty.
+        rain: ranges of the rain.
+        per_image: rainy pictures of every clean one.
+        seed: picture ``i``'s rain ``k`` is drawn with the random state ``(seed, i, k)``.
+        depth: optional folder of depth pictures with the same stems; uint16 centimetres.
+        streaks: optional folder of streak pictures, grey on black.
+        preview: write a contact sheet ``preview.png`` as well.
+    """
+
+    clean: str
+    out: str
+    rain: RenderConfig
+    per_image: int = 12
+    seed: int = 0
+    depth: str = ""
+    streaks: str = ""
+    preview: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.per_image <= 9999:
+            raise ConfigError(f"--per-image {self.per_image} is not within [1, 9999]")
+        if self.seed < 0:
+            raise ConfigError(f"--seed {self.seed} must be 0 or more")
+
+
+def synthesize(job: SynthesisJob, progress: bool = False) -> int:
+    """Write ``rainy/ clean/ streaks/ parameters/ synthesis.json`` under ``job.out``.
+
+    ``rainy`` and ``clean`` have equal file stems, so that the layout ``folders`` reads them. The
+    folder appears when it is complete; a run that ends early leaves nothing.
+
+    Returns:
+        The number of pairs.
+
+    Raises:
+        DataError: a folder that is missing, empty or unreadable, two clean pictures of one stem,
+            depth pictures that belong to none of them, or no room on the disk.
+        ConfigError: ``job.out`` exists and is not an empty folder.
+    """
+    out = Path(job.out)
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise ConfigError(f"{out}: is there already; choose a new folder or remove it")
+    writer = _Writer(job, progress)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
+            folder = Path(temporary) / out.name
+            pairs = writer.write(folder)
+            if out.exists():
+                out.rmdir()
+            folder.rename(out)
+    except OSError as error:
+        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
+    except ImageError as error:
+        raise DataError(str(error)) from error
+    return pairs
+
+
+class _Writer:
+    """Reads what a job names, then writes it all to one folder."""
+
+    def __init__(self, job: SynthesisJob, progress: bool) -> None:
+        self._job = job
+        self._title = "synthesize" if progress else None
+        self._files = find_pairs(SourceConfig("clean", root=job.clean))
+        stems = [file.clean.stem for file in self._files]
+        for stem in stems:
+            if stems.count(stem) > 1:
+                raise DataError(f"{job.clean}: two pictures are named {stem}; rename one")
+        self._depths = find_depths(job.depth) if job.depth else {}
+        if job.depth and not set(stems) & set(self._depths):
+            raise DataError(f"{job.depth}: no depth picture is named as one in {job.clean}")
+        self._masks: Masks = read_masks(job.streaks) if job.streaks else {}
+
+    def write(self, folder: Path) -> int:
+        for name in FOLDERS:
+            (folder / name).mkdir(parents=True)
+        rows: list[SheetRow] = []
+        for index, file in enumerate(track(self._files, self._title)):
+            _, clean = file.read()
+            stem = file.clean.stem
+            first: Path | None = None
+            for number, rendered in enumerate(self._rains(index, stem, clean)):
+                name = f"{stem}_{number + 1:02d}"
+                write_picture(folder / "rainy" / f"{name}.png", Picture(rendered.rainy))
+                streaks = cv2.cvtColor(rendered.streaks, cv2.COLOR_GRAY2RGB)
+                write_picture(
+                    folder / "streaks" / f"{name}.png",
+                    Picture(np.asarray(streaks, np.uint8), grey=True),
+                )
+                (folder / "parameters" / f"{name}.json").write_text(
+                    rendered.scene.to_json(), encoding="utf-8"
+                )
+                twin = folder / "clean" / f"{name}.png"
+                if first is None:
+                    write_picture(twin, Picture(clean))
+                    first = twin
+                    if len(rows) < PREVIEWED:
+                        rows.append(SheetRow(clean, rendered))
+                else:
+                    _link(first, twin)
+        if self._job.preview:
+            write_picture(folder / "preview.png", Picture(contact_sheet(rows)))
+        made_from = json.dumps(to_plain(self._job), indent=2) + "\n"
+        (folder / "synthesis.json").write_text(made_from, encoding="utf-8")
+        return len(self._files) * self._job.per_image
+
+    def _rains(self, index: int, stem: str, clean: Image) -> Iterator[Rendered]:
+        depth = None
+        if stem in self._depths:
+            depth = read_depth(self._depths[stem], *clean.shape[:2])
+        for number in range(self._job.per_image):
+            rng = np.random.default_rng([self._job.seed, index, number])
+            scene = draw_scene(self._job.rain, rng, list(self._masks))
+            yield render(clean, scene, depth, self._masks)
+
+
+def _link(first: Path, twin: Path) -> None:
+    """Give a clean picture a second name without a second copy, where the disk can."""
+    with contextlib.suppress(OSError):
+        os.link(first, twin)
+        return
+    shutil.copyfile(first, twin)

@@ -1,0 +1,87 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from core.errors import ConfigError
+from core.rain.config import PRESETS, CameraConfig, RenderConfig
+from core.rain.render import render
+from core.rain.scene import Camera, RainScene, draw_scene
+
+
+def _scenes(config: RenderConfig, count: int = 40) -> list[RainScene]:
+    return [draw_scene(config, np.random.default_rng(seed), ["a", "b"]) for seed in range(count)]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_scenes_survive_json(preset: str) -> None:
+    for scene in _scenes(PRESETS[preset], 6):
+        assert RainScene.from_json(scene.to_json()) == scene
+
+
+def test_scenes_stay_in_their_ranges() -> None:
+    config = PRESETS["mixed"]
+    for scene in _scenes(config):
+        assert 0.58 <= min(scene.airlight) <= max(scene.airlight) <= 0.97
+        assert scene.extinction == 0 or 0.002 <= scene.extinction <= 0.03
+        assert len(scene.layers) + (scene.mask is not None) <= 4
+        for layer in scene.layers:
+            assert -35 <= layer.angle <= 35
+            assert 0 < layer.strength <= 0.9
+
+
+def test_deeper_layers_are_shorter_thinner_fainter_and_denser() -> None:
+    config = RenderConfig(layers=(3, 3), spacing=(2.0, 2.0), mask=0.0, length=(40.0, 40.0))
+    near, middle, far = _scenes(config, 1)[0].layers
+    assert far.depth == pytest.approx(4 * near.depth)
+    assert [near.length, middle.length, far.length] == pytest.approx([40, 20, 10])
+    assert far.width == pytest.approx(near.width / 4)
+    assert far.strength == pytest.approx(near.strength / 2)
+    assert middle.density == pytest.approx(4 * near.density)
+
+
+def test_a_probability_of_one_or_none_is_kept() -> None:
+    none = CameraConfig(noise=0, jpeg=0, defocus=0)
+    for scene in _scenes(RenderConfig(veil=0, mask=0, overcast=0, camera=none)):
+        assert scene.camera == Camera()
+        assert scene.extinction == scene.overcast == 0
+        assert scene.mask is None
+    always = CameraConfig(noise=1, jpeg=1, defocus=1)
+    scenes = _scenes(RenderConfig(veil=1, mask=1, overcast=1, camera=always))
+    for scene in scenes:
+        assert min(scene.camera.blur, scene.camera.photons, scene.camera.quality) > 0
+        assert min(scene.extinction, scene.overcast) > 0
+    assert {scene.mask.name for scene in scenes if scene.mask} == {"a", "b"}
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_json_gives_the_same_picture_again(preset: str, picture) -> None:
+    clean = picture(40, 50)
+    scene = draw_scene(PRESETS[preset], np.random.default_rng(5))
+    again = RainScene.from_json(scene.to_json())
+    np.testing.assert_array_equal(render(clean, scene).rainy, render(clean, again).rainy)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RenderConfig(angle=(5.0, -5.0)), r"rain\.angle \[5\.0, -5\.0\] is not a range"),
+        (lambda: RenderConfig(layers=(1, 9)), r"rain\.layers \[1, 9\] is not a range within"),
+        (lambda: RenderConfig(veil=1.5), r"rain\.veil 1\.5 is not a probability"),
+        (lambda: CameraConfig(quality=(0.0, 50.0)), r"camera\.quality \[0\.0, 50\.0\]"),
+        (lambda: CameraConfig(jpeg=-1), r"camera\.jpeg -1"),
+        (lambda: RainScene.from_json("{"), "scene: is not JSON"),
+        (lambda: RainScene.from_json('{"sed": 1}'), "sed: unknown key; did you mean 'seed'"),
+        (lambda: RainScene.from_json("[]"), "scene: must be a mapping"),
+    ],
+)
+def test_wrong_values_are_named(make, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        make()
+    assert "\n" not in str(caught.value)
+
+
+def test_json_holds_every_field() -> None:
+    scene = _scenes(PRESETS["mixed"], 1)[0]
+    assert set(json.loads(scene.to_json())) == {f.name for f in dataclasses.fields(scene)}

@@ -1,0 +1,74 @@
+import dataclasses
+
+import cv2
+import numpy as np
+import pytest
+
+from core.rain.scene import StreakLayer
+from core.rain.streaks import draw_streaks, profile_across, profile_along
+
+LAYER = StreakLayer(depth=2, density=0.002, angle=0, jitter=0, length=30, width=0.8, strength=0.5)
+
+
+def _draw(seed: int = 0, size: int = 200, **changes: float) -> np.ndarray:
+    layer = dataclasses.replace(LAYER, **changes)
+    return draw_streaks(size, size, layer, np.random.default_rng(seed))
+
+
+def _direction(layer: np.ndarray) -> float:
+    """Degrees from vertical of the streaks: the structure tensor's axis of least change."""
+    dy, dx = np.gradient(cv2.GaussianBlur(layer, (0, 0), 1.5).astype(float))
+    across = 0.5 * np.arctan2(2 * (dx * dy).sum(), (dx**2).sum() - (dy**2).sum())
+    return float(-np.rad2deg(across))
+
+
+@pytest.mark.parametrize("angle", [-40.0, -10.0, 0.0, 25.0])
+def test_direction_is_recovered(angle: float) -> None:
+    assert _direction(_draw(angle=angle)) == pytest.approx(angle, abs=1.5)
+
+
+def test_directions_scatter_by_the_jitter() -> None:
+    means = [_direction(_draw(seed, jitter=8.0)) for seed in range(12)]
+    assert np.std(means) > 1.5
+    assert np.mean(means) == pytest.approx(0, abs=6)
+
+
+def test_energy_is_that_of_its_streaks() -> None:
+    # Mean brightness: density times the area of a streak times the mean peak.
+    for density in (0.001, 0.004):
+        mean = np.mean([_draw(seed, density=density).mean() for seed in range(8)])
+        peak = 0.5 * (0.15 + 0.85 / 3)
+        area = 30 * profile_across(0.8).sum()
+        assert mean == pytest.approx(density * area * peak, rel=0.12)
+
+
+def test_the_picture_is_covered_evenly() -> None:
+    mean = np.mean([_draw(seed, 64, angle=30.0, density=0.02) for seed in range(60)], axis=0)
+    blocks = mean.reshape(4, 16, 4, 16).mean((1, 3))
+    assert blocks.max() < 1.25 * blocks.min()
+
+
+def test_thin_streaks_are_dimmer_not_thinner() -> None:
+    thin, thinnest = _draw(width=0.5), _draw(width=0.1)
+    assert thinnest.mean() == pytest.approx(0.2 * thin.mean(), rel=0.2)
+
+
+def test_profiles() -> None:
+    along = profile_along(40, 0.5, 0, 0)[:, 0]
+    assert (along > 0.5).sum() == pytest.approx(40, abs=1)
+    assert along.max() == 1
+    assert along[0] < 0.02
+    np.testing.assert_array_equal(along, along[::-1])
+    rippled = profile_along(40, 0.5, 3, 0)[:, 0]
+    inside = np.diff(np.sign(np.diff(rippled[rippled.size // 2 - 20 : rippled.size // 2 + 21])))
+    assert (inside < 0).sum() == 3
+    np.testing.assert_allclose(profile_across(1.0)[2:5, 0], [np.exp(-0.5), 1, np.exp(-0.5)])
+
+
+def test_a_layer_is_a_function_of_the_random_state() -> None:
+    np.testing.assert_array_equal(_draw(3, jitter=2.0), _draw(3, jitter=2.0))
+    assert (_draw(3) != _draw(4)).any()
+    assert not _draw(density=0.0).any()
+    odd = draw_streaks(5, 301, LAYER, np.random.default_rng(0))
+    assert odd.shape == (5, 301)
+    assert odd.dtype == np.float32

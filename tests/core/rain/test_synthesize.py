@@ -1,0 +1,100 @@
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from core.data import SourceConfig, find_pairs
+from core.errors import ConfigError, DataError
+from core.rain.config import PRESETS
+from core.rain.render import render
+from core.rain.scene import RainScene
+from core.rain.synthesize import FOLDERS, SynthesisJob, synthesize
+from edge_runtime.image import Picture, read_picture, write_picture
+
+
+def _job(root: Path, **changes: object) -> SynthesisJob:
+    values = {"clean": str(root / "dry"), "out": str(root / "out"), "rain": PRESETS["mixed"]}
+    return SynthesisJob(**(values | {"per_image": 2} | changes))
+
+
+def test_pairs_can_be_read_as_a_data_set_and_rendered_again(data_root: Path) -> None:
+    assert synthesize(_job(data_root, preview=True)) == 4
+    out = data_root / "out"
+    for folder in FOLDERS:
+        assert len(list((out / folder).iterdir())) == 4
+    pairs = find_pairs(SourceConfig("folders", rainy="rainy", clean="clean"), out)
+    for pair in pairs:
+        rainy, clean = pair.read()
+        text = (out / "parameters" / f"{pair.rainy.stem}.json").read_text(encoding="utf-8")
+        again = render(clean, RainScene.from_json(text))
+        np.testing.assert_array_equal(again.rainy, rainy)
+        streaks = read_picture(out / "streaks" / pair.name)
+        assert streaks.grey
+        np.testing.assert_array_equal(streaks.rgb[..., 0], again.streaks)
+    assert json.loads((out / "synthesis.json").read_text())["seed"] == 0
+    assert read_picture(out / "preview.png").rgb.shape == (400, 1200, 3)
+    assert not list(data_root.glob(".out-*"))
+
+
+def test_seeds_make_the_rain(data_root: Path) -> None:
+    names = ("a", "b", "c")
+    for name, seed in zip(names, (1, 1, 2), strict=True):
+        synthesize(_job(data_root, out=str(data_root / name), seed=seed))
+    first, same, other = ((data_root / n / "rainy/0_01.png").read_bytes() for n in names)
+    assert first == same != other
+
+
+def test_depth_and_streak_folders_are_used(data_root: Path) -> None:
+    for name in ("depth", "streaks"):
+        (data_root / name).mkdir()
+    cv2.imwrite(str(data_root / "depth/0.png"), np.full((15, 13), 60000, np.uint16))
+    write_picture(data_root / "streaks/s.png", Picture(np.full((40, 40, 3), 90, np.uint8)))
+    job = _job(data_root, rain=PRESETS["veil"], depth=str(data_root / "depth"), per_image=12)
+    synthesize(job)
+    near, far = (
+        np.mean(
+            [read_picture(data_root / f"out/rainy/{i}_{k:02d}.png").rgb.std() for k in range(1, 13)]
+        )
+        for i in (1, 0)
+    )
+    assert far < near
+    synthesize(
+        _job(data_root, streaks=str(data_root / "streaks"), per_image=12, out=str(data_root / "o"))
+    )
+    scenes = [json.loads(p.read_text()) for p in (data_root / "o/parameters").iterdir()]
+    assert {scene["mask"]["name"] for scene in scenes if scene["mask"]} == {"s"}
+
+
+def test_nothing_is_overwritten(data_root: Path) -> None:
+    (data_root / "out").mkdir()
+    synthesize(_job(data_root))
+    before = sorted((p, p.stat().st_mtime_ns) for p in (data_root / "out").rglob("*"))
+    with pytest.raises(ConfigError, match="out: is there already"):
+        synthesize(_job(data_root))
+    assert sorted((p, p.stat().st_mtime_ns) for p in (data_root / "out").rglob("*")) == before
+
+
+def test_a_failed_run_leaves_nothing(data_root: Path) -> None:
+    (data_root / "dry/z.png").write_bytes(b"torn")
+    with pytest.raises(DataError, match=r"z\.png"):
+        synthesize(_job(data_root))
+    assert not (data_root / "out").exists()
+    assert not list(data_root.glob(".out-*"))
+
+
+def test_wrong_jobs_are_named(data_root: Path) -> None:
+    with pytest.raises(ConfigError, match="--per-image 0"):
+        _job(data_root, per_image=0)
+    with pytest.raises(ConfigError, match="--seed -1"):
+        _job(data_root, seed=-1)
+    with pytest.raises(DataError, match="none: no such folder"):
+        synthesize(_job(data_root, clean=str(data_root / "none")))
+    (data_root / "depth").mkdir()
+    cv2.imwrite(str(data_root / "depth/other.png"), np.ones((4, 4), np.uint16))
+    with pytest.raises(DataError, match="no depth picture is named as one in"):
+        synthesize(_job(data_root, depth=str(data_root / "depth")))
+    write_picture(data_root / "dry/0.jpg", Picture(np.zeros((30, 30, 3), np.uint8)))
+    with pytest.raises(DataError, match="two pictures are named 0"):
+        synthesize(_job(data_root))
