@@ -16,9 +16,9 @@ from edge_runtime.session import Session, open_session
 from edge_runtime.tiles import plan_tiles
 
 _PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
-WHOLE_PIXELS = 1_000_000
+WHOLE_PIXELS = 1_500_000
 """Pictures up to this size are derained in one piece unless told otherwise."""
-TILE_SIDE = 768
+TILE_SIDE = 1024
 """Height and width in pixels of the tiles of larger ones, without their halo."""
 
 
