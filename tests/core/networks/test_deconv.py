@@ -25,7 +25,7 @@ def _seed() -> None:
 
 
 def arrays(layer: nn.Module) -> tuple[Array, Array]:
-    return tuple(parameter.detach().numpy() for parameter in layer.parameters())  # type: ignore
+    return tuple(parameter.detach().numpy() for parameter in layer.parameters())
 
 
 def naive_convolution(x: Array, layer: nn.Module) -> Array:
