@@ -114,6 +114,10 @@ def _evaluate(arguments: Sequence[str]) -> int:
 
     from core.evaluate import evaluate, quality_table
 
+    if options.root and (options.data_root or options.sets):
+        raise UsageError(
+            f"--root {options.root} is one data set; --data-root and --sets go with --config"
+        )
     config = _downloaded(options.root) if options.root else _configured(options)
     model = _from_checkpoint(options.checkpoint) if options.checkpoint else _shipped(options.model)
     rows = evaluate(model, config, progress=True)

@@ -23,7 +23,7 @@ def list_pictures(folder: Path) -> list[Path]:
         DataError: the folder is missing, cannot be read or holds no picture.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; is --data-root right?")
+        raise DataError(f"{folder}: no such folder; is the path, or --data-root, right?")
     found = _pictures(folder)
     if not found:
         raise DataError(f"{folder}: no pictures in it; looked for {', '.join(SUFFIXES)}")
@@ -55,7 +55,7 @@ def published(root: Path) -> Twins:
         DataError: no such layout, with what was tried and found; or a picture without its twin.
     """
     if not root.is_dir():
-        raise DataError(f"{root}: no such folder; is --data-root right?")
+        raise DataError(f"{root}: no such folder; is the path, or --data-root, right?")
     folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     pictures = _pictures(root)
     for table in sorted(root.glob("*.txt")):

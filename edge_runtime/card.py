@@ -28,8 +28,9 @@ METADATA_KEY = "edge_derain.card"
 class QualityRow:
     """Mean quality on one data set, measured on rounded 8-bit pictures.
 
-    PSNR is in dB (peak 255) and infinite where every pair is identical, as the input of dry pairs
-    is; JSON has no infinity and says ``null`` there. SSIM is in [-1, 1].
+    PSNR is in dB (peak 255). What measures may count identical pictures as a large number, as
+    ``derain evaluate`` does with 100 dB, or as infinite; JSON has no infinity and says ``null``
+    there. SSIM is in [-1, 1].
     """
 
     dataset: str

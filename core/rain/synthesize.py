@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,8 +105,8 @@ class _Writer:
         self._title = "synthesize" if progress else None
         self._files = find_pairs(SourceConfig("clean", root=job.clean))
         stems = [file.clean.stem for file in self._files]
-        for stem in stems:
-            if stems.count(stem) > 1:
+        for stem, count in Counter(stems).items():
+            if count > 1:
                 raise DataError(f"{job.clean}: two pictures are named {stem}; rename one")
         self._depths = find_depths(job.depth) if job.depth else {}
         if job.depth and not set(stems) & set(self._depths):

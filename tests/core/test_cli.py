@@ -157,7 +157,11 @@ def test_train_interrupt_resume_and_evaluate(
         (["--config", "none.yaml"], "--config none.yaml: cannot be read (No such file", 2),
         (["--config", "FILE", "--stpes", "3"], "did you mean 'steps'?", 2),
         (["--config", "FILE", "--resume"], "--resume: there is no ", 2),
-        (["--config", "FILE", "--data-root", "none"], "no such folder; is --data-root right?", 1),
+        (
+            ["--config", "FILE", "--data-root", "none"],
+            "no such folder; is the path, or --data-root, right?",
+            1,
+        ),
         (["--config", "FILE", "--init", "none"], "'none': unknown; ", 1),
         (["--config", "FILE", "--loss.l1", "0"], "one must be above 0", 2),
         (["--config", "FILE", "--mixture.crop", "18"], "is not a multiple of 4", 2),
@@ -227,3 +231,6 @@ def test_a_downloaded_set_needs_no_config(
     assert table[2] == f"| {tmp_path.name} | 1 | rgb | 100.00 | 100.00 | 1.0000 | 1.0000 |"
     assert cli.main([*command, "--root", str(tmp_path / "rain")]) == 1
     assert "no published layout" in _error(capsys)
+    for extra in (["--sets", "a"], ["--data-root", "b"]):
+        assert cli.main([*command, "--root", str(tmp_path), *extra]) == 2
+        assert "--data-root and --sets go with --config" in _error(capsys)

@@ -106,7 +106,9 @@ def test_unreadable_odd_and_deep_pictures_are_named(tmp_path: Path, picture) -> 
 
 def test_missing_and_empty_folders(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"nowhere: no such folder; is --data-root right\?"):
+    with pytest.raises(
+        DataError, match=r"nowhere: no such folder; is the path, or --data-root, right\?"
+    ):
         find_pairs(SourceConfig("clean", root="nowhere"), tmp_path)
     with pytest.raises(DataError, match="empty: no pictures in it"):
         find_pairs(SourceConfig("clean", root="empty"), tmp_path)

@@ -94,7 +94,9 @@ def test_unknown_sets_and_none(config: evaluate.EvaluationConfig) -> None:
 
 
 def test_missing_data_is_named(config: evaluate.EvaluationConfig, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere/pairs: no such folder; is --data-root right"):
+    with pytest.raises(
+        DataError, match=r"nowhere/pairs: no such folder; is the path, or --data-root, right"
+    ):
         list(config.sets["pairs"].read(str(tmp_path / "nowhere")))
 
 

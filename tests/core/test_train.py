@@ -106,14 +106,21 @@ def test_the_score_is_the_mean_of_the_sets_and_best_is_kept(config: TrainConfig,
     assert result.score == pytest.approx(sum(psnr) / 2, abs=1e-9)
 
 
+def _undisturbed(
+    config: TrainConfig, inside: Callable[[str], Path]
+) -> tuple[TrainResult, Path, Path]:
+    """Run to the end, then enter another folder; returns the result and both run folders."""
+    whole = inside("whole")
+    result = _run(config)
+    return result, whole, inside("parts")
+
+
 @pytest.mark.parametrize("step", [0, 2, 3])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_and_resumed_equals_uninterrupted(
     config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch, step: int, number: int
 ) -> None:
-    whole = inside("whole")
-    uninterrupted = _run(config)
-    parts = inside("parts")
+    uninterrupted, whole, parts = _undisturbed(config, inside)
     with monkeypatch.context() as patch:
         _signalled(patch, step, number)
         stopped = _run(config)
@@ -128,9 +135,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 def test_a_second_signal_stops_at_once_and_the_last_state_is_good(
     config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = inside("whole")
-    _run(config)
-    parts = inside("parts")
+    _, whole, parts = _undisturbed(config, inside)
     with monkeypatch.context() as patch:
         _signalled(patch, 4, signal.SIGINT, times=2)
         with pytest.raises(KeyboardInterrupt):
@@ -143,9 +148,7 @@ def test_a_second_signal_stops_at_once_and_the_last_state_is_good(
 def test_a_failure_leaves_the_last_state_and_says_what_to_do(
     config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = inside("whole")
-    _run(config)
-    parts = inside("parts")
+    _, whole, parts = _undisturbed(config, inside)
     with monkeypatch.context() as patch:
         loss, calls = learner_module.reconstruction_loss, []
 

@@ -1,0 +1,34 @@
+"""What ships is one thing: config, checkpoint and artifact belong together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.checkpoint import load_checkpoint
+from core.config import load_config, network_config
+from core.train_config import TrainConfig
+from edge_runtime.card import ModelCard
+from edge_runtime.models import list_models
+from export.verify import verify
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+MODELS = [pytest.param(path, card, id=path.stem) for path, card in list_models()]
+
+
+@pytest.mark.parametrize(("artifact", "card"), MODELS)
+def test_artifacts_compute_what_their_checkpoints_do(artifact: Path, card: ModelCard) -> None:
+    checkpoint = load_checkpoint(card.name)
+    assert verify(artifact, checkpoint)
+    assert card.recipe[: len(checkpoint.recipe)] == checkpoint.recipe
+    assert card.data == checkpoint.data
+
+
+@pytest.mark.parametrize(("artifact", "card"), MODELS)
+def test_a_config_reproduces_every_shipped_model(artifact: Path, card: ModelCard) -> None:
+    config = load_config(TrainConfig, CONFIGS / f"student_{card.name}.yaml")
+    assert (config.name, config.architecture) == (card.name, card.architecture)
+    checkpoint = load_checkpoint(card.name)
+    assert network_config(config.architecture, config.network) == checkpoint.config
+    assert f"{config.steps} of {config.steps} steps" in checkpoint.recipe[-1]
