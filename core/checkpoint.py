@@ -13,7 +13,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from core.config import network_config, to_plain
+from core.config import build_config, network_config, to_plain
 from core.config_errors import nearest
 from core.errors import CheckpointError
 from core.networks import ARCHITECTURES
@@ -24,6 +24,21 @@ SCHEMA = 1
 SHIPPED = Path(__file__).parent / "checkpoints"
 """Folder of the checkpoints that are found by name: part of a checkout, not of a built package."""
 _KEY = "edge_derain.checkpoint"
+
+
+@dataclass(frozen=True)
+class TrainingCost:
+    """What it took to train a network, the network that it started from included.
+
+    Attributes:
+        steps: optimizer steps.
+        hours: from the first step to the last, validation included, pauses left out.
+        hardware: what did it, such as ``2 CPU threads``.
+    """
+
+    steps: int
+    hours: float
+    hardware: str
 
 
 @dataclass(frozen=True)
@@ -39,6 +54,7 @@ class Checkpoint:
         recipe: one line for each step that made it, oldest first.
         data: names of the data sets that it was trained on.
         versions: package versions that it was trained with.
+        cost: what the training took; None where nothing is known of it.
     """
 
     name: str
@@ -49,6 +65,7 @@ class Checkpoint:
     recipe: tuple[str, ...] = ()
     data: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    cost: TrainingCost | None = None
 
     def build(self) -> nn.Module:
         """Build the module with these weights, in eval mode.
@@ -86,6 +103,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "recipe": list(checkpoint.recipe),
         "data": list(checkpoint.data),
         "versions": dict(checkpoint.versions),
+        "cost": to_plain(checkpoint.cost),
     }
     save_tensors(path, checkpoint.weights, {_KEY: json.dumps(header)})
 
@@ -123,6 +141,8 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         header["config"] = network_config(header["architecture"], header["config"])
         for key in ("recipe", "data"):
             header[key] = tuple(header[key])
+        if header.get("cost") is not None:
+            header["cost"] = build_config(TrainingCost, header["cost"], f"{path}: cost")
         return Checkpoint(weights=weights, **header)
     except CheckpointError:
         raise

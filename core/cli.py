@@ -1,4 +1,4 @@
-"""The ``derain`` command: train and score networks, make rain, and read published weights."""
+"""The ``derain`` command: train, score and compare networks, make rain, read published weights."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import argparse
 import dataclasses
 import json
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.atomic import write_atomically
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ USAGE = """usage: derain COMMAND ...
 commands:
   train       train a network:        derain train --config configs/student_small.yaml
   evaluate    score a model:          derain evaluate --model small --config configs/quality.yaml
+  table       compare checkpoints:    derain table core/checkpoints
   synthesize  rain on clean pictures: derain synthesize CLEAN_DIR -o OUT --preset heavy
   import      read published weights: derain import PreNet.pth --family prenet
 
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = {
         "train": _train,
         "evaluate": _evaluate,
+        "table": _table,
         "import": _import,
         "synthesize": _synthesize,
     }
@@ -76,6 +78,8 @@ def _train(arguments: Sequence[str]) -> int:
     )
     config = parse_config(TrainConfig, parser, [_underscored(argument) for argument in arguments])
     result = train(config, resume="--resume" in arguments)
+    if not result.first:
+        return 0 if result.stopped_by is None else 128 + result.stopped_by
     if result.stopped_by is not None:
         print(
             f"stopped after step {result.step} of {config.steps}, saved in {result.folder}; "
@@ -83,7 +87,15 @@ def _train(arguments: Sequence[str]) -> int:
         )
         return 128 + result.stopped_by
     best = result.folder / "best.safetensors"
-    print(f"{result.step} steps, best score {result.score:.2f} dB: {best}")
+    print(
+        f"{result.step} steps, best score {result.score:.2f} dB: {best} "
+        f"({result.waiting:.0%} of the time spent waiting for data)"
+    )
+    if result.before_gan is not None:
+        print(
+            f"score before the GAN phase {result.before_gan:.2f} dB (before_gan.safetensors), "
+            f"after it {result.last:.2f} dB (last.safetensors)"
+        )
     return 0
 
 
@@ -107,36 +119,70 @@ def _evaluate(arguments: Sequence[str]) -> int:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--config", metavar="FILE", help="YAML with the data sets (quality.yaml)")
     where.add_argument("--root", metavar="DIR", help="one data set, as it was downloaded")
+    parser.add_argument("--dataset", metavar="NAME", help="which one that is, such as rain100h")
     parser.add_argument("--data-root", "--data_root", metavar="DIR", help="folder of the data sets")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these data sets")
     parser.add_argument("--json", metavar="FILE", help="write the rows to this file as well")
+    parser.add_argument("--csv", metavar="FILE", help="write the scores of every picture to it")
+    parser.add_argument("--save", metavar="DIR", help="write derained pictures: DIR/SET/NAME.png")
+    parser.add_argument("--force", action="store_true", help="let --save replace existing files")
     options = parser.parse_args(arguments)
+    _check_evaluation(options)
 
-    from core.evaluate import evaluate, quality_table
+    from core.evaluate import mean_rows, quality_table, score_pictures
+    from core.score_files import (
+        check_picture_targets,
+        check_text_target,
+        save_picture,
+        scores_csv,
+        write_text,
+    )
 
+    config = _downloaded(options) if options.root else _configured(options)
+    save = Path(options.save) if options.save else None
+    for option in ("json", "csv"):
+        if getattr(options, option):
+            check_text_target(f"--{option}", Path(getattr(options, option)))
+    if save:
+        check_picture_targets(config, save, force=options.force)
+    model = _from_checkpoint(options.checkpoint) if options.checkpoint else _shipped(options.model)
+    scores = []
+    for score, derained in score_pictures(model, config, progress=True):
+        scores.append(score)
+        if save:
+            save_picture(save, score, derained)
+    rows = mean_rows(scores)
+    print(quality_table(rows))
+    if options.json:
+        text = json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n"
+        write_text("--json", Path(options.json), text)
+    if options.csv:
+        write_text("--csv", Path(options.csv), scores_csv(scores))
+    return 0
+
+
+def _check_evaluation(options: argparse.Namespace) -> None:
     if options.root and (options.data_root or options.sets):
         raise UsageError(
             f"--root {options.root} is one data set; --data-root and --sets go with --config"
         )
-    config = _downloaded(options.root) if options.root else _configured(options)
-    model = _from_checkpoint(options.checkpoint) if options.checkpoint else _shipped(options.model)
-    rows = evaluate(model, config, progress=True)
-    print(quality_table(rows))
-    if options.json:
-        text = json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n"
-        try:
-            write_atomically(Path(options.json), text.encode())
-        except OSError as error:
-            cause = error.strerror or error
-            raise UsageError(f"--json {options.json}: cannot be written ({cause})") from error
-    return 0
+    if options.dataset and not options.root:
+        raise UsageError(
+            f"--dataset {options.dataset} says what --root DIR holds; give --root, or take "
+            "--sets with --config"
+        )
+    if options.force and not options.save:
+        raise UsageError("--force lets --save replace files; give --save DIR, or leave it out")
 
 
-def _downloaded(root: str) -> EvaluationConfig:
+def _downloaded(options: argparse.Namespace) -> EvaluationConfig:
     from core.data import SourceConfig
     from core.evaluate import EvaluationConfig, TestSetConfig
+    from core.published_sets import published_sets
 
-    source = SourceConfig(layout="published", root=root)
+    if options.dataset:
+        return published_sets(options.dataset, options.root)
+    source = SourceConfig(layout="published", root=os.path.abspath(options.root))
     return EvaluationConfig({source.name: TestSetConfig(source)}, data_root=".")
 
 
@@ -153,17 +199,45 @@ def _configured(options: argparse.Namespace) -> EvaluationConfig:
 
 def _from_checkpoint(path: str) -> Derain:
     from core.checkpoint import load_checkpoint
-    from core.inference import derain
+    from core.inference import derainer_of
 
-    loaded = load_checkpoint(path)
-    network = loaded.build()
-    return lambda rainy: derain(network, rainy, loaded.config.size_multiple)
+    return derainer_of(load_checkpoint(path))
 
 
 def _shipped(model: str) -> Derain:
     from edge_runtime import Derainer
 
     return Derainer.load(model)
+
+
+def _table(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="derain table",
+        description="Compare checkpoints: cost, training and PSNR, from their cards, as Markdown.",
+    )
+    parser.add_argument(
+        "places", nargs="+", metavar="CKPT", help="checkpoint: shipped name, path, or a folder"
+    )
+    parser.add_argument(
+        "--columns", nargs="+", metavar="SET/PROTOCOL", help="such as validation/rgb rain100h/y"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    options = parser.parse_args(arguments)
+
+    from core.table import card_command, find_checkpoints, make_table, markdown
+
+    table = make_table(find_checkpoints(options.places), options.columns)
+    if options.json:
+        for row in table.rows:
+            print(row.to_json())
+    else:
+        print(markdown(table))
+    for row in table.rows:
+        if row.path and not row.carded:
+            print(
+                f"derain: {row.path}: no card; make it: {card_command(row.path)}", file=sys.stderr
+            )
+    return 0
 
 
 def _synthesize(arguments: Sequence[str]) -> int:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from core.config_errors import check_keys, nearest, read_yaml, reword
+from core.config_errors import check_keys, nearest, reword
+from core.config_files import read_config
 from core.errors import ConfigError
 from core.networks import ARCHITECTURES
 
@@ -32,15 +35,17 @@ def parse_config(cls: type[T], parser: ArgumentParser, arguments: Iterable[str])
         ConfigError: a file that cannot be read, an unknown key (with the nearest known one), a
             wrong type or value.
     """
-    arguments = list(arguments)
-    for path in _config_files(arguments):
-        values = read_yaml(path)
+    files, others = _config_files(list(arguments))
+    contents: list[str] = []
+    for path in files:
+        values = read_config(path)
         try:
             check_keys(cls, values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
+        contents += ["--config", json.dumps(values, default=str)]
     try:
-        found = parser.instantiate(parser.parse_args(arguments))
+        found = parser.instantiate(parser.parse_args([*contents, *others]))
     except (ArgumentError, ValueError, TypeError) as error:
         raise ConfigError(reword(str(error), cls)) from error
     return _build(cls, vars(found))
@@ -68,7 +73,7 @@ def build_config(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, None)
     try:
-        found = parser.instantiate(parser.parse_object(dict(values)))
+        found = parser.instantiate(parser.parse_object(copy.deepcopy(dict(values))))
     except (ArgumentError, ValueError, TypeError) as error:
         raise ConfigError(f"{where}: {reword(str(error), cls)}") from error
     return _build(cls, vars(found))
@@ -101,14 +106,14 @@ def to_plain(config: Any) -> Any:
     return config
 
 
-def _config_files(arguments: list[str]) -> list[str]:
+def _config_files(arguments: list[str]) -> tuple[list[str], list[str]]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config", action="append", default=[])
     try:
-        found: list[str] = parser.parse_known_args(arguments)[0].config
+        found, others = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
         raise ConfigError("--config: needs a file, such as configs/student_small.yaml") from error
-    return found
+    return found.config, others
 
 
 def _build(cls: type[T], values: Mapping[str, Any]) -> T:

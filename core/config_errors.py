@@ -6,31 +6,10 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-import yaml
-
 from core.errors import ConfigError
-
-
-def read_yaml(path: str | Path) -> Mapping[Any, Any]:
-    """Read a YAML file that holds a mapping.
-
-    Raises:
-        ConfigError: a file that is missing, unreadable, not YAML or not a mapping.
-    """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        cause = " ".join(str(error).split())
-        raise ConfigError(f"--config {path}: is not YAML ({cause})") from error
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"--config {path}: holds no options; write them as lines of 'key: value'")
-    return values
 
 
 def check_keys(hint: Any, values: Any, where: str = "") -> None:

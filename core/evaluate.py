@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,7 @@ from edge_runtime.card import QualityRow
 from edge_runtime.metrics import PROTOCOLS, Protocol, Quality, measure
 
 Derain = Callable[[Image], Image]
+"""Takes and returns uint8 (H, W, 3) RGB."""
 Pairs = Sequence[tuple[Image, Image]]
 WINDOW = 11
 """Height and width of the SSIM window, below which a picture has no SSIM."""
@@ -38,6 +39,13 @@ class TestSetConfig:
 
     def read(self, data_root: str, progress: str | None = None) -> Iterator[tuple[Image, Image]]:
         """Read ``(rainy, clean)``, uint8 (H, W, 3) RGB each; raises DataError."""
+        for _, rainy, clean in self.read_named(data_root, progress):
+            yield rainy, clean
+
+    def read_named(
+        self, data_root: str, progress: str | None = None
+    ) -> Iterator[tuple[str, Image, Image]]:
+        """Read ``(file name, rainy, clean)``, otherwise as :meth:`read`."""
         files = find_pairs(self.source, data_root)
         for index, file in enumerate(track(files, progress)):
             rainy, clean = file.read()
@@ -46,7 +54,7 @@ class TestSetConfig:
                     f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}; pictures below "
                     f"{WINDOW} pixels cannot be scored, remove it"
                 )
-            yield (self.rain.apply(clean, index) if self.rain else rainy), clean
+            yield file.name, (self.rain.apply(clean, index) if self.rain else rainy), clean
 
 
 @dataclass(frozen=True)
@@ -73,50 +81,87 @@ class EvaluationConfig:
         return dataclasses.replace(self, sets={name: self.sets[name] for name in names})
 
 
-def evaluate(derain: Derain, config: EvaluationConfig, progress: bool) -> tuple[QualityRow, ...]:
-    """Score on every set of ``config``, reading the pictures one after the other.
+@dataclass(frozen=True)
+class PictureScore:
+    """What one picture scored.
+
+    Attributes:
+        dataset: name of the set.
+        picture: name of the rainy file, or of the clean one where rain is laid over it.
+        before: quality of the rainy picture, by protocol.
+        after: quality of the derained picture, by protocol.
+    """
+
+    dataset: str
+    picture: str
+    before: Mapping[Protocol, Quality]
+    after: Mapping[Protocol, Quality]
+
+
+def score_pictures(
+    derain: Derain, config: EvaluationConfig, progress: bool
+) -> Iterator[tuple[PictureScore, Image]]:
+    """Score every picture of ``config``, with no more than one of them in memory.
 
     Args:
         derain: takes and returns uint8 (H, W, 3) RGB.
         config: the data sets.
         progress: show a bar for each set on standard error.
 
-    Returns:
-        Two rows a set, ``rgb`` and ``y``.
+    Yields:
+        The score and the derained picture, uint8 (H, W, 3) RGB, set by set.
 
     Raises:
         DataError: a set that is missing or has a wrong pair.
     """
-    rows: list[QualityRow] = []
     for name, test_set in config.sets.items():
-        pairs = test_set.read(config.data_root, name if progress else None)
-        rows.extend(score_set(derain, name, pairs))
-    return tuple(rows)
+        pictures = test_set.read_named(config.data_root, name if progress else None)
+        for picture, rainy, clean in pictures:
+            yield _score(derain, name, picture, rainy, clean)
+
+
+def evaluate(derain: Derain, config: EvaluationConfig, progress: bool) -> tuple[QualityRow, ...]:
+    """Score on every set of ``config``; two rows a set. Arguments as :func:`score_pictures`."""
+    return mean_rows(score for score, _ in score_pictures(derain, config, progress))
 
 
 def score_set(
     derain: Derain, name: str, pairs: Iterator[tuple[Image, Image]] | Pairs
-) -> tuple[QualityRow, QualityRow]:
-    """Score on one set: means of the pictures' PSNR and SSIM, as ``(rgb, y)`` rows."""
-    before: list[Mapping[Protocol, Quality]] = []
-    after: list[Mapping[Protocol, Quality]] = []
-    for rainy, clean in pairs:
-        before.append(measure(rainy, clean))
-        after.append(measure(derain(rainy), clean))
-    given, reached = mean_quality(before), mean_quality(after)
-    rgb, y = (
-        QualityRow(
-            dataset=name,
-            images=len(after),
-            protocol=protocol,
-            input_psnr=given[protocol].psnr,
-            input_ssim=given[protocol].ssim,
-            psnr=reached[protocol].psnr,
-            ssim=reached[protocol].ssim,
+) -> tuple[QualityRow, ...]:
+    """Score on the ``(rainy, clean)`` pairs of one set: the rows ``rgb`` and ``y``."""
+    return mean_rows(_score(derain, name, "", rainy, clean)[0] for rainy, clean in pairs)
+
+
+def _score(
+    derain: Derain, dataset: str, picture: str, rainy: Image, clean: Image
+) -> tuple[PictureScore, Image]:
+    derained = derain(rainy)
+    before, after = measure(rainy, clean), measure(derained, clean)
+    return PictureScore(dataset, picture, before, after), derained
+
+
+def mean_rows(scores: Iterable[PictureScore]) -> tuple[QualityRow, ...]:
+    """Average scores set by set: two rows each, ``rgb`` and ``y``, in the order of the sets."""
+    by_set: dict[str, list[PictureScore]] = {}
+    for score in scores:
+        by_set.setdefault(score.dataset, []).append(score)
+    rows: list[QualityRow] = []
+    for name, members in by_set.items():
+        given = mean_quality([score.before for score in members])
+        reached = mean_quality([score.after for score in members])
+        rows.extend(
+            QualityRow(
+                dataset=name,
+                images=len(members),
+                protocol=protocol,
+                input_psnr=given[protocol].psnr,
+                input_ssim=given[protocol].ssim,
+                psnr=reached[protocol].psnr,
+                ssim=reached[protocol].ssim,
+            )
+            for protocol in PROTOCOLS
         )
-        for protocol in PROTOCOLS
-    )
-    return rgb, y
+    return tuple(rows)
 
 
 def mean_quality(measured: Sequence[Mapping[Protocol, Quality]]) -> dict[Protocol, Quality]:
@@ -126,11 +171,16 @@ def mean_quality(measured: Sequence[Mapping[Protocol, Quality]]) -> dict[Protoco
     """
     return {
         protocol: Quality(
-            psnr=float(np.mean([min(each[protocol].psnr, IDENTICAL_DB) for each in measured])),
+            psnr=float(np.mean([counted_psnr(each[protocol]) for each in measured])),
             ssim=float(np.mean([each[protocol].ssim for each in measured])),
         )
         for protocol in PROTOCOLS
     }
+
+
+def counted_psnr(quality: Quality) -> float:
+    """Return the PSNR in dB as it counts in a mean: at most :data:`IDENTICAL_DB`."""
+    return min(quality.psnr, IDENTICAL_DB)
 
 
 def quality_table(rows: Sequence[QualityRow]) -> str:

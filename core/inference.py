@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.checkpoint import Checkpoint
 from core.data import Image
 
 
@@ -45,3 +48,13 @@ def derain(network: nn.Module, rainy: Image, size_multiple: int) -> Image:
     derained = network(pad_to_multiple(batch, size_multiple))[0, :, :height, :width]
     pixels = (derained.float().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
     return np.asarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy(), dtype=np.uint8)
+
+
+def derainer_of(checkpoint: Checkpoint) -> Callable[[Image], Image]:
+    """Build the network of a checkpoint into a function of one picture, as :func:`derain`.
+
+    Raises:
+        CheckpointError: weights that do not fit the config.
+    """
+    network, multiple = checkpoint.build(), checkpoint.config.size_multiple
+    return lambda rainy: derain(network, rainy, multiple)

@@ -56,7 +56,8 @@ def published(root: Path) -> Twins:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder; is the path, or --data-root, right?")
-    folders = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
+    entries = sorted(path for path in root.iterdir() if path.is_dir())
+    folders = {path.name.lower().replace(" ", "_"): path for path in entries}
     pictures = _pictures(root)
     for table in sorted(root.glob("*.txt")):
         twins = _listed(table)
@@ -68,7 +69,8 @@ def published(root: Path) -> Twins:
         return _match(rainy or _versions_of(folders), clean, _key)
     rainy_folder, clean_folder = _first(_RAINY_FOLDERS, folders), _first(_CLEAN_FOLDERS, folders)
     if rainy_folder and clean_folder:
-        return _match(list_pictures(rainy_folder), list_pictures(clean_folder), _key)
+        rainy = _versions_of(folders) or list_pictures(rainy_folder)
+        return _match(rainy, list_pictures(clean_folder), _key)
     held = [f"{len(pictures)} pictures", *(f"{name}/" for name in folders)]
     raise DataError(
         f"{root}: no published layout; tried a *.txt with two paths a line, norain-* beside "

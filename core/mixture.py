@@ -15,11 +15,12 @@ from torch.utils.data import Dataset, Sampler
 
 from core.data import Image, SourceConfig, find_pairs, read_pairs
 from core.errors import ConfigError, DataError
+from core.rain.borrow import borrow_rain
 from core.rain.depth import Depth
 from core.rain.training import CropRenderer, RenderedConfig
 from core.synthesis import RainConfig, lay_rain, lay_veil, streak_layer
 
-Rain = Literal["as_is", "generated", "rendered", "none"]
+Rain = Literal["as_is", "borrowed", "generated", "rendered", "none"]
 POOL_SIZE = 320
 
 
@@ -30,16 +31,24 @@ class PartConfig:
     Attributes:
         source: the data set.
         weight: share of the samples, relative to the other parts.
-        rain: ``as_is`` takes the pairs as they are; ``generated`` lays drawn rain over the clean
-            pictures; ``rendered`` renders rain with depth on them; ``none`` takes a clean picture
-            as both rainy and clean, so that dry photographs are left alone.
+        rain: ``as_is`` takes the pairs as they are; ``borrowed`` lays the rain of ``lender`` over
+            the clean pictures, ``generated`` drawn rain; ``rendered`` renders rain with depth on
+            them; ``none`` takes a clean picture as both rainy and clean, so that dry photographs
+            are left alone.
+        lender: the pairs whose rain is ``borrowed``.
     """
 
     source: SourceConfig
     weight: float = 1.0
     rain: Rain = "as_is"
+    lender: SourceConfig | None = None
 
     def __post_init__(self) -> None:
+        if (self.rain == "borrowed") != (self.lender is not None):
+            raise ConfigError(
+                f"mixture.parts: rain {self.rain!r} of {self.source.root or self.source.rainy!r}: "
+                "rain 'borrowed' and a lender belong together; give both or none"
+            )
         if not self.weight > 0:
             raise ConfigError(
                 f"mixture.parts: weight {self.weight} of "
@@ -130,10 +139,10 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
         depths: dict[SourceConfig, list[Depth]] = {}
         rendered = {part.source for part in config.parts if part.rain == "rendered"}
         self._renderer = CropRenderer(config.rendered, data_root, seed) if rendered else None
-        for part in config.parts:
-            if part.source not in loaded:
-                files = find_pairs(part.source, data_root)
-                title = (part.source.root or part.source.rainy) if progress else None
+        for source in _sources(config.parts):
+            if source not in loaded:
+                files = find_pairs(source, data_root)
+                title = (source.root or source.rainy) if progress else None
                 pairs = list(read_pairs(files, title))
                 for file, (_, clean) in zip(files, pairs, strict=True):
                     if min(clean.shape[:2]) < config.crop:
@@ -141,13 +150,14 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
                             f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}, smaller than "
                             f"mixture.crop {config.crop}; lower the crop or remove the picture"
                         )
-                loaded[part.source] = pairs
-                if self._renderer is not None and part.source in rendered:
-                    depths[part.source] = [
+                loaded[source] = pairs
+                if self._renderer is not None and source in rendered:
+                    depths[source] = [
                         self._renderer.depth(file, index, clean)
                         for index, (file, (_, clean)) in enumerate(zip(files, pairs, strict=True))
                     ]
         self._parts = [loaded[part.source] for part in config.parts]
+        self._lenders = [loaded[part.lender] if part.lender else [] for part in config.parts]
         self._depths = [depths.get(part.source, []) for part in config.parts]
         weights = np.array([part.weight for part in config.parts])
         self._shares = weights / weights.sum()
@@ -176,8 +186,14 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
             rainy = self._renderer.rain_on(clean, depth, rng)
         else:
             rainy, clean = self._crop(pairs[chosen], self.config.crop, rng)
-            if rain != "as_is":
-                rainy = self._rain_on(clean, rng) if rain == "generated" else clean
+            if rain == "generated":
+                rainy = self._rain_on(clean, rng)
+            elif rain == "borrowed":
+                lenders = self._lenders[which]
+                pair = self._crop(lenders[rng.integers(len(lenders))], self.config.crop, rng)
+                rainy = borrow_rain(clean, pair[0], pair[1], screen=bool(rng.random() < 0.5))
+            elif rain == "none":
+                rainy = clean
         if self.config.flips and rng.random() < 0.5:
             rainy, clean = rainy[:, ::-1], clean[:, ::-1]
         if self.config.upside_down and rng.random() < 0.5:
@@ -219,16 +235,37 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
 
 
 class StepSampler(Sampler[int]):
-    """Sample indices of the steps ``start`` to ``stop``: ``batch_size`` new ones every step."""
+    """Sample indices of the steps ``start`` to ``stop``: ``batch_size`` new ones every step.
 
-    def __init__(self, start: int, stop: int, batch_size: int) -> None:
-        self._indices = range(start * batch_size, stop * batch_size)
+    Args:
+        start: finished steps.
+        stop: steps in all.
+        batch_size: indices a step, over all processes.
+        rank: which process this is; it gets its share of every step's indices, in one piece.
+        processes: how many there are; they divide ``batch_size``.
+    """
+
+    def __init__(
+        self, start: int, stop: int, batch_size: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        self._steps, self._batch_size = range(start, stop), batch_size
+        self._share = batch_size // processes
+        self._first = rank * self._share
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self._indices)
+        for step in self._steps:
+            first = step * self._batch_size + self._first
+            yield from range(first, first + self._share)
 
     def __len__(self) -> int:
-        return len(self._indices)
+        return len(self._steps) * self._share
+
+
+def _sources(parts: tuple[PartConfig, ...]) -> Iterator[SourceConfig]:
+    for part in parts:
+        yield part.source
+        if part.lender:
+            yield part.lender
 
 
 def _tensor(picture: Image) -> Tensor:

@@ -25,13 +25,17 @@ class RunLog:
     Args:
         folder: made if it is missing.
         step: finished steps; 0 starts afresh.
+        write: whether anything is written at all; of several processes only one should.
 
     Raises:
         TrainingError: the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, step: int) -> None:
+    def __init__(self, folder: Path, step: int, write: bool = True) -> None:
         self._table = folder / "metrics.csv"
+        self._events: SummaryWriter | None = None
+        if not write:
+            return
         try:
             folder.mkdir(parents=True, exist_ok=True)
             rows = [_HEADER, *_rows_until(self._table, step)]
@@ -42,6 +46,8 @@ class RunLog:
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add numbers of one step, by name; raises TrainingError when the disk does not take it."""
+        if self._events is None:
+            return
         rows = [(str(step), name, repr(float(value))) for name, value in values.items()]
         try:
             with self._table.open("a", encoding="utf-8", newline="") as file:
@@ -60,7 +66,8 @@ class RunLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._events.close()
+        if self._events is not None:
+            self._events.close()
 
     def _failure(self, error: OSError) -> TrainingError:
         return TrainingError(f"{self._table}: cannot be written ({error.strerror})")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from core.checkpoint import save_checkpoint
 from core.config import build_config, to_plain
-from core.errors import ConfigError
+from core.errors import CheckpointError, ConfigError
 from core.evaluate import Pairs, mean_quality
 from core.inference import derain
 from core.interrupt import StopRequest
@@ -22,12 +23,14 @@ from core.learner import Learner
 from core.mixture import MixtureDataset, StepSampler
 from core.progress import step_bar
 from core.run_log import RunLog
+from core.stopwatch import Stopwatch
 from core.train_config import TrainConfig, differences
-from core.training_state import load_state, read_progress, save_state
+from core.training_state import load_state, previous, read_progress, save_state
 from edge_runtime.atomic import write_atomically
 from edge_runtime.metrics import measure
 
 SCORE_CAP_DB = 40.0
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -36,16 +39,24 @@ class TrainResult:
 
     Attributes:
         folder: where ``best``, ``last`` and ``state`` (.safetensors), ``config.yaml`` and the
-            folder ``logs`` are.
+            folder ``logs`` are; after a GAN phase that followed a PSNR phase also ``before_gan``.
         step: finished steps.
         score: best validation score so far in dB, None before the first validation.
         stopped_by: number of the signal that ended it early, or None.
+        before_gan: score in dB when the GAN phase began, None where it did not begin in this run.
+        last: score in dB of the last validation.
+        waiting: share of the time that was spent waiting for data, 0 to 1.
+        first: whether this is the first of the run's processes, the one that writes and scores.
     """
 
     folder: Path
     step: int
     score: float | None
     stopped_by: int | None
+    before_gan: float | None
+    last: float | None
+    waiting: float
+    first: bool
 
 
 class Trainer:
@@ -57,35 +68,42 @@ class Trainer:
 
     Raises:
         CheckpointError: ``config.init`` cannot be read.
-        ConfigError: ``config.init`` holds another network.
+        ConfigError: ``config.init`` holds another network, or the devices are not there.
     """
 
     def __init__(self, config: TrainConfig, progress: bool = True) -> None:
         self.config = config
-        self.progress = progress
         self.folder = Path(config.out) / config.name
         self.step = 0
         self.best: float | None = None
+        self.last: float | None = None
+        self.before_gan: float | None = None
         self.learner = Learner(config)
+        self.fabric = self.learner.fabric
+        self.first = self.fabric.is_global_zero
+        self.progress = progress and self.first
+        self._watch = Stopwatch()
 
     def run(self, resume: bool = False) -> TrainResult:
         """Train to the end, or until the first SIGINT or SIGTERM; the state is saved either way.
 
         Args:
-            resume: go on from the folder's ``state.safetensors``.
+            resume: go on from the folder's ``state.safetensors``, or from the one before where
+                that is torn.
 
         Raises:
             ConfigError: the folder holds a run already and ``resume`` is not set; or it is set
                 and the folder holds none, or one with another config.
-            CheckpointError: the state is torn.
+            CheckpointError: the states are torn.
             DataError: data that is missing or wrong.
             TrainingError: the gradient is not finite, or the disk is full. What was saved before
                 stays as it was.
         """
         state = self.folder / "state.safetensors"
+        seconds = 0.0
         if resume:
-            self._restore(state)
-        elif state.exists():
+            seconds = self._restore(state)
+        elif state.exists() or previous(state).exists():
             raise ConfigError(
                 f"{self.folder} holds a run already; "
                 "add --resume to go on with it or choose another --name"
@@ -94,51 +112,92 @@ class Trainer:
         data = MixtureDataset(config.mixture, config.data_root, config.seed, self.progress)
         validation = {
             name: list(test_set.read(config.data_root, name if self.progress else None))
-            for name, test_set in config.validation.items()
+            for name, test_set in (config.validation.items() if self.first else ())
         }
-        self._write_config()
-        with RunLog(self.folder / "logs", self.step) as log, StopRequest() as stop:
-            self._loop(data, validation, log, stop)
-        stopped_by = stop.requested if self.step < config.steps else None
-        return TrainResult(self.folder, self.step, self.best, stopped_by)
+        if self.first:
+            self._write_config()
+        self._watch = Stopwatch(seconds)
+        with (
+            RunLog(self.folder / "logs", self.step, write=self.first) as log,
+            StopRequest() as stop,
+        ):
+            stopped_by = self._loop(data, validation, log, stop)
+        return TrainResult(
+            folder=self.folder,
+            step=self.step,
+            score=self.best,
+            stopped_by=stopped_by if self.step < config.steps else None,
+            before_gan=self.before_gan,
+            last=self.last,
+            waiting=self._watch.waiting,
+            first=self.first,
+        )
 
     def _loop(
         self, data: MixtureDataset, validation: Mapping[str, Pairs], log: RunLog, stop: StopRequest
-    ) -> None:
+    ) -> int | None:
         config = self.config
         with step_bar(config.name, self.step, config.steps, shown=self.progress) as bar:
-            for rainy, clean in self._batches(data):
-                loss = self.learner.update(rainy, clean, self.step)
+            for rainy, clean in self._watch.waits(self._batches(data)):
+                if self._gan_begins():
+                    self._validate(validation, log)
+                    self.before_gan = self.last
+                    self._keep("before_gan")
+                losses = self.learner.update(rainy, clean, self.step)
                 self.step += 1
                 bar.update()
                 last = self.step == config.steps
                 if self.step % config.log_every == 0 or last:
-                    value, rate = float(loss), config.learning_rate_at(self.step - 1)
-                    log.write(self.step, {"loss": value, "learning_rate": rate})
+                    values = self._write_losses(losses, log)
                     best = {} if self.best is None else {"best": f"{self.best:.2f} dB"}
-                    bar.set_postfix({"loss": f"{value:.4f}", **best}, refresh=False)
+                    bar.set_postfix({"loss": f"{values['loss']:.4f}", **best}, refresh=False)
                 if self.step % config.validate_every == 0 or last:
                     self._validate(validation, log)
-                stopping = stop.requested is not None
-                if self.step % config.save_every == 0 or last or stopping:
+                stopped_by = self._stopped_by(stop)
+                if self.step % config.save_every == 0 or last or stopped_by:
                     self._save()
-                if stopping:
-                    break
+                if stopped_by:
+                    return stopped_by
+        return None
 
-    def _batches(self, data: MixtureDataset) -> Iterator[tuple[Tensor, Tensor]]:
-        config = self.config
+    def _batches(self, data: MixtureDataset) -> Any:
+        config, fabric = self.config, self.fabric
         loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
             data,
-            batch_size=config.batch_size,
-            sampler=StepSampler(self.step, config.steps, config.batch_size),
+            batch_size=config.batch_size // config.processes,
+            sampler=StepSampler(
+                self.step, config.steps, config.batch_size, fabric.global_rank, config.processes
+            ),
             num_workers=config.workers,
+            pin_memory=fabric.device.type == "cuda",
             # One of its own, so that resuming draws nothing from the random state that is saved.
             generator=torch.Generator(),
         )
-        batches: Any = self.learner.fabric.setup_dataloaders(loader)
-        return iter(batches)
+        return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+    def _gan_begins(self) -> bool:
+        adversarial = self.config.adversarial
+        return bool(adversarial.weight) and self.step == adversarial.start > 0
+
+    def _stopped_by(self, stop: StopRequest) -> int | None:
+        number = stop.requested or 0
+        if self.config.processes > 1:  # all stop after the same step
+            number = int(self._over_processes(torch.tensor(float(number)), "max"))
+        return number or None
+
+    def _over_processes(self, value: Tensor, operation: Literal["max", "mean"]) -> float:
+        reduced: Any = self.fabric.all_reduce(value, reduce_op=operation)
+        return float(reduced)
+
+    def _write_losses(self, losses: Mapping[str, Tensor], log: RunLog) -> dict[str, float]:
+        values = {name: self._over_processes(loss, "mean") for name, loss in losses.items()}
+        rate, waiting = self.config.learning_rate_at(self.step - 1), self._watch.lap()
+        log.write(self.step, {**values, "learning_rate": rate, "waiting": waiting})
+        return values
 
     def _validate(self, validation: Mapping[str, Pairs], log: RunLog) -> None:
+        if not self.first:
+            return
         network = self.learner.average.module.eval()
         multiple = self.learner.network_config.size_multiple
         scores: list[float] = []
@@ -150,25 +209,33 @@ class Trainer:
             for protocol, mean in quality.items():
                 place = f"{name}/{protocol}"
                 log.write(self.step, {f"{place}_psnr": mean.psnr, f"{place}_ssim": mean.ssim})
-        score = sum(scores) / len(scores)
-        log.write(self.step, {"score": score})
-        if self.best is None or score > self.best:
-            self.best = score
-            save_checkpoint(self.folder / "best.safetensors", self.learner.checkpoint(self.step))
+        self.last = sum(scores) / len(scores)
+        log.write(self.step, {"score": self.last})
+        if self.best is None or self.last > self.best:
+            self.best = self.last
+            self._keep("best")
+
+    def _keep(self, name: str) -> None:
+        if self.first:
+            checkpoint = self.learner.checkpoint(self.step, self._watch.seconds)
+            save_checkpoint(self.folder / f"{name}.safetensors", checkpoint)
 
     def _save(self) -> None:
-        save_checkpoint(self.folder / "last.safetensors", self.learner.checkpoint(self.step))
-        save_state(
-            self.folder / "state.safetensors",
-            network=self.learner.network.module,
-            average=self.learner.average,
-            optimizer=self.learner.optimizer.optimizer,
-            progress={"step": self.step, "best": self.best, "config": to_plain(self.config)},
-        )
+        self._keep("last")
+        if self.first:
+            progress = {
+                "step": self.step,
+                "best": self.best,
+                "last": self.last,
+                "before_gan": self.before_gan,
+                "seconds": self._watch.seconds,
+                "config": to_plain(self.config),
+            }
+            save_state(self.folder / "state.safetensors", self.learner.state(), progress)
 
-    def _restore(self, state: Path) -> None:
-        if not state.exists():
-            raise ConfigError(f"--resume: there is no {state}; start the run without --resume")
+    def _restore(self, newest: Path) -> float:
+        """Put the run back and return the seconds that it has taken."""
+        state = self._sound_state(newest)
         before = build_config(TrainConfig, read_progress(state)["config"], f"{state}: config")
         changed = differences(before, self.config)
         if changed:
@@ -176,13 +243,26 @@ class Trainer:
                 f"{state} is of another run ({', '.join(changed)}); "
                 "set that back to resume, or choose another --name"
             )
-        progress = load_state(
-            state,
-            network=self.learner.network.module,
-            average=self.learner.average,
-            optimizer=self.learner.optimizer.optimizer,
-        )
+        progress = load_state(state, self.learner.state())
         self.step, self.best = progress["step"], progress["best"]
+        self.last, self.before_gan = progress.get("last"), progress.get("before_gan")
+        return float(progress.get("seconds", 0.0))
+
+    def _sound_state(self, newest: Path) -> Path:
+        problem: CheckpointError | None = None
+        for state in (newest, previous(newest)):
+            if state.exists():
+                try:
+                    read_progress(state)
+                except CheckpointError as error:
+                    problem = problem or error
+                else:
+                    if problem and self.first:
+                        _log.warning("%s; going on from %s", problem, state)
+                    return state
+        if problem:
+            raise problem
+        raise ConfigError(f"--resume: there is no {newest}; start the run without --resume")
 
     def _write_config(self) -> None:
         text = yaml.safe_dump(to_plain(self.config), sort_keys=False)

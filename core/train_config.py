@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from core.adversary import AdversarialConfig
 from core.config import network_config, to_plain
 from core.errors import ConfigError
 from core.evaluate import TestSetConfig
@@ -28,10 +29,13 @@ class TrainConfig:
         role: ``student`` or ``teacher``.
         data_root: folder to which all data sets are relative.
         out: folder of all runs.
-        init: checkpoint to start from instead of random weights, of the same architecture.
+        init: checkpoint to start from instead of random weights, shipped name or path, of the
+            same network but for the number of its stages.
         loss: weights of the loss terms.
+        adversarial: the GAN phase; left out unless its weight is set.
         steps: optimizer steps in all.
-        batch_size: crops a step.
+        batch_size: crops a step, over all processes and parts.
+        accumulate: parts in which a process works through its share of the batch, for less memory.
         learning_rate: at its highest; rises linearly over ``warmup_steps``, then falls as a
             cosine to a thousandth.
         warmup_steps: length of the rise.
@@ -45,6 +49,13 @@ class TrainConfig:
         log_every: steps between log entries.
         workers: processes that prepare batches; 0 prepares them in the training process.
         threads: CPU threads of the arithmetic; 0 leaves the choice to torch.
+        accelerator: kind of device; ``auto`` takes a GPU where there is one.
+        devices: devices of a machine, one process each.
+        num_nodes: machines; start the same command on each under ``torchrun``.
+        strategy: ``ddp`` shares every step between the processes; ``auto`` does so too where
+            there are several.
+        compile: translate the network with ``torch.compile``, which needs a C++ compiler: a slow
+            first step, then faster ones.
     """
 
     name: str
@@ -57,8 +68,10 @@ class TrainConfig:
     out: str = "runs"
     init: str = ""
     loss: LossConfig = field(default_factory=LossConfig)
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     steps: int = 100_000
     batch_size: int = 16
+    accumulate: int = 1
     learning_rate: float = 1e-3
     warmup_steps: int = 200
     weight_decay: float = 1e-4
@@ -71,6 +84,11 @@ class TrainConfig:
     log_every: int = 100
     workers: int = 0
     threads: int = 0
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: Literal["auto", "ddp"] = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if self.name in ("", ".", "..") or any(sign in self.name for sign in "/\\"):
@@ -78,12 +96,13 @@ class TrainConfig:
         self._check_crop(network_config(self.architecture, self.network).size_multiple)
         if not self.validation:
             raise ConfigError("validation is empty; name at least one data set")
-        for name in ("steps", "batch_size", "validate_every", "save_every", "log_every"):
+        for name in _COUNTS:
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
         for name in ("weight_decay", "gradient_clip", "warmup_steps", "workers", "threads", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} {getattr(self, name)} must be 0 or more")
+        self._check_processes()
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay {self.ema_decay} is not within [0, 1)")
         if not self.learning_rate > 0:
@@ -99,6 +118,29 @@ class TrainConfig:
         if self.loss.ssim and crop < 11:
             raise ConfigError(f"mixture.crop {crop} is smaller than the SSIM window; take 16")
 
+    def _check_processes(self) -> None:
+        shares = self.processes * self.accumulate
+        if self.batch_size % shares:
+            raise ConfigError(
+                f"batch_size {self.batch_size} is not a multiple of {shares} (devices x num_nodes "
+                f"x accumulate); take {self.batch_size + -self.batch_size % shares}"
+            )
+        if self.adversarial.weight and self.adversarial.r1 and self.processes > 1:
+            raise ConfigError(
+                f"adversarial.r1 {self.adversarial.r1}: works on one device only; "
+                "take adversarial.spectral instead"
+            )
+        if self.adversarial.weight and self.mixture.crop < 2**self.adversarial.depth:
+            raise ConfigError(
+                f"adversarial.depth {self.adversarial.depth} needs a mixture.crop of at least "
+                f"{2**self.adversarial.depth}, not {self.mixture.crop}"
+            )
+
+    @property
+    def processes(self) -> int:
+        """Number of processes that share the work, one for each device."""
+        return self.devices * self.num_nodes
+
     def learning_rate_at(self, step: int) -> float:
         """Learning rate of the step that follows ``step`` finished ones."""
         rise = min(1.0, (step + 1) / max(1, self.warmup_steps))
@@ -106,8 +148,33 @@ class TrainConfig:
         return self.learning_rate * rise * max(fall, 1e-3)
 
 
+_COUNTS = (
+    "steps",
+    "batch_size",
+    "accumulate",
+    "validate_every",
+    "save_every",
+    "log_every",
+    "devices",
+    "num_nodes",
+)
+
 FREE_FIELDS = frozenset(
-    {"data_root", "out", "validate_every", "save_every", "log_every", "workers", "threads"}
+    {
+        "data_root",
+        "out",
+        "accumulate",
+        "validate_every",
+        "save_every",
+        "log_every",
+        "workers",
+        "threads",
+        "accelerator",
+        "devices",
+        "num_nodes",
+        "strategy",
+        "compile",
+    }
 )
 """A resumed run may change these without becoming another run."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,42 +14,63 @@ from torch.optim import Optimizer
 
 from core.checkpoint import load_tensors, save_tensors
 from core.errors import CheckpointError
+from edge_runtime.atomic import write_atomically
 
 SCHEMA = 1
 _KEY = "edge_derain.training_state"
 
 
-def save_state(
-    path: Path,
-    *,
-    network: nn.Module,
-    average: nn.Module,
-    optimizer: Optimizer,
-    progress: dict[str, Any],
-) -> None:
-    """Write network, moving average, optimizer, random state and ``progress``, atomically.
+@dataclass(frozen=True)
+class Stateful:
+    """What a run changes, by the names under which it is saved; no name is part of another's.
+
+    Attributes:
+        modules: such as ``network`` and ``average``.
+        optimizers: their state must hold tensors only, as AdamW's does.
+    """
+
+    modules: Mapping[str, nn.Module]
+    optimizers: Mapping[str, Optimizer]
+
+
+def save_state(path: Path, state: Stateful, progress: dict[str, Any]) -> None:
+    """Write modules, optimizers, random state and ``progress``, atomically.
+
+    The file that was there before becomes :func:`previous`, for the case that this one is torn.
 
     Args:
         path: the file.
-        network: the network in training.
-        average: the moving average of its weights.
-        optimizer: its state must hold tensors only, as AdamW's does.
+        state: what to write.
         progress: JSON values such as the step, returned by :func:`load_state`.
+
+    Raises:
+        CheckpointError: the folder cannot be written to.
     """
     tensors = {"random.torch": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
-    tensors |= {f"network.{key}": value for key, value in network.state_dict().items()}
-    tensors |= {f"average.{key}": value for key, value in average.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": value for key, value in state.items()}
+    for name, module in state.modules.items():
+        tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    for name, optimizer in state.optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
     header = {"schema": SCHEMA, "progress": progress}
+    if path.exists():
+        try:
+            write_atomically(previous(path), path.read_bytes())
+        except OSError as error:
+            raise CheckpointError(
+                f"{previous(path)}: cannot be written ({error.strerror})"
+            ) from error
     save_tensors(path, tensors, {_KEY: json.dumps(header)})
 
 
-def load_state(
-    path: Path, *, network: nn.Module, average: nn.Module, optimizer: Optimizer
-) -> dict[str, Any]:
+def previous(path: Path) -> Path:
+    """Return where the state before the one at ``path`` is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def load_state(path: Path, state: Stateful) -> dict[str, Any]:
     """Put everything back and return ``progress``.
 
     Raises:
@@ -55,10 +78,12 @@ def load_state(
     """
     tensors, progress = _read(path)
     try:
-        network.load_state_dict(_below(tensors, "network."))
-        average.load_state_dict(_below(tensors, "average."))
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": _moments(tensors), "param_groups": groups})
+        for name, module in state.modules.items():
+            module.load_state_dict(_below(tensors, f"{name}."))
+        for name, optimizer in state.optimizers.items():
+            groups = optimizer.state_dict()["param_groups"]
+            moments = _moments(_below(tensors, f"{name}."))
+            optimizer.load_state_dict({"state": moments, "param_groups": groups})
         torch.set_rng_state(tensors["random.torch"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
@@ -69,7 +94,7 @@ def load_state(
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """Read ``progress`` alone; errors as :func:`load_state`."""
+    """Read ``progress`` alone, wherever a torn file shows; errors as :func:`load_state`."""
     return _read(path)[1]
 
 
@@ -86,9 +111,9 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path}: not a training state of edge-derain") from error
 
 
-def _moments(tensors: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+def _moments(of_optimizer: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in _below(tensors, "optimizer.").items():
+    for name, value in of_optimizer.items():
         index, key = name.split(".", 1)
         state.setdefault(int(index), {})[key] = value
     return state

@@ -2,6 +2,7 @@
 
 A card travels twice: embedded in the artifact, and beside it as ``<artifact name>.json``. Only
 the one beside it knows the artifact's size and hash, because no file can hold its own hash.
+A checkpoint has only the card beside it; its own header says how to rebuild the network.
 """
 
 from __future__ import annotations
@@ -62,13 +63,14 @@ class TeacherLoss:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard:
-    """Everything that a runtime or a reader needs to know about one artifact.
+    """Everything that a runtime or a reader needs to know about one artifact or checkpoint.
 
     Attributes:
         name: The short name that users type, such as ``'small'``; shared by all precisions.
         role: Whether the network was compressed for devices or is what others learn from.
         architecture: Name of the network, and ``config`` the arguments that rebuild it.
-        format: Engine format of the artifact; ``precision`` and ``layout`` of its tensors.
+        format: Engine format of the artifact, or ``'safetensors'`` of a checkpoint, which no
+            engine opens; ``precision`` and ``layout`` of its tensors.
         size_multiple: Height and width of the input must be multiples of this many pixels.
         halo: Pixels around a tile that influence its result.
         tiling_exact: Whether tiles that overlap by ``halo`` give exactly the whole result.
@@ -89,7 +91,7 @@ class ModelCard:
     role: Literal["student", "teacher"]
     architecture: str
     config: dict[str, Any]
-    format: Literal["onnx", "tflite"]
+    format: Literal["onnx", "tflite", "safetensors"]
     precision: Literal["fp32", "fp16", "int8"]
     layout: Literal["NCHW", "NHWC"]
     size_multiple: int
@@ -190,8 +192,13 @@ def load_card(artifact: Path) -> ModelCard:
     return card
 
 
-def write_card(artifact: Path, card: ModelCard) -> ModelCard:
-    """Write ``card`` beside ``artifact`` with the artifact's size and hash, and return it.
+def write_card(artifact: Path, card: ModelCard, path: Path | None = None) -> ModelCard:
+    """Write ``card`` with the size and hash of ``artifact``, and return it.
+
+    Args:
+        artifact: What the card describes.
+        card: Without size and hash; they are measured here.
+        path: Where to; None writes beside the artifact. What was there is replaced.
 
     Raises:
         CardError: The artifact cannot be read or the card cannot be written.
@@ -201,7 +208,7 @@ def write_card(artifact: Path, card: ModelCard) -> ModelCard:
         complete = dataclasses.replace(
             card, bytes=len(content), sha256=hashlib.sha256(content).hexdigest()
         )
-        write_atomically(card_path(artifact), complete.to_json().encode())
+        write_atomically(path or card_path(artifact), complete.to_json().encode())
     except OSError as error:
         raise CardError(f"{error.filename or artifact}: {error.strerror}") from None
     return complete

@@ -104,7 +104,7 @@ _RULES: dict[str, Rule] = {
     "role": _one_of("student", "teacher"),
     "architecture": _TEXT,
     "config": (lambda value: isinstance(value, dict), "an object"),
-    "format": _one_of("onnx", "tflite"),
+    "format": _one_of("onnx", "tflite", "safetensors"),
     "precision": _one_of("fp32", "fp16", "int8"),
     "layout": _one_of("NCHW", "NHWC"),
     "size_multiple": _integer_from(1),

@@ -1,4 +1,4 @@
-"""The ``derain-export`` command: turn checkpoints into artifacts, and prove them equal."""
+"""The ``derain-export`` command: turn checkpoints into artifacts, prove them equal, card them."""
 
 from __future__ import annotations
 
@@ -7,21 +7,24 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from export.build import Score
+    from core.evaluate import Derain
+    from edge_runtime.card import QualityRow
     from export.verify import Check
+
+    Score = Callable[[Derain], tuple[QualityRow, ...]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``derain-export`` command and return its exit code."""
     arguments = _parser().parse_args(argv)
-    commands = {"onnx": _onnx, "verify": _verify}
+    commands = {"onnx": _onnx, "verify": _verify, "card": _card}
     try:
         return commands[arguments.command](arguments)
     except EdgeDerainError as error:
@@ -45,10 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     onnx.add_argument("checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path")
     onnx.add_argument("-o", dest="out", metavar="DIR", required=True, help="folder to write to")
     onnx.add_argument("--name", default="", help="name of the model (default: the checkpoint's)")
-    onnx.add_argument(
-        "--quality-config", metavar="FILE", help="YAML with data sets to score the artifact on"
-    )
-    onnx.add_argument("--data-root", metavar="DIR", help="folder of the data sets")
+    _add_quality(onnx, "artifact")
     verify = commands.add_parser(
         "verify",
         help="compare an artifact with the network it came from",
@@ -57,7 +57,25 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("artifact", metavar="ARTIFACT", help="artifact with its card beside it")
     verify.add_argument("--checkpoint", metavar="CKPT", required=True, help="what it came from")
     verify.add_argument("--json", action="store_true", help="print one JSON object a check")
+    card = commands.add_parser(
+        "card",
+        help="write the cards of checkpoints",
+        description="Write CKPT.safetensors.json beside a checkpoint: what it is, costs and scores."
+        " Without --quality-config, an older card of the same weights keeps its scores.",
+    )
+    card.add_argument(
+        "checkpoints", nargs="+", metavar="CKPT", help="checkpoint: shipped name, or path"
+    )
+    card.add_argument("-o", dest="out", metavar="FILE", help="write the one card to this file")
+    _add_quality(card, "checkpoints")
     return parser
+
+
+def _add_quality(parser: argparse.ArgumentParser, scored: str) -> None:
+    parser.add_argument(
+        "--quality-config", metavar="FILE", help=f"YAML with data sets to score the {scored} on"
+    )
+    parser.add_argument("--data-root", metavar="DIR", help="folder of the data sets")
 
 
 def _onnx(arguments: argparse.Namespace) -> int:
@@ -72,6 +90,33 @@ def _onnx(arguments: argparse.Namespace) -> int:
     if built.card.quality:
         print(f"\n{quality_table(built.card.quality)}")
     print(f"\n{built.artifact}: {(built.card.bytes or 0) / 1000:.0f} kB, verified against torch")
+    return 0
+
+
+def _card(arguments: argparse.Namespace) -> int:
+    if arguments.out and len(arguments.checkpoints) > 1:
+        raise UsageError(
+            f"-o {arguments.out} takes one card, and there are {len(arguments.checkpoints)} "
+            "checkpoints; leave it out to write beside them"
+        )
+    from core.checkpoint import find_checkpoint, load_checkpoint
+    from core.evaluate import quality_table
+    from core.inference import derainer_of
+    from edge_runtime.card import card_path
+    from export.cards import card_checkpoint
+
+    score = _score(arguments.quality_config, arguments.data_root)
+    paths = [find_checkpoint(name) for name in arguments.checkpoints]
+    for path, checkpoint in [(path, load_checkpoint(path)) for path in paths]:
+        quality = score(derainer_of(checkpoint)) if score else None
+        out = Path(arguments.out) if arguments.out else card_path(path)
+        card = card_checkpoint(path, checkpoint, quality, out)
+        if card.quality:
+            print(f"{quality_table(card.quality)}\n")
+        print(
+            f"{out}: {card.name}, {card.parameters:,} parameters, "
+            f"{card.macs_per_pixel / 1000:.2f} kMAC per pixel"
+        )
     return 0
 
 

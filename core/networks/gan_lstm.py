@@ -33,6 +33,8 @@ class GanLstmConfig:
             exact; ``spatial`` is local; ``none`` leaves it out.
         residual_output: a stage predicts what to add to the rainy picture, not the picture itself.
         body_scale: ConvLSTM and blocks work at one over this many of the input's size.
+        body_depth: the chain of blocks goes down this many halvings of that and up again, twice as
+            wide on each, with a skip connection across; 0 stays on one scale, as in the paper.
         base_layer: the base layer of the rainy picture enters every stage.
         radius: of the guided filter that makes the base layer, in pixels.
         eps: of the guided filter, in squared units of pixels in [0, 1]. Both defaults are those of
@@ -50,6 +52,7 @@ class GanLstmConfig:
     attention: Attention = "channel"
     residual_output: bool = False
     body_scale: BodyScale = 1
+    body_depth: int = 0
     base_layer: bool = True
     radius: int = 15
     eps: float = 1.0
@@ -64,13 +67,31 @@ class GanLstmConfig:
             if getattr(self, name) not in get_args(kind):
                 known = ", ".join(map(str, get_args(kind)))
                 raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {known}")
+        if self.body_depth < 0:
+            raise ConfigError(f"body_depth {self.body_depth} must be 0 or more")
+        if self.blocks < 2 * self.body_depth + 1:
+            raise ConfigError(
+                f"blocks {self.blocks} cannot go {self.body_depth} halvings down and up again; "
+                f"take {2 * self.body_depth + 1} or a smaller body_depth"
+            )
+        if self.body_depth and self.share_blocks:
+            raise ConfigError(
+                f"share_blocks needs blocks of one width; take body_depth 0, not {self.body_depth}"
+            )
         if not self.eps > 0:
             raise ConfigError(f"eps {self.eps} must be above 0, such as 0.01")
 
     @property
     def size_multiple(self) -> int:
         """Height and width of an input must be multiples of this many pixels."""
-        return int(self.body_scale)
+        return int(self.body_scale * 2**self.body_depth)
+
+    @property
+    def block_levels(self) -> tuple[int, ...]:
+        """Halvings below ``body_scale`` at which each block works, such as (0, 1, 2, 1, 0)."""
+        down = range(self.body_depth)
+        bottom = self.blocks - 2 * self.body_depth
+        return (*down, *[self.body_depth] * bottom, *reversed(down))
 
 
 class GanLstm(nn.Module):
@@ -96,9 +117,14 @@ class GanLstm(nn.Module):
         pictures = 3 if config.base_layer else 2
         self.entry = nn.Conv2d(3 * pictures, width, 3 * scale, stride=scale, padding=scale)
         self.cell = ConvLSTMCell(width) if config.recurrent else None
+        levels = config.block_levels[:1] if config.share_blocks else config.block_levels
         self.body = nn.ModuleList(
-            AttentionBlock(width, config.attention)
-            for _ in range(1 if config.share_blocks else config.blocks)
+            AttentionBlock(width * 2**level, config.attention) for level in levels
+        )
+        steps = [(width * 2**level, width * 2 ** (level + 1)) for level in range(config.body_depth)]
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps
         )
         self.exit = (
             nn.Conv2d(width, 3, 3, padding=1)
@@ -159,12 +185,19 @@ class GanLstm(nn.Module):
         if self.cell is not None:
             features, cell = self.cell(features, hidden, cell)
             hidden = features
-        repeats = self.config.blocks if self.config.share_blocks else 1
-        for block in self.body:
-            for _ in range(repeats):
-                features = block(features)
-        x = self.exit(features)
+        x = self.exit(self._through_body(features))
         return rainy + x if self.config.residual_output else x, hidden, cell
+
+    def _through_body(self, features: Tensor) -> Tensor:
+        skips: list[Tensor] = []
+        for index, level in enumerate(self.config.block_levels):
+            if level > len(skips):
+                skips.append(features)
+                features = torch.relu(self.down[level - 1](features))
+            elif level < len(skips):
+                features = torch.relu(self.up[level](features) + skips.pop())
+            features = self.body[0 if self.config.share_blocks else index](features)
+        return features
 
 
 class Discriminator(nn.Module):

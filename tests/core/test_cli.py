@@ -1,5 +1,7 @@
+import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -14,7 +17,7 @@ from core import cli
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.learner import Learner
 from core.networks.student import StudentConfig, StudentNet
-from edge_runtime.image import Picture, write_picture
+from edge_runtime.image import Picture, read_picture, write_picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -78,7 +81,8 @@ def test_no_command_and_an_unknown_one(capsys: pytest.CaptureFixture[str]) -> No
     ("command", "options"),
     [
         ("train", ["--config", "--mixture.crop", "--learning_rate", "--resume", "at its highest"]),
-        ("evaluate", ["--checkpoint", "--model", "--data-root", "--sets"]),
+        ("table", ["--columns", "--json"]),
+        ("evaluate", ["--dataset", "--csv", "--save", "--data-root", "--sets"]),
     ],
 )
 def test_help_of_commands(
@@ -134,7 +138,11 @@ def test_train_interrupt_resume_and_evaluate(
     assert cli.main([*values, "--resume"]) == 0
     out, err = capsys.readouterr()
     assert out.startswith("4 steps, best score ")
-    assert out.endswith(f" dB: {folder / 'best.safetensors'}\n")
+    assert re.search(
+        rf" dB: {re.escape(str(folder / 'best.safetensors'))} "
+        r"\(\d+% of the time spent waiting for data\)\n$",
+        out,
+    )
     assert err.count("\r") <= 4
     assert cli.main(values) == 2
     assert "holds a run already; add --resume" in _error(capsys)
@@ -214,23 +222,107 @@ def test_ctrl_c_while_data_is_read(
     assert capsys.readouterr().err == "derain: interrupted\n"
 
 
-def test_a_downloaded_set_needs_no_config(
-    tmp_path: Path, picture, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.fixture
+def fresh(tmp_path: Path) -> str:
+    """A checkpoint whose network leaves pictures as they are."""
     config = StudentConfig(widths=(8,), encoder_blocks=(1,), decoder_blocks=())
     weights = StudentNet(config).state_dict()
-    save_checkpoint(
-        tmp_path / "a.safetensors", Checkpoint("a", "student", "student", config, weights)
-    )
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, Checkpoint("a", "student", "student", config, weights))
+    return str(path)
+
+
+def test_a_downloaded_set_needs_no_config(
+    tmp_path: Path,
+    picture,
+    fresh: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     for name in ("rain/1.png", "norain/1gt.png"):
         (tmp_path / name).parent.mkdir()
         write_picture(tmp_path / name, Picture(picture(12, 14)))
-    command = ["evaluate", "--checkpoint", str(tmp_path / "a.safetensors")]
+    command = ["evaluate", "--checkpoint", fresh]
     assert cli.main([*command, "--root", str(tmp_path)]) == 0
     table = capsys.readouterr().out.splitlines()
     assert table[2] == f"| {tmp_path.name} | 1 | rgb | 100.00 | 100.00 | 1.0000 | 1.0000 |"
+    monkeypatch.chdir(tmp_path)
+    assert cli.main([*command, "--root", "."]) == 0
+    assert capsys.readouterr().out.splitlines() == table
+    assert cli.main([*command, "--root", ".", "--dataset", "SPA"]) == 0
+    assert capsys.readouterr().out.splitlines()[2].startswith("| spa | 1 | rgb | 100.00 ")
     assert cli.main([*command, "--root", str(tmp_path / "rain")]) == 1
     assert "no published layout" in _error(capsys)
     for extra in (["--sets", "a"], ["--data-root", "b"]):
         assert cli.main([*command, "--root", str(tmp_path), *extra]) == 2
         assert "--data-root and --sets go with --config" in _error(capsys)
+
+
+def test_evaluate_writes_scores_and_pictures(
+    quality_file: str,
+    data_root: Path,
+    fresh: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command = ["evaluate", "--checkpoint", fresh, "--config", quality_file]
+    command += ["--data-root", str(data_root), "--sets", "pairs"]
+    table, out = tmp_path / "scores.csv", tmp_path / "out"
+    assert cli.main([*command, "--csv", str(table), "--save", str(out)]) == 0
+    printed = capsys.readouterr().out
+    lines = list(csv.DictReader(table.read_text(encoding="utf-8").splitlines()))
+    assert [line["picture"] for line in lines] == ["0.png", "1.png", "2.png"]
+    mean = sum(float(line["rgb_psnr"]) for line in lines) / 3
+    assert f"| pairs | 3 | rgb | {mean:.2f} | {mean:.2f} |" in printed
+    for index in range(3):
+        rainy = read_picture(data_root / f"pairs/{index}.png").rgb[:, 32:]
+        np.testing.assert_array_equal(read_picture(out / f"pairs/{index}.png").rgb, rainy)
+
+    assert cli.main([*command, "--save", str(out)]) == 2
+    assert "pairs/0.png exists already; add --force" in _error(capsys)
+    (out / "pairs/1.png").write_bytes(b"")
+    assert cli.main([*command, "--save", str(out), "--force"]) == 0
+    assert (out / "pairs/1.png").stat().st_size > 0
+
+
+def test_a_partial_evaluation_leaves_no_scores(
+    quality_file: str, data_root: Path, fresh: str, tmp_path: Path, capsys, picture
+) -> None:
+    write_picture(data_root / "pairs/3.png", Picture(picture(20, 33)))
+    command = ["evaluate", "--checkpoint", fresh, "--config", quality_file]
+    outputs = ["--csv", str(tmp_path / "a.csv"), "--json", str(tmp_path / "a.json")]
+    assert cli.main([*command, "--data-root", str(data_root), *outputs]) == 1
+    assert "3.png: width 33 is odd" in _error(capsys)
+    assert not list(tmp_path.glob("a.csv")) + list(tmp_path.glob("a.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--root", "x", "--dataset", "rain10h"], "'rain10h': unknown; did you mean 'rain100h'?"),
+        (["--config", "x", "--dataset", "spa"], "--dataset spa says what --root DIR holds"),
+        (["--root", "x", "--force"], "--force lets --save replace files; give --save DIR"),
+        (["--root", "x", "--csv", "none/a.csv"], "--csv none/a.csv: none is no folder"),
+        (["--root", "x", "--json", "none/a.json"], "--json none/a.json: none is no folder"),
+    ],
+)
+def test_wrong_options_of_evaluate(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli.main(["evaluate", "--checkpoint", "small", *arguments]) == 2
+    assert message in _error(capsys)
+
+
+def test_table_of_checkpoints(fresh: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["table", fresh]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[3].startswith("| a | student | – |")
+    assert err == (
+        f"derain: {fresh}: no card; make it: derain-export card {fresh} "
+        "--quality-config configs/quality.yaml --data-root data\n"
+    )
+    assert cli.main(["table", "--json", str(Path(fresh).parent), "--columns", "dry/rgb"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(record["name"], record["carded"]) for record in records[1:]] == [("a", False)]
+    assert cli.main(["table", "smal"]) == 1
+    assert "'smal': unknown; did you mean 'small'" in _error(capsys)

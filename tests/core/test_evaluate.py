@@ -76,6 +76,43 @@ def test_sets_are_scored_in_order(config: evaluate.EvaluationConfig) -> None:
     assert rows[0].images == 3
 
 
+def test_pictures_are_scored_one_at_a_time(config: evaluate.EvaluationConfig) -> None:
+    seen: list[np.ndarray] = []
+
+    def derain(rainy: np.ndarray) -> np.ndarray:
+        seen.append(rainy - 30)
+        return seen[-1]
+
+    scores = []
+    for number, (score, derained) in enumerate(
+        evaluate.score_pictures(derain, config.only(["pairs", "dry"]), False), start=1
+    ):
+        assert len(seen) == number
+        assert derained is seen[-1]
+        scores.append(score)
+    assert [(score.dataset, score.picture) for score in scores] == [
+        *(("pairs", f"{i}.png") for i in range(3)),
+        *(("dry", f"{i}.png") for i in range(2)),
+    ]
+    assert scores[0].before["rgb"].psnr == pytest.approx(_psnr(40))
+    assert scores[0].after["rgb"].psnr == pytest.approx(_psnr(10))
+    assert scores[3].before["y"].psnr == math.inf
+
+
+def test_means_follow_the_order_of_the_sets_and_keep_them_apart() -> None:
+    def score(name: str, psnr: float) -> evaluate.PictureScore:
+        both = {p: metrics.Quality(psnr, psnr / 100) for p in metrics.PROTOCOLS}
+        return evaluate.PictureScore(name, "x", both, both)
+
+    rows = evaluate.mean_rows([score("b", 10), score("a", 30), score("b", 20)])
+    assert [(r.dataset, r.protocol, r.images, r.psnr, r.ssim) for r in rows] == [
+        ("b", "rgb", 2, 15, pytest.approx(0.15)),
+        ("b", "y", 2, 15, pytest.approx(0.15)),
+        ("a", "rgb", 1, 30, 0.3),
+        ("a", "y", 1, 30, 0.3),
+    ]
+
+
 def test_fixed_rain_is_laid_by_place_in_the_set(config: evaluate.EvaluationConfig) -> None:
     wet = config.sets["wet"]
     first, again = (list(wet.read(config.data_root)) for _ in range(2))

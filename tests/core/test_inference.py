@@ -3,7 +3,9 @@ import pytest
 import torch
 from torch import nn
 
-from core.inference import derain, pad_to_multiple
+from core.checkpoint import Checkpoint
+from core.inference import derain, derainer_of, pad_to_multiple
+from core.networks.student import StudentConfig, StudentNet
 
 
 class _Probe(nn.Module):
@@ -50,3 +52,14 @@ def test_views_and_read_only_pictures() -> None:
     derained = derain(_Probe(), rainy, 4)
     assert derained.flags.c_contiguous
     assert derained.flags.writeable
+
+
+def test_a_checkpoint_becomes_a_function_of_one_picture() -> None:
+    config = StudentConfig(widths=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1,))
+    network = StudentNet(config)
+    nn.init.normal_(network.exit.weight, std=0.05)
+    checkpoint = Checkpoint("a", "student", "student", config, network.state_dict())
+    rainy = np.random.default_rng(0).integers(0, 255, (7, 9, 3), np.uint8)
+    derained = derainer_of(checkpoint)(rainy)
+    np.testing.assert_array_equal(derained, derain(network, rainy, config.size_multiple))
+    assert (derained != rainy).any()

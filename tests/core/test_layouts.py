@@ -27,6 +27,14 @@ LAYOUTS = {
         ["norain-001.png", "rain/X2/norain-001x2.png", "rainstreak/X2/norain-001x2.png"],
         [("rain/X2/norain-001x2.png", "norain-001.png")],
     ),
+    "Rain200H": (
+        ["rain/X2/norain-1x2.png", "norain/norain-1.png"],
+        [("rain/X2/norain-1x2.png", "norain/norain-1.png")],
+    ),
+    "Rain1400, names with a space": (
+        ["rainy image/901_1.jpg", "ground truth/901.jpg"],
+        [("rainy image/901_1.jpg", "ground truth/901.jpg")],
+    ),
     "Rain100H with folders": (
         ["rainy/rain-001.png", "norain/norain-001.png"],
         [("rainy/rain-001.png", "norain/norain-001.png")],

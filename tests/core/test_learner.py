@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from core import learner as learner_module
-from core.checkpoint import save_checkpoint
+from core.adversary import AdversarialConfig
+from core.checkpoint import TrainingCost, load_checkpoint, save_checkpoint
 from core.config import build_config
 from core.errors import CheckpointError, ConfigError, TrainingError
 from core.learner import Learner
@@ -22,7 +23,7 @@ def config(train_values: dict[str, Any]) -> TrainConfig:
 
 
 def _weights(learner: Learner) -> dict[str, torch.Tensor]:
-    return {key: value.clone() for key, value in learner.network.module.state_dict().items()}
+    return {key: value.clone() for key, value in learner.module.state_dict().items()}
 
 
 def test_steps_lower_the_loss_at_the_scheduled_rate(config: TrainConfig) -> None:
@@ -30,7 +31,7 @@ def test_steps_lower_the_loss_at_the_scheduled_rate(config: TrainConfig) -> None
     learner = Learner(config)
     losses = []
     for step in range(40):
-        losses.append(learner.update(RAINY, CLEAN, step).item())
+        losses.append(learner.update(RAINY, CLEAN, step)["loss"].item())
         assert learner.optimizer.param_groups[0]["lr"] == config.learning_rate_at(step)
     assert losses[0] == pytest.approx(30 / 255)  # untrained it returns its input
     assert losses[-1] < 0.2 * losses[0]
@@ -56,7 +57,7 @@ def test_the_gradient_is_clipped_to_its_norm(config: TrainConfig, clip: float) -
     norms = []
     for each in (learner, free):
         each.update(RAINY, CLEAN, 0)
-        grads = [p.grad for p in each.network.parameters() if p.grad is not None]
+        grads = [p.grad for p in each.module.parameters() if p.grad is not None]
         norms.append(torch.nn.utils.get_total_norm(grads).item())
     assert norms[0] == pytest.approx(min(norms[1], clip) if clip else norms[1], rel=1e-3)
 
@@ -91,27 +92,94 @@ def test_init_goes_on_from_a_checkpoint(config: TrainConfig, tmp_path: Path) -> 
     start = Learner(config)
     start.update(RAINY, CLEAN, 0)
     path = tmp_path / "start.safetensors"
-    save_checkpoint(path, start.checkpoint(1))
+    save_checkpoint(path, start.checkpoint(1, 0.0))
     later = Learner(dataclasses.replace(config, init=str(path), seed=5))
     wanted = start.average.module.state_dict()
     assert all(torch.equal(value, wanted[key]) for key, value in _weights(later).items())
-    first, second = later.checkpoint(2).recipe
+    first, second = later.checkpoint(2, 0.0).recipe
     assert first == "train: student from scratch, 1 of 4 steps of 2 x 16 x 16, 32-true, seed 0"
-    assert second.startswith("train: student from start.safetensors, 2 of 4 steps")
-    assert later.checkpoint(2).data == ("dry", "pairs")
+    assert second.startswith("train: student from tiny, 2 of 4 steps")
+    assert later.checkpoint(2, 0.0).data == ("dry", "pairs")
 
 
 def test_init_that_does_not_fit(config: TrainConfig, tmp_path: Path) -> None:
     path = tmp_path / "start.safetensors"
     with pytest.raises(CheckpointError, match=r"start\.safetensors: cannot be read"):
         Learner(dataclasses.replace(config, init=str(path)))
-    save_checkpoint(path, Learner(config).checkpoint(0))
+    save_checkpoint(path, Learner(config).checkpoint(0, 0.0))
     wider = {**config.network, "widths": [8, 16]}
     with pytest.raises(ConfigError, match=r"init .*start\.safetensors: is student .*8, 8.*, not "):
         Learner(dataclasses.replace(config, init=str(path), network=wider))
 
 
+def test_init_may_have_another_number_of_stages(config: TrainConfig, tmp_path: Path) -> None:
+    path, network = tmp_path / "one.safetensors", {"width": 4, "blocks": 1, "radius": 1}
+    config = dataclasses.replace(config, architecture="gan_lstm", network={**network, "stages": 1})
+    one = Learner(config)
+    save_checkpoint(path, one.checkpoint(0, 0.0))
+    two = dataclasses.replace(config, network={**network, "stages": 2}, init=str(path), seed=3)
+    assert all(torch.equal(value, _weights(one)[k]) for k, value in _weights(Learner(two)).items())
+    with pytest.raises(ConfigError, match="init"):
+        Learner(dataclasses.replace(two, network={**network, "stages": 2, "radius": 2}))
+
+
 def test_bfloat16_trains_float32_weights(config: TrainConfig) -> None:
     learner = Learner(dataclasses.replace(config, precision="bf16-mixed"))
-    assert learner.update(RAINY, CLEAN, 0).item() == pytest.approx(30 / 255, abs=2e-3)
-    assert {value.dtype for value in learner.checkpoint(1).weights.values()} == {torch.float32}
+    assert learner.update(RAINY, CLEAN, 0)["loss"].item() == pytest.approx(30 / 255, abs=2e-3)
+    assert {value.dtype for value in learner.checkpoint(1, 0.0).weights.values()} == {torch.float32}
+
+
+def test_every_bit_of_the_input_enters_in_bfloat16(config: TrainConfig) -> None:
+    learner = Learner(dataclasses.replace(config, precision="bf16-mixed"))
+    seen = []
+    learner.module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    rainy = torch.arange(2 * 3 * 16 * 16).reshape(2, 3, 16, 16).to(torch.uint8)
+    learner.update(rainy, CLEAN, 0)
+    assert torch.equal(seen[0], rainy.float() / 255)
+
+
+def test_parts_of_a_batch_make_the_same_step(config: TrainConfig) -> None:
+    rainy = torch.cat([RAINY, RAINY.flip(3) // 2])
+    clean = torch.cat([CLEAN, CLEAN + 40])
+    config = dataclasses.replace(config, batch_size=4, gradient_clip=0.0)
+    once, twice = (Learner(dataclasses.replace(config, accumulate=n)) for n in (1, 2))
+    for step in range(3):
+        losses = [each.update(rainy, clean, step)["loss"].item() for each in (once, twice)]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    for key, value in _weights(once).items():
+        torch.testing.assert_close(_weights(twice)[key], value, atol=1e-5, rtol=1e-3)
+
+
+def test_the_gan_phase_begins_where_it_should(config: TrainConfig) -> None:
+    adversarial = AdversarialConfig(weight=0.2, start=1, width=4, depth=2)
+    learner = Learner(dataclasses.replace(config, adversarial=adversarial))
+    assert learner.adversary is not None
+    before = [weight.detach().clone() for weight in learner.adversary.module.parameters()]
+    assert set(learner.update(RAINY, CLEAN, 0)) == {"loss"}
+    weights = list(learner.adversary.module.parameters())
+    assert all(torch.equal(old, new) for old, new in zip(before, weights, strict=True))
+    losses = learner.update(RAINY, CLEAN, 1)
+    assert set(losses) == {"adversarial", "discriminator", "loss"}
+    assert losses["loss"] > losses["adversarial"] > 0
+    assert not torch.equal(before[0], weights[0])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.*:DeprecationWarning")
+def test_compiled_it_takes_the_same_step(config: TrainConfig) -> None:
+    plain, compiled = (
+        Learner(dataclasses.replace(config, compile=flag, accelerator="cpu"))
+        for flag in (False, True)
+    )
+    losses = [each.update(RAINY, CLEAN, 0)["loss"].item() for each in (plain, compiled)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+    torch.testing.assert_close(_weights(compiled), _weights(plain), atol=1e-4, rtol=1e-3)
+
+
+def test_what_it_took_adds_up(config: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, Learner(config).checkpoint(3, 1800.0))
+    assert load_checkpoint(path).cost == TrainingCost(3, 0.5, "1 CPU thread")
+    later = Learner(dataclasses.replace(config, init=str(path)))
+    assert later.checkpoint(2, 3600.0).cost == TrainingCost(5, 1.5, "1 CPU thread")
+    save_checkpoint(path, dataclasses.replace(Learner(config).checkpoint(3, 1.0), cost=None))
+    assert Learner(dataclasses.replace(config, init=str(path))).checkpoint(2, 1.0).cost is None

@@ -42,6 +42,27 @@ def test_a_sample_is_a_function_of_seed_and_index(data_root: Path) -> None:
     assert len({_digest(clean.numpy()) for _, clean in forwards}) > 10
 
 
+@pytest.mark.parametrize("flips", [True, False])
+def test_borrowed_rain_is_that_of_the_lender(data_root: Path, flips: bool) -> None:
+    # The lender's rain adds 40 everywhere, on pictures of at most half the brightness: laid on
+    # another as a light it adds 40 there too, as a share of the way to white less or more.
+    data = _data(data_root, PartConfig(DRY, 1.0, "borrowed", PAIRS), flips=flips)
+    added = [
+        (rainy.int() - clean.int(), clean.int())
+        for rainy, clean in map(data.__getitem__, range(30))
+    ]
+    plain = [torch.equal(more, (40 + clean).clamp(max=255) - clean) for more, clean in added]
+    assert 5 < sum(plain) < 25
+    assert all(more.min() >= 0 for more, _ in added)
+
+
+def test_borrowed_rain_needs_a_lender() -> None:
+    with pytest.raises(ConfigError, match=r"rain 'borrowed' of 'dry': .*belong together"):
+        PartConfig(DRY, rain="borrowed")
+    with pytest.raises(ConfigError, match=r"rain 'none' of 'dry': .*belong together"):
+        PartConfig(DRY, rain="none", lender=PAIRS)
+
+
 def test_samples_are_uint8_crops(data_root: Path) -> None:
     for picture in _mixed(data_root, turns=True, upside_down=True)[5]:
         assert picture.shape == (3, 16, 16)

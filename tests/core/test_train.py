@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 
 from core import learner as learner_module
 from core import train as train_module
+from core.adversary import AdversarialConfig
 from core.checkpoint import load_checkpoint
 from core.config import build_config, load_config
-from core.errors import CheckpointError, ConfigError, DataError, TrainingError
+from core.errors import CheckpointError, ConfigError, TrainingError
 from core.evaluate import score_set
 from core.inference import derain
 from core.learner import Learner
@@ -30,6 +31,12 @@ WRITTEN = ("best.safetensors", "last.safetensors", "state.safetensors", "logs/me
 def config(train_values: dict[str, Any]) -> TrainConfig:
     values = {**train_values, "steps": 6, "out": "runs"}
     return build_config(TrainConfig, values, "config")
+
+
+@pytest.fixture(autouse=True)
+def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two runs of the same config shall write the same bytes; how long they took is in them."""
+    monkeypatch.setattr("core.stopwatch.monotonic", lambda: 0.0)
 
 
 @pytest.fixture
@@ -82,6 +89,7 @@ def test_a_run_leaves_what_it_says(config: TrainConfig, inside) -> None:
         "config.yaml",
         "last.safetensors",
         "logs",
+        "state.previous.safetensors",
         "state.safetensors",
     ]
     assert len(list((folder / "logs").glob("events.out.tfevents.*"))) == 1
@@ -236,31 +244,75 @@ def test_nothing_to_resume(config: TrainConfig, inside) -> None:
         _run(config, resume=True)
 
 
-def test_a_torn_state(config: TrainConfig, inside) -> None:
+def test_a_torn_state_falls_back_to_the_one_before(
+    config: TrainConfig, inside, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, whole, parts = _undisturbed(config, inside)
+    _run(config)
+    state = parts / "state.safetensors"
+    state.write_bytes(state.read_bytes()[:-100])
+    assert _run(config, resume=True).step == 6
+    assert _files(parts) == _files(whole)
+    (message,) = caplog.messages
+    assert re.match(r"\S+/state\.safetensors: torn.*going on from \S+previous\.sa", message)
+
+
+def test_torn_states(config: TrainConfig, inside) -> None:
     folder = inside("a")
     _run(config)
-    state = folder / "state.safetensors"
-    state.write_bytes(state.read_bytes()[:-100])
+    for state in (folder / "state.safetensors", folder / "state.previous.safetensors"):
+        state.write_bytes(state.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match=r"state\.safetensors: torn"):
         _run(config, resume=True)
 
 
-def test_missing_data_leaves_nothing_behind(config: TrainConfig, inside) -> None:
-    folder = inside("a")
-    with pytest.raises(DataError, match=r"nowhere/pairs: no such folder"):
-        _run(dataclasses.replace(config, data_root="nowhere"))
-    assert not folder.exists()
-
-
-def test_unwritable_out(config: TrainConfig, inside, tmp_path: Path) -> None:
-    inside("a")
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(ConfigError, match=r"out .*file/tiny: cannot be written"):
-        _run(dataclasses.replace(config, out=str(tmp_path / "file")))
-
-
-def test_config_file_is_readable_yaml(config: TrainConfig, inside) -> None:
+def test_a_state_that_was_lost_falls_back_too(config: TrainConfig, inside) -> None:
     folder = inside("a")
     _run(config)
-    values = yaml.safe_load((folder / "config.yaml").read_text())
-    assert list(values)[:2] == ["name", "architecture"]
+    (folder / "state.safetensors").unlink()
+    with pytest.raises(ConfigError, match="holds a run already"):
+        _run(config)
+    assert _run(config, resume=True).step == 6
+
+
+@pytest.fixture
+def gan(config: TrainConfig) -> TrainConfig:
+    adversarial = AdversarialConfig(weight=0.1, start=3, width=4, depth=2)
+    return dataclasses.replace(config, adversarial=adversarial)
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_a_gan_phase_resumes_exactly(
+    gan: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    uninterrupted, whole, parts = _undisturbed(gan, inside)
+    with monkeypatch.context() as patch:
+        _signalled(patch, step, signal.SIGINT)
+        _run(gan)
+    resumed = _run(gan, resume=True)
+    assert resumed == uninterrupted
+    names = ("before_gan.safetensors", *WRITTEN)
+    assert [_sha256(parts / name) for name in names] == [_sha256(whole / name) for name in names]
+
+
+def test_before_and_after_the_gan_phase(config: TrainConfig, gan: TrainConfig, inside) -> None:
+    config, gan = (dataclasses.replace(each, learning_rate=0.02) for each in (config, gan))
+    plain = inside("plain")
+    _run(dataclasses.replace(config, save_every=3, validate_every=3))
+    three = inside("three")
+    result = _run(gan)
+    scores = _values(three, "score")
+    assert result.before_gan == scores[3] == _values(plain, "score")[3]
+    assert result.last == scores[6] != _values(plain, "score")[6]
+    assert sorted(_values(three, "adversarial")) == [4, 5, 6]
+    assert sorted(_values(three, "discriminator")) == [4, 5, 6]
+    before = load_checkpoint(three / "before_gan.safetensors")
+    assert "3 of 6 steps" in before.recipe[0]
+    assert "adversarial" not in before.recipe[0]
+    after = load_checkpoint(three / "last.safetensors").recipe[0]
+    assert after.endswith("adversarial loss from step 3")
+
+
+def _values(folder: Path, name: str) -> dict[int, float]:
+    rows = [line.split(",") for line in (folder / "logs/metrics.csv").read_text().splitlines()]
+    return {int(row[0]): float(row[2]) for row in rows if row[1] == name}

@@ -7,7 +7,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from core.checkpoint import save_tensors
 from core.errors import CheckpointError
-from core.training_state import load_state, read_progress, save_state
+from core.training_state import Stateful, load_state, read_progress, save_state
 
 
 class _Run:
@@ -17,8 +17,9 @@ class _Run:
         self.average = AveragedModel(self.network)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), lr=0.1)
 
-    def parts(self) -> dict[str, object]:
-        return {"network": self.network, "average": self.average, "optimizer": self.optimizer}
+    def state(self) -> Stateful:
+        modules = {"network": self.network, "average": self.average}
+        return Stateful(modules, {"optimizer": self.optimizer})
 
     def step(self) -> float:
         loss = self.network(torch.rand(5, 3)).square().mean()  # random data and random dropout
@@ -34,11 +35,11 @@ def test_a_restored_run_takes_the_same_steps(tmp_path: Path) -> None:
     for _ in range(3):
         run.step()
     progress = {"step": 3, "best": 1 / 3, "config": {"name": "a"}}
-    save_state(tmp_path / "state", **run.parts(), progress=progress)
+    save_state(tmp_path / "state", run.state(), progress)
     wanted = [run.step() for _ in range(3)]
 
     other = _Run(seed=9)
-    assert load_state(tmp_path / "state", **other.parts()) == progress
+    assert load_state(tmp_path / "state", other.state()) == progress
     assert read_progress(tmp_path / "state") == progress
     assert [other.step() for _ in range(3)] == wanted
     for mine, theirs in zip(other.average.parameters(), run.average.parameters(), strict=True):
@@ -47,9 +48,9 @@ def test_a_restored_run_takes_the_same_steps(tmp_path: Path) -> None:
 
 
 def test_state_of_another_network(tmp_path: Path) -> None:
-    save_state(tmp_path / "state", **_Run(width=4).parts(), progress={})
+    save_state(tmp_path / "state", _Run(width=4).state(), {})
     with pytest.raises(CheckpointError, match="state: belongs to another network") as caught:
-        load_state(tmp_path / "state", **_Run(width=5).parts())
+        load_state(tmp_path / "state", _Run(width=5).state())
     assert "\n" not in str(caught.value)
 
 
@@ -60,7 +61,7 @@ def test_state_without_random_state(tmp_path: Path) -> None:
     header = {"edge_derain.training_state": '{"schema": 1, "progress": {}}'}
     save_tensors(tmp_path / "state", tensors, header)
     with pytest.raises(CheckpointError, match="state: belongs to another network"):
-        load_state(tmp_path / "state", **run.parts())
+        load_state(tmp_path / "state", run.state())
 
 
 @pytest.mark.parametrize(

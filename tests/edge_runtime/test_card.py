@@ -180,3 +180,12 @@ def test_a_missing_or_incomplete_card_is_refused(tmp_path: Path, card: ModelCard
     card_path(artifact).write_bytes(b"\xff\xfe")
     with pytest.raises(CardError, match="cannot be read"):
         read_card(artifact)
+
+
+def test_a_card_may_be_written_elsewhere(tmp_path: Path, card: ModelCard) -> None:
+    artifact = tmp_path / "a.onnx"
+    artifact.write_bytes(b"weights")
+    made = write_card(artifact, card, tmp_path / "other.json")
+    assert (made.bytes, made.sha256) == (7, hashlib.sha256(b"weights").hexdigest())
+    assert ModelCard.from_json((tmp_path / "other.json").read_text(), "other") == made
+    assert not card_path(artifact).exists()

@@ -1,10 +1,11 @@
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from edge_runtime.card import ModelCard, card_path, load_card
+from edge_runtime.card import ModelCard, card_path, load_card, write_card
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import CardError, ModelNotFoundError
 from edge_runtime.models import find_model, list_models
@@ -27,6 +28,18 @@ def test_list(weights: Path) -> None:
     assert [path.stem for path, _ in listed] == ["nano_int8", "small_a_int8", "small_fp32"]
     assert [card.name for _, card in listed] == ["nano", "small", "small"]
     assert list_models(weights / "missing") == []
+
+
+def test_checkpoints_with_cards_are_not_offered(weights: Path, card: ModelCard) -> None:
+    checkpoint = weights / "teacher.safetensors"
+    checkpoint.write_bytes(b"weights")
+    write_card(checkpoint, dataclasses.replace(card, name="teacher", format="safetensors"))
+    assert load_card(checkpoint).format == "safetensors"
+    assert "teacher" not in [card.name for _, card in list_models(weights)]
+    with pytest.raises(ModelNotFoundError, match="model 'teacher': unknown"):
+        find_model("teacher", weights)
+    with pytest.raises(ModelNotFoundError, match=r"must be an \.onnx file"):
+        find_model(checkpoint, weights)
 
 
 @pytest.mark.parametrize(

@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from pathlib import Path
 
 import pytest
 
 from compress.cost import measure_cost
-from core.checkpoint import Checkpoint
+from core.checkpoint import Checkpoint, save_checkpoint
 from core.networks import ARCHITECTURES
 from core.networks.gan_lstm import GanLstmConfig
-from edge_runtime.card import QualityRow
+from edge_runtime.card import ModelCard, QualityRow, card_path, load_card
 from edge_runtime.errors import CardError
-from export.cards import GLOBAL_HALO, make_card
+from export.cards import GLOBAL_HALO, card_checkpoint, make_card
+
+ROW = QualityRow(
+    dataset="val", images=1, protocol="y", input_psnr=20, input_ssim=0.5, psnr=25, ssim=0.9
+)
+
+
+@pytest.fixture
+def saved(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path / "tiny.safetensors", checkpoint)
+    return tmp_path / "tiny.safetensors"
 
 
 def test_card_of_a_checkpoint(checkpoint: Checkpoint) -> None:
-    row = QualityRow(
-        dataset="val", images=1, protocol="y", input_psnr=20, input_ssim=0.5, psnr=25, ssim=0.9
-    )
-    card = make_card(checkpoint, "onnx", "fp32", [row])
+    card = make_card(checkpoint, "onnx", "fp32", [ROW])
     cost = measure_cost(checkpoint.build(), 4)
     assert (card.name, card.role, card.architecture) == ("tiny", "student", "student")
     assert card.config == {"widths": [8, 16], "encoder_blocks": [1, 1], "decoder_blocks": [1]}
     assert (card.format, card.precision, card.layout) == ("onnx", "fp32", "NCHW")
     assert (card.size_multiple, card.halo, card.tiling_exact) == (4, cost.halo, True)
     assert (card.parameters, card.macs_per_pixel) == (cost.parameters, cost.macs_per_pixel)
-    assert card.quality == (row,)
+    assert card.quality == (ROW,)
     assert card.recipe == ("train: two steps", "export: onnx fp32")
     assert card.data == ("rain800",)
     assert card.versions.keys() == {"lightning", "torch", "onnx", "edge-derain"}
@@ -46,3 +55,47 @@ def test_a_network_that_pools_globally_is_tiled_with_a_stated_overlap() -> None:
     weights = ARCHITECTURES["gan_lstm"].module(config).state_dict()
     card = make_card(Checkpoint("global", "teacher", "gan_lstm", config, weights), "onnx", "fp32")
     assert (card.halo, card.tiling_exact) == (GLOBAL_HALO, False)
+
+
+def test_the_card_of_the_checkpoint_itself(checkpoint: Checkpoint, saved: Path) -> None:
+    made = card_checkpoint(saved, checkpoint, [ROW])
+    assert load_card(saved) == made
+    assert (made.format, made.precision, made.layout) == ("safetensors", "fp32", "NCHW")
+    assert made.sha256 == hashlib.sha256(saved.read_bytes()).hexdigest()
+    assert made.recipe == checkpoint.recipe
+    assert made.versions.keys() == {"lightning", "torch", "safetensors", "edge-derain"}
+    artifact = make_card(checkpoint, "onnx", "fp32")
+    for name in ("name", "config", "halo", "parameters", "macs_per_pixel", "data", "licence"):
+        assert getattr(made, name) == getattr(artifact, name)
+
+
+def test_scores_of_the_same_weights_are_kept(checkpoint: Checkpoint, saved: Path) -> None:
+    assert card_checkpoint(saved, checkpoint).quality == ()
+    card_checkpoint(saved, checkpoint, [ROW])
+    assert card_checkpoint(saved, checkpoint).quality == (ROW,)
+    assert card_checkpoint(saved, checkpoint, []).quality == ()
+    card_checkpoint(saved, checkpoint, [ROW])
+    moved = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 1}
+    save_checkpoint(saved, dataclasses.replace(checkpoint, weights=moved))
+    assert card_checkpoint(saved, checkpoint).quality == ()
+
+
+def test_another_place_for_the_card(checkpoint: Checkpoint, saved: Path, tmp_path: Path) -> None:
+    out = tmp_path / "card.json"
+    made = card_checkpoint(saved, checkpoint, [ROW], out)
+    assert ModelCard.from_json(out.read_text(), out) == made
+    assert card_checkpoint(saved, checkpoint, out=out) == made
+    assert not card_path(saved).exists()
+
+
+def test_a_damaged_card_is_not_thrown_away(checkpoint: Checkpoint, saved: Path) -> None:
+    card_path(saved).write_text("{")
+    with pytest.raises(
+        CardError, match=r"\.json: not JSON .*or remove it, or score again with --q"
+    ):
+        card_checkpoint(saved, checkpoint)
+    assert card_path(saved).read_text() == "{"
+    assert card_checkpoint(saved, checkpoint, []) == load_card(saved)
+    card_path(saved).write_bytes(b"\xff")
+    with pytest.raises(CardError, match="the card that it replaces cannot be read"):
+        card_checkpoint(saved, checkpoint)

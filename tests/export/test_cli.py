@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from core.checkpoint import Checkpoint, save_checkpoint
+from core.evaluate import score_set
+from core.inference import derainer_of
 from edge_runtime.card import load_card
 from export.cli import main
 
@@ -84,6 +86,47 @@ def test_scores_go_into_the_card(
     assert "| dry | 1 | rgb |" in capsys.readouterr().out
 
 
+def test_cards_of_checkpoints(
+    checkpoint: Checkpoint, saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    second = tmp_path / "second.safetensors"
+    save_checkpoint(second, dataclasses.replace(checkpoint, name="second"))
+    (tmp_path / "data" / "dry").mkdir(parents=True)
+    picture = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "data" / "dry" / "a.png"), picture)
+    config = tmp_path / "quality.yaml"
+    config.write_text("sets:\n  dry:\n    source:\n      layout: clean\n      root: dry\n")
+    options = ["--quality-config", str(config), "--data-root", str(tmp_path / "data")]
+    assert main(["card", saved, str(second), *options]) == 0
+    out = capsys.readouterr().out
+    assert out.count("| dry | 1 | rgb |") == 2
+    cards = [load_card(Path(path)) for path in (saved, second)]
+    assert [card.name for card in cards] == ["tiny", "second"]
+    assert out.splitlines()[-1].startswith(f"{second}.json: second, {cards[1].parameters:,} par")
+    clean = cv2.cvtColor(cv2.imread(str(tmp_path / "data/dry/a.png")), cv2.COLOR_BGR2RGB)
+    rows = score_set(derainer_of(checkpoint), "dry", [(clean, clean)])
+    assert cards[0].quality == rows
+    assert rows[0].psnr < 100
+
+    assert main(["card", saved, "-o", str(tmp_path / "card.json")]) == 0
+    assert (tmp_path / "card.json").is_file()
+    assert main(["card", saved]) == 0
+    assert load_card(Path(saved)).quality == rows
+
+
+def test_one_file_for_two_cards_is_refused(
+    saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["card", saved, saved, "-o", str(tmp_path / "card.json")]) == 2
+    assert "takes one card, and there are 2 checkpoints" in capsys.readouterr().err
+    assert not (tmp_path / "card.json").exists()
+
+
+def test_one_wrong_checkpoint_leaves_no_card(saved: str, tmp_path: Path) -> None:
+    assert main(["card", saved, str(tmp_path / "none.safetensors")]) == 1
+    assert list(tmp_path.glob("*.json")) == []
+
+
 def test_a_missing_data_set_leaves_no_artifact(saved: str, tmp_path: Path) -> None:
     config = tmp_path / "quality.yaml"
     config.write_text("sets:\n  dry:\n    source:\n      layout: clean\n      root: none\n")
@@ -100,7 +143,11 @@ def test_data_root_alone_is_a_usage_error(
 
 @pytest.mark.parametrize(
     "arguments",
-    [["onnx", "none.safetensors", "-o", "."], ["verify", "a.onnx", "--checkpoint", "b"]],
+    [
+        ["onnx", "none.safetensors", "-o", "."],
+        ["verify", "a.onnx", "--checkpoint", "b"],
+        ["card", "none.safetensors"],
+    ],
 )
 def test_missing_files_are_one_line(
     arguments: list[str],

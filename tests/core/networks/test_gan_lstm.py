@@ -23,6 +23,7 @@ VARIANTS = {
     "prn_r": replace(TINY, attention="none", recurrent=False, share_blocks=True),
     "spatial at half size": replace(TINY, attention="spatial", body_scale=2),
     "quarter size": replace(TINY, attention="none", body_scale=4, residual_output=True),
+    "down and up": replace(TINY, blocks=4, body_depth=1, body_scale=2, residual_output=True),
 }
 
 
@@ -99,6 +100,20 @@ def test_a_shared_block_is_applied_as_often_as_separate_ones() -> None:
     assert torch.equal(shared(rainy), separate(rainy))
 
 
+def test_blocks_go_down_and_up_again_with_skips() -> None:
+    config = replace(TINY, stages=1, blocks=6, body_depth=2, attention="spatial")
+    assert (config.block_levels, config.size_multiple) == ((0, 1, 2, 2, 1, 0), 4)
+    net, features = build(config), torch.rand(1, 6, 8, 12, dtype=torch.float64)
+    assert [block.first.weight.shape[0] for block in net.body] == [6, 12, 24, 24, 12, 6]
+    a, b, c, d, e, f = net.body
+    fine = a(features)
+    middle = b(F.relu(net.down[0](fine)))
+    coarse = d(c(F.relu(net.down[1](middle))))
+    middle = e(F.relu(net.up[1](coarse) + middle))
+    wanted = f(F.relu(net.up[0](middle) + fine))
+    assert torch.equal(net._through_body(features), wanted)
+
+
 def test_stages_share_their_weights() -> None:
     keys = GanLstm(TINY).state_dict().keys()
     assert GanLstm(replace(TINY, stages=9)).state_dict().keys() == keys
@@ -161,7 +176,7 @@ def test_every_weight_gets_a_gradient(net: GanLstm) -> None:
         assert parameter.grad.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("variant", ["paper", "quarter size"])
+@pytest.mark.parametrize("variant", ["paper", "quarter size", "down and up"])
 def test_it_overfits_one_pair_to_above_40_db(variant: str) -> None:
     net = GanLstm(replace(VARIANTS[variant], width=24, stages=2))
     clean = torch.linspace(0, 1, 8).expand(1, 3, 8, 8)
@@ -198,6 +213,9 @@ def test_the_config_goes_through_plain_values() -> None:
         ({"stages": 0}, "stages 0 must be at least 1"),
         ({"blocks": -1}, "blocks -1 must be at least 1"),
         ({"radius": 0}, "radius 0 must be at least 1"),
+        ({"body_depth": -1}, "body_depth -1 must be 0 or more"),
+        ({"body_depth": 3}, "blocks 5 cannot go 3 halvings down and up again; take 7"),
+        ({"body_depth": 1, "share_blocks": True}, "share_blocks needs .*body_depth 0, not 1"),
         ({"eps": 0.0}, r"eps 0\.0 must be above 0"),
         ({"eps": float("nan")}, "eps nan must be above 0"),
         ({"body_scale": 3}, "body_scale 3 is not one of 1, 2, 4"),
