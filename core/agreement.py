@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
+
+from numpy.typing import NDArray
 
 
-def channel_agreement(derained: Tensor, clean: Tensor) -> Tensor:
+def channel_agreement(derained: NDArray[Any], clean: NDArray[Any]) -> float:
     """Share of pixels whose largest channel is the same in both pictures.
 
     This is what Keras reports for ``metrics=["accuracy"]`` on pictures (N, H, W, 3): it takes the
@@ -14,10 +16,10 @@ def channel_agreement(derained: Tensor, clean: Tensor) -> Tensor:
     and blue is strongest, and nothing about how strong: a picture divided by two scores 1.
 
     Args:
-        derained: float (N, 3, H, W).
+        derained: (..., 3) RGB, of any range, the channels last.
         clean: the same shape.
 
     Returns:
-        float scalar in [0, 1]; it has no gradient.
+        Share in [0, 1].
     """
-    return (derained.argmax(dim=1) == clean.argmax(dim=1)).float().mean()
+    return float((derained.argmax(axis=-1) == clean.argmax(axis=-1)).mean())

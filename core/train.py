@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import starmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +14,7 @@ import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from core.agreement import channel_agreement
 from core.checkpoint import save_checkpoint
 from core.config import build_config, to_plain
 from core.errors import CheckpointError, ConfigError
@@ -202,10 +204,11 @@ class Trainer:
         multiple = self.learner.network_config.size_multiple
         scores: list[float] = []
         for name, pairs in validation.items():
-            quality = mean_quality(
-                [measure(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
-            )
+            results = [(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
+            quality = mean_quality([measure(derained, clean) for derained, clean in results])
             scores.append(min(quality["rgb"].psnr, SCORE_CAP_DB))
+            agreement = sum(starmap(channel_agreement, results)) / len(results)
+            log.write(self.step, {f"{name}/channel_agreement": agreement})
             for protocol, mean in quality.items():
                 place = f"{name}/{protocol}"
                 log.write(self.step, {f"{place}_psnr": mean.psnr, f"{place}_ssim": mean.ssim})

@@ -98,7 +98,13 @@ def test_a_run_leaves_what_it_says(config: TrainConfig, inside) -> None:
     scores = {int(row[0]): float(row[2]) for row in rows if row[1] == "score"}
     assert sorted(scores) == [2, 4, 6]
     assert result.score == max(scores.values())
-    assert {row[1] for row in rows} >= {"learning_rate", "pairs/rgb_psnr", "light/y_ssim"}
+    assert {row[1] for row in rows} >= {
+        "learning_rate",
+        "waiting",
+        "pairs/rgb_psnr",
+        "light/y_ssim",
+        "pairs/channel_agreement",
+    }
 
 
 def test_the_score_is_the_mean_of_the_sets_and_best_is_kept(config: TrainConfig, inside) -> None:
