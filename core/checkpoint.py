@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
@@ -17,6 +18,8 @@ from core.config import build_config, network_config, to_plain
 from core.config_errors import nearest
 from core.errors import CheckpointError
 from core.networks import ARCHITECTURES
+from core.quantization import Quantization
+from core.quantized_graph import fake_quantized, half_precision
 from edge_runtime.atomic import write_atomically
 from edge_runtime.errors import EdgeDerainError
 
@@ -55,6 +58,7 @@ class Checkpoint:
         data: names of the data sets that it was trained on.
         versions: package versions that it was trained with.
         cost: what the training took; None where nothing is known of it.
+        quantization: the arithmetic that it runs in; None is float32.
     """
 
     name: str
@@ -66,12 +70,25 @@ class Checkpoint:
     data: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     cost: TrainingCost | None = None
+    quantization: Quantization | None = None
+
+    @property
+    def precision(self) -> Literal["fp32", "fp16", "int8"]:
+        """Precision of the arithmetic."""
+        return self.quantization.scheme if self.quantization else "fp32"
+
+    def unquantized(self) -> Checkpoint:
+        """Return the same weights in float32 arithmetic."""
+        return dataclasses.replace(self, quantization=None)
 
     def build(self) -> nn.Module:
         """Build the module with these weights, in eval mode.
 
+        With a quantization it computes what the quantized artifact computes, on float32 pictures.
+
         Raises:
-            CheckpointError: weights that do not fit the config; missing and unknown are named.
+            CheckpointError: weights or scales that do not fit the config; missing and unknown are
+                named.
         """
         module = ARCHITECTURES[self.architecture].module(self.config)
         wanted = module.state_dict()
@@ -85,6 +102,10 @@ class Checkpoint:
                     f"but its config needs {list(wanted[key].shape)}"
                 )
         module.load_state_dict(self.weights)
+        if self.quantization and self.quantization.scheme == "int8":
+            fake_quantized(module, self.quantization)
+        elif self.quantization:
+            half_precision(module)
         return module.eval()
 
 
@@ -105,6 +126,8 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "versions": dict(checkpoint.versions),
         "cost": to_plain(checkpoint.cost),
     }
+    if checkpoint.quantization:
+        header["quantization"] = to_plain(checkpoint.quantization)
     save_tensors(path, checkpoint.weights, {_KEY: json.dumps(header)})
 
 
@@ -143,6 +166,8 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
             header[key] = tuple(header[key])
         if header.get("cost") is not None:
             header["cost"] = build_config(TrainingCost, header["cost"], f"{path}: cost")
+        if header.get("quantization") is not None:
+            header["quantization"] = Quantization.from_plain(header["quantization"])
         return Checkpoint(weights=weights, **header)
     except CheckpointError:
         raise

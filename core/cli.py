@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -62,48 +61,16 @@ def _fail(error: EdgeDerainError) -> int:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    from core.config import config_parser, parse_config
     from core.train import train
     from core.train_config import TrainConfig
+    from core.training_options import parse_training, training_parser
 
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        # They announce the precision, which the config says already.
-        logging.getLogger(name).setLevel(logging.WARNING)
-    parser = config_parser(TrainConfig, prog="derain train", description="Train a network.")
-    parser.add_argument(
-        "--resume",
-        action="store_true",
-        default=argparse.SUPPRESS,
-        help="go on with the interrupted run of this name",
-    )
-    config = parse_config(TrainConfig, parser, [_underscored(argument) for argument in arguments])
-    result = train(config, resume="--resume" in arguments)
-    if not result.first:
-        return 0 if result.stopped_by is None else 128 + result.stopped_by
-    if result.stopped_by is not None:
-        print(
-            f"stopped after step {result.step} of {config.steps}, saved in {result.folder}; "
-            "the same command with --resume goes on"
-        )
-        return 128 + result.stopped_by
-    best = result.folder / "best.safetensors"
-    print(
-        f"{result.step} steps, best score {result.score:.2f} dB: {best} "
-        f"({result.waiting:.0%} of the time spent waiting for data)"
-    )
-    if result.before_gan is not None:
-        print(
-            f"score before the GAN phase {result.before_gan:.2f} dB (before_gan.safetensors), "
-            f"after it {result.last:.2f} dB (last.safetensors)"
-        )
-    return 0
-
-
-def _underscored(argument: str) -> str:
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    return f"--{name[2:].replace('-', '_')}{equals}{value}"
+    parser = training_parser(TrainConfig, prog="derain train", description="Train a network.")
+    config, resume = parse_training(TrainConfig, parser, arguments)
+    result = train(config, resume=resume)
+    for line in result.summary():
+        print(line)
+    return result.exit_code
 
 
 def _evaluate(arguments: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,9 @@ from core.checkpoint import Checkpoint, TrainingCost, load_checkpoint
 from core.config import network_config, to_plain
 from core.devices import hardware, make_fabric
 from core.errors import ConfigError, TrainingError
-from core.losses import reconstruction_loss
 from core.networks import ARCHITECTURES
+from core.objective import MakeObjective, Objective
+from core.samples import Sample, to_float
 from core.train_config import TrainConfig
 from core.training_state import Stateful
 
@@ -26,20 +28,26 @@ from core.training_state import Stateful
 class Learner:
     """A network in training.
 
+    Args:
+        config: what to train.
+        objective: makes what it is trained for; None takes the difference to the clean pictures.
+
     Attributes:
         fabric: devices, processes and precision.
         network_config: instance of the architecture's config dataclass.
         module: the network in training.
         average: moving average of its weights, ``average.module``: what is judged and kept.
+        objective: what it is trained for.
         optimizer: AdamW; ``optimizer.optimizer`` is the bare one.
         adversary: of the GAN phase, None in a run without one.
 
     Raises:
         CheckpointError: ``config.init`` cannot be read.
-        ConfigError: ``config.init`` holds another network, or the devices are not there.
+        ConfigError: ``config.init`` holds another network, the devices are not there, or the
+            mixture has pictures of which the objective or the GAN phase can make nothing.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, objective: MakeObjective | None = None) -> None:
         self.config = config
         self.fabric = make_fabric(config)
         torch.manual_seed(config.seed)
@@ -47,36 +55,42 @@ class Learner:
         network: nn.Module = ARCHITECTURES[config.architecture].module(self.network_config)
         self._earlier = _initial(config) if config.init else None
         if self._earlier:
-            network.load_state_dict(self._earlier.weights)
+            network = replace(self._earlier, config=self.network_config).build()
         self.module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.objective = objective(self.module) if objective else Objective(config.loss)
+        _check_unlabelled(config, self.objective)
         optimizer = torch.optim.AdamW(
-            self.module.parameters(),
+            [*self.module.parameters(), *self.objective.learned.parameters()],
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
             betas=(0.9, 0.99),
         )
         forward: Any = _FromBytes(self.module)
         if config.compile:
+            # What was compiled for another network of this process may be taken for this one,
+            # because hooks are not compared.
+            torch.compiler.reset()
             forward = torch.compile(forward)
         self._network: Any
-        self._network, self.optimizer = self.fabric.setup(forward, optimizer)
+        step = _Forward(forward, self.objective)
+        self._network, self.optimizer = self.fabric.setup(step, optimizer)
         self.average = AveragedModel(self.module, multi_avg_fn=_moving_average(config.ema_decay))
         adversarial = config.adversarial
         self.adversary = Adversary(adversarial, self.fabric) if adversarial.weight else None
 
-    def update(self, rainy: Tensor, clean: Tensor, step: int) -> Mapping[str, Tensor]:
+    def update(self, batch: Sample, step: int) -> Mapping[str, Tensor]:
         """Take one step.
 
         Args:
-            rainy: uint8 (N, 3, H, W) RGB, this process's share of the batch, N a multiple of
-                ``config.accumulate``, H and W multiples of the network's ``size_multiple``.
-            clean: the same shape.
+            batch: this process's share of the batch, N a multiple of ``config.accumulate``, H and
+                W multiples of the network's ``size_multiple``.
             step: finished steps.
 
         Returns:
             Losses before the step by name, float scalars without gradient: ``loss``, the sum of
-            all terms; in the GAN phase also ``adversarial``, the part of it that the
-            discriminator contributes, and ``discriminator``, the loss of that.
+            all terms, and the others that the objective names; in the GAN phase also
+            ``adversarial``, the part of the sum that the discriminator contributes, and
+            ``discriminator``, the loss of that.
 
         Raises:
             TrainingError: a gradient is not finite; the weights have not changed then.
@@ -87,8 +101,8 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         parts = self.config.accumulate
         losses: dict[str, Tensor] = {}
-        for index, pair in enumerate(zip(rainy.chunk(parts), clean.chunk(parts), strict=True)):
-            for name, loss in self._collect(*pair, step, last=index + 1 == parts).items():
+        for index, part in enumerate(batch.chunk(parts)):
+            for name, loss in self._collect(part, step, last=index + 1 == parts).items():
                 losses[name] = losses.get(name, 0) + loss / parts
         norm = self.fabric.clip_gradients(
             self._network,
@@ -108,18 +122,17 @@ class Learner:
         self.average.update_parameters(self.module)
         return losses
 
-    def _collect(self, rainy: Tensor, clean: Tensor, step: int, last: bool) -> dict[str, Tensor]:
+    def _collect(self, batch: Sample, step: int, last: bool) -> dict[str, Tensor]:
         parts = self.config.accumulate
         adversary = self.adversary if step >= self.config.adversarial.start else None
         with self.fabric.no_backward_sync(self._network, enabled=not last):
-            derained, wanted = self._network(rainy), _to_float(clean)
-            loss = reconstruction_loss(derained, wanted, self.config.loss)
-            losses = {}
+            derained, observed = self._network(batch)
+            losses = self.objective(derained, batch, observed)
             if adversary:
+                wanted = to_float(batch.clean)
                 losses["adversarial"] = adversary.generator_loss(derained, wanted)
-                loss = loss + losses["adversarial"]
-            losses["loss"] = loss
-            self.fabric.backward(loss / parts)
+                losses["loss"] = losses["loss"] + losses["adversarial"]
+            self.fabric.backward(losses["loss"] / parts)
         if adversary:
             losses["discriminator"] = adversary.collect(derained, wanted, parts, last)
         return {name: value.detach() for name, value in losses.items()}
@@ -128,6 +141,8 @@ class Learner:
         """Return everything that steps change."""
         modules: dict[str, nn.Module] = {"network": self.module, "average": self.average}
         optimizers = {"optimizer": self.optimizer.optimizer}
+        if any(True for _ in self.objective.learned.parameters()):
+            modules["objective"] = self.objective.learned
         if self.adversary:
             modules["discriminator"] = self.adversary.module
             optimizers["discriminator_optimizer"] = self.adversary.optimizer.optimizer
@@ -142,21 +157,26 @@ class Learner:
         """
         config, mixture, before = self.config, self.config.mixture, self._earlier
         start = f"from {before.name}" if before else "from scratch"
+        size = f"{config.batch_size} x {mixture.crop} x {mixture.crop}"
         line = (
-            f"train: {config.architecture} {start}, {step} of {config.steps} steps of "
-            f"{config.batch_size} x {mixture.crop} x {mixture.crop}, "
-            f"{config.precision}, seed {config.seed}"
+            f"{self.objective.verb}: {config.architecture} {start}, {step} of {config.steps} steps "
+            f"of {size}, {config.precision}, seed {config.seed}"
         )
         if self.adversary and step > config.adversarial.start:
             line += f", adversarial loss from step {config.adversarial.start}"
+        if self.objective.note:
+            line += f", {self.objective.note}"
         names = {part.source.name for part in mixture.parts}
+        names.update(self.objective.data)
         names |= {part.lender.name for part in mixture.parts if part.lender}
         if mixture.generated.streaks:
             names.add(Path(mixture.generated.streaks).name)
-        return Checkpoint(
+        # What else the network that it started from says of itself stays true.
+        origin = before or Checkpoint("", "", config.architecture, self.network_config, {})
+        return replace(
+            origin,
             name=config.name,
             role=config.role,
-            architecture=config.architecture,
             config=self.network_config,
             weights=self.average.module.state_dict(),
             recipe=(*(before.recipe if before else ()), line),
@@ -184,8 +204,37 @@ class _FromBytes(nn.Module):
         self.network = network
 
     def forward(self, rainy: Tensor) -> Tensor:
-        derained: Tensor = self.network(_to_float(rainy))
+        derained: Tensor = self.network(to_float(rainy))
         return derained.float()
+
+
+class _Forward(nn.Module):
+    """All that runs in the precision of the run, and whose gradients processes exchange."""
+
+    def __init__(self, network: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.network, self.objective = network, objective
+
+    def forward(self, batch: Sample) -> tuple[Tensor, dict[str, Tensor]]:
+        derained = self.network(batch.rainy)
+        return derained, self.objective.observe(batch)
+
+
+def _check_unlabelled(config: TrainConfig, objective: Objective) -> None:
+    for part in config.mixture.parts:
+        if part.rain == "unlabelled":
+            name = part.source.root or part.source.rainy
+            if not objective.takes_unlabelled:
+                raise ConfigError(
+                    f"mixture.parts: rain 'unlabelled' of {name!r} has no clean pictures to learn "
+                    "from; leave it out, or learn from a teacher: compress distill --teacher CKPT"
+                )
+            if config.adversarial.weight:
+                raise ConfigError(
+                    f"mixture.parts: rain 'unlabelled' of {name!r} has no clean pictures for the "
+                    f"discriminator; leave it out, or set adversarial.weight to 0, not "
+                    f"{config.adversarial.weight}"
+                )
 
 
 def _initial(config: TrainConfig) -> Checkpoint:
@@ -215,7 +264,3 @@ def _moving_average(decay: float) -> Any:
         torch._foreach_lerp_(averages, weights, 1 - keep)
 
     return update
-
-
-def _to_float(batch: Tensor) -> Tensor:
-    return (batch.float() / 255).contiguous(memory_format=torch.channels_last)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,13 +15,22 @@ from torch.utils.data import Dataset, Sampler
 
 from core.data import Image, SourceConfig, find_pairs, read_pairs
 from core.errors import ConfigError, DataError
+from core.progress import track
 from core.rain.borrow import borrow_rain
 from core.rain.depth import Depth
 from core.rain.training import CropRenderer, RenderedConfig
+from core.samples import Kind, Sample
 from core.synthesis import RainConfig, lay_rain, lay_veil, streak_layer
 
-Rain = Literal["as_is", "borrowed", "generated", "rendered", "none"]
+Rain = Literal["as_is", "borrowed", "generated", "rendered", "none", "unlabelled"]
 POOL_SIZE = 320
+_KINDS: dict[Rain, Kind] = {
+    "as_is": Kind.PAIR,
+    "none": Kind.DRY,
+    "unlabelled": Kind.UNLABELLED,
+}
+_TAUGHT = ("as_is", "unlabelled")
+"""Rains that are the same in every sample, so that what becomes of them can be kept."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,9 @@ class PartConfig:
         rain: ``as_is`` takes the pairs as they are; ``borrowed`` lays the rain of ``lender`` over
             the clean pictures, ``generated`` drawn rain; ``rendered`` renders rain with depth on
             them; ``none`` takes a clean picture as both rainy and clean, so that dry photographs
-            are left alone.
+            are left alone; ``unlabelled`` takes rainy pictures without a clean version (layout
+            ``clean``; that of a pair is not used), about which only a teacher has something to
+            say: ``compress distill --teacher``.
         lender: the pairs whose rain is ``borrowed``.
     """
 
@@ -123,15 +134,31 @@ class MixtureConfig:
             raise ConfigError(f"mixture.crop {self.crop} is not within [8, {POOL_SIZE}]")
 
 
-class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
+class MixtureDataset(Dataset[Sample]):
     """Sample ``index`` is a pure function of ``(seed, index)``, whatever ran before it.
 
-    All pictures are held in memory as uint8. A sample is ``(rainy, clean)``, each a uint8 tensor
-    (3, crop, crop), RGB.
+    All pictures are held in memory as uint8. The pictures of a :class:`~core.samples.Sample` are
+    uint8 (3, crop, crop), RGB.
+
+    Args:
+        config: the mixture.
+        data_root: folder to which its sources are relative.
+        seed: of crops and rain.
+        progress: show bars on standard error.
+        teach: derains a whole rainy picture, uint8 (H, W, 3) RGB in and out; it is called once for
+            each picture whose rain is its own, and fills ``taught``.
+
+    Raises:
+        DataError: a source that is missing, or a picture that is wrong or too small.
     """
 
     def __init__(
-        self, config: MixtureConfig, data_root: str = ".", seed: int = 0, progress: bool = False
+        self,
+        config: MixtureConfig,
+        data_root: str = ".",
+        seed: int = 0,
+        progress: bool = False,
+        teach: Callable[[Image], Image] | None = None,
     ) -> None:
         self.config = config
         self.seed = seed
@@ -159,6 +186,17 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
         self._parts = [loaded[part.source] for part in config.parts]
         self._lenders = [loaded[part.lender] if part.lender else [] for part in config.parts]
         self._depths = [depths.get(part.source, []) for part in config.parts]
+        self._taught: dict[SourceConfig, list[Image]] | None = None
+        if teach:
+            sources = {part.source for part in config.parts if part.rain in _TAUGHT}
+            self._taught = {
+                source: [
+                    teach(rainy)
+                    for rainy, _ in track(pairs, f"teacher: {source.name}" if progress else None)
+                ]
+                for source, pairs in loaded.items()
+                if source in sources
+            }
         weights = np.array([part.weight for part in config.parts])
         self._shares = weights / weights.sum()
         self._pool: list[Image] = []
@@ -175,33 +213,48 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor]]):
                     np.ascontiguousarray(picture[..., 0]) for picture, _ in read_pairs(files)
                 ]
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, index])
         which = rng.choice(len(self._parts), p=self._shares)
-        pairs, rain = self._parts[which], self.config.parts[which].rain
+        pairs, part = self._parts[which], self.config.parts[which]
+        kind = _KINDS.get(part.rain, Kind.MADE)
         chosen = int(rng.integers(len(pairs)))
-        if rain == "rendered" and self._renderer is not None:
-            whole = (pairs[chosen][1], self._depths[which][chosen])
-            clean, depth = self._crop(whole, self.config.crop, rng)
+        taught: list[Image] = []
+        if part.rain == "rendered" and self._renderer is not None:
+            deep = (pairs[chosen][1], self._depths[which][chosen])
+            clean, depth = self._crop(deep, self.config.crop, rng)
             rainy = self._renderer.rain_on(clean, depth, rng)
         else:
-            rainy, clean = self._crop(pairs[chosen], self.config.crop, rng)
-            if rain == "generated":
+            whole: tuple[Image, ...] = pairs[chosen]
+            if self._taught is not None and part.rain in _TAUGHT:
+                whole = (*whole, self._taught[part.source][chosen])
+            rainy, clean, *taught = self._crop(whole, self.config.crop, rng)
+            if part.rain == "generated":
                 rainy = self._rain_on(clean, rng)
-            elif rain == "borrowed":
+            elif part.rain == "borrowed":
                 lenders = self._lenders[which]
                 pair = self._crop(lenders[rng.integers(len(lenders))], self.config.crop, rng)
                 rainy = borrow_rain(clean, pair[0], pair[1], screen=bool(rng.random() < 0.5))
-            elif rain == "none":
+            elif part.rain == "none":
                 rainy = clean
+        if kind == Kind.UNLABELLED:
+            clean = np.zeros_like(clean)
+        if self._taught is not None and not taught:
+            taught = [np.zeros_like(clean)]
+        pictures = [_tensor(picture) for picture in self._view([rainy, clean, *taught], rng)]
+        held = pictures[2] if taught else torch.empty(0, dtype=torch.uint8)
+        return Sample(pictures[0], pictures[1], torch.tensor(int(kind)), held)
+
+    def _view(self, pictures: list[Image], rng: np.random.Generator) -> list[Image]:
+        """Mirror and turn all pictures in the same way."""
         if self.config.flips and rng.random() < 0.5:
-            rainy, clean = rainy[:, ::-1], clean[:, ::-1]
+            pictures = [picture[:, ::-1] for picture in pictures]
         if self.config.upside_down and rng.random() < 0.5:
-            rainy, clean = rainy[::-1], clean[::-1]
+            pictures = [picture[::-1] for picture in pictures]
         if self.config.turns:
             quarter = int(rng.integers(4))
-            rainy, clean = np.rot90(rainy, quarter), np.rot90(clean, quarter)
-        return _tensor(rainy), _tensor(clean)
+            pictures = [np.rot90(picture, quarter) for picture in pictures]
+        return pictures
 
     @staticmethod
     def _crop(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import nullcontext
 from itertools import starmap
 from pathlib import Path
 from typing import Any, Literal
@@ -23,10 +23,13 @@ from core.inference import derain
 from core.interrupt import StopRequest
 from core.learner import Learner
 from core.mixture import MixtureDataset, StepSampler
+from core.objective import MakeObjective
 from core.progress import step_bar
 from core.run_log import RunLog
+from core.samples import Sample
 from core.stopwatch import Stopwatch
 from core.train_config import TrainConfig, differences
+from core.train_result import TrainResult
 from core.training_state import load_state, previous, read_progress, save_state
 from edge_runtime.atomic import write_atomically
 from edge_runtime.metrics import measure
@@ -35,52 +38,29 @@ SCORE_CAP_DB = 40.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class TrainResult:
-    """How a run ended.
-
-    Attributes:
-        folder: where ``best``, ``last`` and ``state`` (.safetensors), ``config.yaml`` and the
-            folder ``logs`` are; after a GAN phase that followed a PSNR phase also ``before_gan``.
-        step: finished steps.
-        score: best validation score so far in dB, None before the first validation.
-        stopped_by: number of the signal that ended it early, or None.
-        before_gan: score in dB when the GAN phase began, None where it did not begin in this run.
-        last: score in dB of the last validation.
-        waiting: share of the time that was spent waiting for data, 0 to 1.
-        first: whether this is the first of the run's processes, the one that writes and scores.
-    """
-
-    folder: Path
-    step: int
-    score: float | None
-    stopped_by: int | None
-    before_gan: float | None
-    last: float | None
-    waiting: float
-    first: bool
-
-
 class Trainer:
     """One training run.
 
     Args:
         config: what to train.
         progress: show bars on standard error.
+        objective: makes what it is for; None takes the difference to the clean pictures.
 
     Raises:
         CheckpointError: ``config.init`` cannot be read.
         ConfigError: ``config.init`` holds another network, or the devices are not there.
     """
 
-    def __init__(self, config: TrainConfig, progress: bool = True) -> None:
+    def __init__(
+        self, config: TrainConfig, progress: bool = True, objective: MakeObjective | None = None
+    ) -> None:
         self.config = config
         self.folder = Path(config.out) / config.name
         self.step = 0
         self.best: float | None = None
         self.last: float | None = None
         self.before_gan: float | None = None
-        self.learner = Learner(config)
+        self.learner = Learner(config, objective)
         self.fabric = self.learner.fabric
         self.first = self.fabric.is_global_zero
         self.progress = progress and self.first
@@ -111,7 +91,7 @@ class Trainer:
                 "add --resume to go on with it or choose another --name"
             )
         config = self.config
-        data = MixtureDataset(config.mixture, config.data_root, config.seed, self.progress)
+        data = self._read_mixture()
         validation = {
             name: list(test_set.read(config.data_root, name if self.progress else None))
             for name, test_set in (config.validation.items() if self.first else ())
@@ -127,6 +107,7 @@ class Trainer:
         return TrainResult(
             folder=self.folder,
             step=self.step,
+            steps=config.steps,
             score=self.best,
             stopped_by=stopped_by if self.step < config.steps else None,
             before_gan=self.before_gan,
@@ -140,12 +121,12 @@ class Trainer:
     ) -> int | None:
         config = self.config
         with step_bar(config.name, self.step, config.steps, shown=self.progress) as bar:
-            for rainy, clean in self._watch.waits(self._batches(data)):
+            for batch in self._watch.waits(self._batches(data)):
                 if self._gan_begins():
                     self._validate(validation, log)
                     self.before_gan = self.last
                     self._keep("before_gan")
-                losses = self.learner.update(rainy, clean, self.step)
+                losses = self.learner.update(batch, self.step)
                 self.step += 1
                 bar.update()
                 last = self.step == config.steps
@@ -162,9 +143,17 @@ class Trainer:
                     return stopped_by
         return None
 
+    def _read_mixture(self) -> MixtureDataset:
+        config, teach = self.config, self.learner.objective.teach
+        # What the first process writes down of the teacher, the others read.
+        with self.fabric.rank_zero_first() if teach else nullcontext():
+            return MixtureDataset(
+                config.mixture, config.data_root, config.seed, self.progress, teach
+            )
+
     def _batches(self, data: MixtureDataset) -> Any:
         config, fabric = self.config, self.fabric
-        loader: DataLoader[tuple[Tensor, Tensor]] = DataLoader(
+        loader: DataLoader[Sample] = DataLoader(
             data,
             batch_size=config.batch_size // config.processes,
             sampler=StepSampler(
@@ -233,14 +222,19 @@ class Trainer:
                 "before_gan": self.before_gan,
                 "seconds": self._watch.seconds,
                 "config": to_plain(self.config),
+                "objective": self.learner.objective.note,
             }
             save_state(self.folder / "state.safetensors", self.learner.state(), progress)
 
     def _restore(self, newest: Path) -> float:
         """Put the run back and return the seconds that it has taken."""
         state = self._sound_state(newest)
-        before = build_config(TrainConfig, read_progress(state)["config"], f"{state}: config")
+        found = read_progress(state)
+        before = build_config(type(self.config), found["config"], f"{state}: config")
         changed = differences(before, self.config)
+        was, now = found.get("objective", ""), self.learner.objective.note
+        if was != now:
+            changed.append(f"objective {was or 'plain'} -> {now or 'plain'}")
         if changed:
             raise ConfigError(
                 f"{state} is of another run ({', '.join(changed)}); "
@@ -276,6 +270,11 @@ class Trainer:
             raise ConfigError(f"out {self.folder}: cannot be written ({error.strerror})") from error
 
 
-def train(config: TrainConfig, resume: bool = False, progress: bool = True) -> TrainResult:
-    """Train as ``config`` says; see :meth:`Trainer.run`."""
-    return Trainer(config, progress).run(resume)
+def train(
+    config: TrainConfig,
+    resume: bool = False,
+    progress: bool = True,
+    objective: MakeObjective | None = None,
+) -> TrainResult:
+    """Train as ``config`` says; see :class:`Trainer` and :meth:`Trainer.run`."""
+    return Trainer(config, progress, objective).run(resume)

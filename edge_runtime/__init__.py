@@ -20,6 +20,7 @@ from edge_runtime.errors import (
     ModelNotFoundError,
     SessionError,
     UsageError,
+    VideoError,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ __all__ = [
     "ModelNotFoundError",
     "SessionError",
     "UsageError",
+    "VideoError",
     "__version__",
 ]
 

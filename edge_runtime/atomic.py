@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -18,13 +19,25 @@ def write_atomically(path: Path, data: bytes) -> None:
         OSError: The folder is missing or not writable, the disk is full, or ``path`` is a folder.
             The temporary file is gone by then and what ``path`` held is untouched.
     """
-    temporary = path.parent / f".edge-derain-{secrets.token_hex(8)}.part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(temporary, flags, 0o666)
+    with replacing(path) as temporary, os.fdopen(os.open(temporary, flags, 0o666), "wb") as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the name of a temporary file to write, in the folder of ``path``, which it becomes.
+
+    When the block ends the file is synced to the disk and takes the name, then the folder is
+    synced. When the block raises, the temporary file is removed and ``path`` left as it was.
+
+    Raises:
+        OSError: As ``write_atomically``, from the end of the block.
+    """
+    temporary = path.parent / f".edge-derain-{secrets.token_hex(8)}.part"
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:

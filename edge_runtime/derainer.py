@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from edge_runtime.card import ModelCard, load_card
 from edge_runtime.errors import ImageError
 from edge_runtime.models import DEFAULT_MODEL, find_model
-from edge_runtime.session import Session, open_session
+from edge_runtime.session import ClosedSession, Session, open_session
 from edge_runtime.tiles import plan_tiles
 
 _PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
@@ -25,8 +26,12 @@ TILE_SIDE = 1024
 class Derainer:
     """Removes rain from pictures with one opened model.
 
-        >>> derainer = Derainer.load()
-        >>> derained = derainer(rainy)
+        >>> with Derainer.load() as derainer:
+        ...     derained = derainer(rainy)
+
+    One instance serves any number of threads at once: a call keeps all that it works on to
+    itself, and the engine allows runs side by side. They share its threads, so this overlaps
+    other work with the engine's rather than making the engine faster.
 
     Args:
         session: The engine that runs the model.
@@ -94,6 +99,38 @@ class Derainer:
         for tile in plan_tiles(height, width, side, self.card.halo, self.card.size_multiple):
             derained[tile.target] = self._derain(image[tile.window])[tile.inner]
         return derained
+
+    def frames(
+        self, frames: Iterable[NDArray[Any]], *, steady: bool = False
+    ) -> Iterator[NDArray[Any]]:
+        """Derain frames of a video or stream, in turn, as they are asked for.
+
+        Args:
+            frames: Pictures as ``__call__`` takes them; none is read ahead.
+            steady: Reduce flicker where nothing moves; see ``Steadier``.
+
+        Yields:
+            One derained frame for each, of the same shape, dtype and range.
+
+        Raises:
+            ImageError, SessionError: As ``__call__``, when the frame's turn comes.
+        """
+        from edge_runtime.steady import Steadier
+
+        steadier = Steadier() if steady else None
+        for frame in frames:
+            derained = self(frame)
+            yield derained if steadier is None else steadier(derained)
+
+    def close(self) -> None:
+        """Free the engine, when no call is under way. Later calls raise SessionError."""
+        self.session = ClosedSession(self.session, self.model_path)
+
+    def __enter__(self) -> Derainer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def _tile_side(self, pixels: int) -> int:
         return TILE_SIDE if pixels > WHOLE_PIXELS and self.card.tiling_exact else 0

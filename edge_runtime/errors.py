@@ -19,6 +19,14 @@ class ImageError(EdgeDerainError):
     """A picture that cannot be read, written or processed."""
 
 
+class VideoError(EdgeDerainError):
+    """A video, camera or stream that cannot be read, written or kept open."""
+
+
+class SourceLostError(VideoError):
+    """A camera or stream that broke off and did not come back."""
+
+
 class MetricError(EdgeDerainError, ValueError):
     """Pictures that cannot be compared: shapes, dtypes or sizes do not fit."""
 

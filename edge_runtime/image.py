@@ -1,14 +1,13 @@
-"""Read and write pictures: upright, in RGB order, with alpha, bit depth, EXIF and colour profile.
+"""Read and write pictures: upright, in RGB order, with alpha, bit depth and metadata.
 
-EXIF and ICC profile are kept where OpenCV can read and write them: in JPEG, PNG and WebP. Those of
-TIFF and BMP are dropped.
+EXIF, ICC profile, XMP and pixels an inch are kept wherever the format that is written holds them.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.atomic import write_atomically
+from edge_runtime.codec import DEEP_SUFFIXES, JPEG_SUFFIXES, Metadata, decode, encode
 from edge_runtime.errors import ImageError
-from edge_runtime.metadata import (
-    exif_orientation,
-    picture_size,
-    profile_fits,
-    turn_upright,
-    upright_exif,
-)
+from edge_runtime.metadata import has_grey_alpha, picture_format, picture_quality, picture_size
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif")
 """Suffixes, in lower case, of the files that can be both read and written."""
 MAX_PIXELS = 100_000_000
-"""Larger pictures are refused before they are decoded."""
+"""Larger pictures are refused before they are decoded, unless told otherwise."""
+MOST_PIXELS = 1 << 30
+"""OpenCV decodes no larger ones."""
 QUALITY = 95
-"""Default quality of JPEG and WebP, 1 to 100."""
-
-_JPEG_SUFFIXES = (".jpg", ".jpeg")
-_DEEP_SUFFIXES = (".png", ".tif", ".tiff")  # the ones that hold 16 bits a channel
-_METADATA_SUFFIXES = (*_JPEG_SUFFIXES, ".png", ".webp")
-_EXIF, _ICC = cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_ICCP
+"""Quality of JPEG, WebP and AVIF, 1 to 100, where neither user nor input says one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,86 +38,115 @@ class Picture:
         rgb: HWC uint8 (0..255) or uint16 (0..65535) RGB; three equal channels when grey.
         alpha: HW of the same dtype, or None where the file has no transparency.
         grey: Whether the file has one channel; it is written with one again.
-        exif: The EXIF block, its orientation already set to upright, or None.
-        icc: The ICC profile that ``rgb`` is to be read with, or None.
+        metadata: What else the file says, for pixels that are upright.
+        format: Suffix of the format that it was read from, such as ``'.jpg'``.
+        quality: That it was written with, 1 to 100, as far as the file tells: JPEG by its tables,
+            100 for lossless WebP and AVIF. None where it does not.
     """
 
     rgb: NDArray[Any]
     alpha: NDArray[Any] | None = None
     grey: bool = False
-    exif: bytes | None = None
-    icc: bytes | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    format: str | None = None
+    quality: int | None = None
 
 
-def read_picture(path: str | os.PathLike[str]) -> Picture:
-    """Decode a JPEG, PNG, WebP, TIFF or BMP file; of an animation, the first frame.
+def read_picture(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a JPEG, PNG, WebP, TIFF, BMP or AVIF file; of an animation, the first frame.
 
     What counts is the content, not the suffix.
 
     Raises:
-        ImageError: The file is missing, empty, not a picture that OpenCV reads, larger than
-            ``MAX_PIXELS``, or has pixels of other than 8 or 16 bits.
+        ImageError: The file is missing, or ``decode_picture`` refuses what is in it.
     """
-    data = _read_file(Path(path))
+    return decode_picture(read_file(Path(path)), str(path), max_pixels=max_pixels)
+
+
+def decode_picture(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Decode a picture in memory, as ``read_picture`` does.
+
+    Args:
+        data: The encoded picture.
+        name: What errors call it.
+        max_pixels: Larger pictures are refused before they are decoded.
+
+    Raises:
+        ImageError: The data are empty, not a picture that OpenCV reads, larger than allowed, have
+            pixels of other than 8 or 16 bits, or transparency that OpenCV does not read.
+    """
+    if not data:
+        raise ImageError(f"{name}: is empty; copy it again")
     size = picture_size(data)
-    if size is not None and size[0] * size[1] > MAX_PIXELS:
+    if size is not None and size[0] * size[1] > min(max_pixels, MOST_PIXELS):
         raise ImageError(
-            f"{path}: {size[0]} x {size[1]} is more than {MAX_PIXELS // 10**6} megapixels; "
-            "reduce or split it"
+            f"{name}: {size[0]} x {size[1]} is more than {max_pixels / 10**6:g} megapixels; "
+            "allow it with --max-pixels, or reduce or split it"
         )
-    try:
-        pixels, exif, icc = _decode(data)
-    except cv2.error:
-        pixels, exif, icc = None, None, None
+    pixels, metadata = (None, Metadata()) if size is None else decode(data)
     if pixels is None:
-        raise ImageError(f"{path}: not a picture OpenCV can read; it is damaged or no picture")
+        raise ImageError(f"{name}: not a picture OpenCV can read; it is damaged or no picture")
     if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{path}: pixels are {pixels.dtype}; convert it to 8 or 16 bits a channel")
-    if exif is not None:
-        pixels = turn_upright(pixels, exif_orientation(exif))
-        exif = upright_exif(exif)
+        raise ImageError(f"{name}: pixels are {pixels.dtype}; convert it to 8 or 16 bits a channel")
     grey = pixels.ndim == 2
-    if icc is not None and not profile_fits(icc, grey):
-        icc = None
-    if grey:
-        return Picture(cv2.cvtColor(pixels, cv2.COLOR_GRAY2RGB), None, True, exif, icc)
-    alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[2] == 4 else None
-    code = cv2.COLOR_BGR2RGB if alpha is None else cv2.COLOR_BGRA2RGB
-    return Picture(cv2.cvtColor(pixels, code), alpha, False, exif, icc)
+    if grey and has_grey_alpha(data):
+        raise ImageError(
+            f"{name}: is grey with transparency, which is not read; convert it to RGBA"
+        )
+    alpha = None if grey or pixels.shape[2] == 3 else np.ascontiguousarray(pixels[..., 3])
+    code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB
+    rgb = cv2.cvtColor(pixels if alpha is None else pixels[..., :3], code)
+    return Picture(rgb, alpha, grey, metadata, picture_format(data), picture_quality(data))
 
 
 def write_picture(
-    path: str | os.PathLike[str], picture: Picture, *, quality: int = QUALITY
+    path: str | os.PathLike[str], picture: Picture, *, quality: int | None = None
 ) -> None:
     """Encode a picture in the format that the suffix names and replace ``path`` atomically.
 
-    JPEG is written without chroma subsampling. JPEG, WebP and BMP hold 8 bits: 16-bit pictures
-    are rounded for them. JPEG and BMP hold no transparency: alpha is dropped where it is opaque
-    everywhere, and refused otherwise.
-
-    Args:
-        path: Where to write; the suffix is one of ``SUFFIXES``.
-        picture: What to write.
-        quality: Of JPEG and WebP, 1 to 100.
-
     Raises:
-        ImageError: Unknown suffix, quality out of range, transparency or a size that the format
-            cannot hold, or the file cannot be written (no such folder, read-only, disk full).
+        ImageError: The suffix is unknown, ``encode_picture`` refuses, or the file cannot be
+            written (no such folder, read-only, disk full).
     """
     path = Path(path)
-    suffix = check_suffix(path)
-    if not 1 <= quality <= 100:
-        raise ImageError(f"quality must be from 1 to 100, got {quality}")
-    data = _encode(_file_pixels(path, picture), picture, suffix, quality)
-    if data is None:
-        height, width = picture.rgb.shape[:2]
-        raise ImageError(f"{path}: {suffix} cannot hold {width} x {height} pixels; use .png")
+    data = encode_picture(picture, check_suffix(path), str(path), quality=quality)
     try:
         write_atomically(path, data)
     except OSError as error:
         raise ImageError(
             f"{path}: cannot be written ({error.strerror}); choose another place"
         ) from None
+
+
+def encode_picture(
+    picture: Picture, suffix: str, name: str, *, quality: int | None = None
+) -> bytes:
+    """Encode a picture in the format that ``suffix`` names.
+
+    JPEG is written without chroma subsampling. JPEG, WebP and BMP hold 8 bits: 16-bit pictures
+    are rounded for them, and to 12 bits for AVIF. JPEG and BMP hold no transparency: alpha is
+    dropped where it is opaque everywhere, and refused otherwise.
+
+    Args:
+        picture: What to write.
+        suffix: One of ``SUFFIXES``.
+        name: What errors call the file.
+        quality: Of JPEG, WebP and AVIF, 1 to 100; 100 is lossless in WebP and AVIF. None takes
+            that of ``picture``, or else ``QUALITY``.
+
+    Raises:
+        ImageError: Quality out of range, transparency or a size that the format cannot hold.
+    """
+    if quality is None:
+        quality = QUALITY if picture.quality is None else picture.quality
+    if not 1 <= quality <= 100:
+        raise ImageError(f"quality must be from 1 to 100, got {quality}")
+    pixels = _file_pixels(name, suffix, picture)
+    data = encode(pixels, picture.metadata, suffix, quality)
+    if data is None:
+        height, width = picture.rgb.shape[:2]
+        raise ImageError(f"{name}: {suffix} cannot hold {width} x {height} pixels; use .png")
+    return data
 
 
 def check_suffix(path: Path) -> str:
@@ -150,40 +170,29 @@ def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     return [p for p in entries if p.suffix.lower() in SUFFIXES and p.is_file()]
 
 
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Return the content of a regular file, or raise ImageError."""
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
             raise ImageError(f"{path}: is a folder; name a picture in it")
         if not stat.S_ISREG(mode):
             raise ImageError(f"{path}: is not a regular file; copy the picture to one")
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError:
         raise ImageError(f"{path}: no such file; check the name") from None
     except OSError as error:
         raise ImageError(f"{path}: cannot be read ({error.strerror})") from None
-    if not data:
-        raise ImageError(f"{path}: is empty; copy it again")
-    return data
 
 
-def _decode(data: bytes) -> tuple[NDArray[Any] | None, bytes | None, bytes | None]:
-    """Return (pixels in BGR order, EXIF, ICC); pixels None where OpenCV cannot read the data."""
-    buffer = np.frombuffer(data, np.uint8)
-    # Unchanged pixels are not turned, except in TIFF, whose EXIF is not reported either.
-    pixels, kinds, blocks = cv2.imdecodeWithMetadata(buffer, cv2.IMREAD_UNCHANGED)
-    found = {int(k): np.asarray(b).tobytes() for k, b in zip(kinds, blocks, strict=True)}
-    exif = found.get(_EXIF)
-    return pixels, exif and exif.removeprefix(b"Exif\0\0"), found.get(_ICC)
-
-
-def _file_pixels(path: Path, picture: Picture) -> NDArray[Any]:
-    """Return the pixels as the format of ``path`` stores them: channel order, alpha, depth."""
-    suffix = path.suffix.lower()
+def _file_pixels(name: str, suffix: str, picture: Picture) -> NDArray[Any]:
+    """Return the pixels as files of ``suffix`` hold them: channel order, alpha, 8 or 16 bits."""
     rgb, alpha = picture.rgb, picture.alpha
-    if alpha is not None and suffix in (*_JPEG_SUFFIXES, ".bmp"):
+    if alpha is not None and suffix in (*JPEG_SUFFIXES, ".bmp"):
         if (alpha != np.iinfo(alpha.dtype).max).any():
-            raise ImageError(f"{path}: {suffix} cannot hold transparency; use .png, .webp or .tif")
+            raise ImageError(
+                f"{name}: {suffix} cannot hold transparency; use .png, .webp, .tif or .avif"
+            )
         alpha = None
     if alpha is not None:
         pixels = np.dstack([rgb[..., ::-1], alpha])
@@ -191,44 +200,6 @@ def _file_pixels(path: Path, picture: Picture) -> NDArray[Any]:
         pixels = np.rint(rgb.mean(axis=2)).astype(rgb.dtype)
     else:
         pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    if pixels.dtype == np.uint16 and suffix not in _DEEP_SUFFIXES:
+    if pixels.dtype == np.uint16 and suffix not in DEEP_SUFFIXES:
         pixels = np.rint(pixels / np.float32(257)).astype(np.uint8)
     return pixels
-
-
-def _encode(pixels: NDArray[Any], picture: Picture, suffix: str, quality: int) -> bytes | None:
-    flags = _flags(suffix, grey=pixels.ndim == 2, quality=quality)
-    blocks = {_EXIF: picture.exif, _ICC: picture.icc}
-    kept = {kind: block for kind, block in blocks.items() if block is not None}
-    if kept and suffix in _METADATA_SUFFIXES:
-        data = _encode_with_metadata(pixels, kept, suffix, flags)
-        if data is not None:
-            return data
-        # JPEG encoders refuse blocks over 64 KB; the picture matters more than they do.
-    try:
-        done, buffer = cv2.imencode(suffix, pixels, flags)
-    except cv2.error:
-        return None
-    return buffer.tobytes() if done else None
-
-
-def _flags(suffix: str, *, grey: bool, quality: int) -> list[int]:
-    if suffix == ".webp":
-        return [cv2.IMWRITE_WEBP_QUALITY, quality]
-    if suffix not in _JPEG_SUFFIXES:
-        return []
-    flags = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    if not grey:
-        flags += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
-    return flags
-
-
-def _encode_with_metadata(
-    pixels: NDArray[Any], blocks: dict[int, bytes], suffix: str, flags: list[int]
-) -> bytes | None:
-    contents = [np.frombuffer(block, np.uint8) for block in blocks.values()]
-    try:
-        done, buffer = cv2.imencodeWithMetadata(suffix, pixels, list(blocks), contents, flags)
-    except cv2.error:
-        return None
-    return buffer.tobytes() if done else None

@@ -1,55 +1,119 @@
-"""What a picture file says about itself: its size before decoding, orientation, colour profile."""
+"""What a picture file says about itself: format, size, quality, orientation, colour profile."""
 
 from __future__ import annotations
 
+import re
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-_ORIENTATION_TAG = 0x0112
-_JPEG_SIZE_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+from edge_runtime import tags
+from edge_runtime.avif import is_avif, read_properties
+from edge_runtime.jpeg import jpeg_quality, jpeg_size
+from edge_runtime.png import SIGNATURE, chunks, png_size
+from edge_runtime.tags import read_tags
+
+_INTEGERS = {1: "B", 3: "H", 4: "I", 6: "b", 8: "h", 9: "i", 16: "Q"}  # by TIFF type
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|=[\"']))[2-8]")
+
+
+def picture_format(data: bytes) -> str | None:
+    """Return the suffix that fits an encoded picture, such as ``'.jpg'``, by its first bytes.
+
+    Knows JPEG, PNG, WebP, TIFF (big ones too), BMP and AVIF; None for anything else.
+    """
+    if data[:2] == b"\xff\xd8":
+        return ".jpg"
+    if data[:8] == SIGNATURE:
+        return ".png"
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return ".webp"
+    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return ".tif"
+    if data[:2] == b"BM":
+        return ".bmp"
+    return ".avif" if is_avif(data) else None
 
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
     """Return (width, height) in pixels as the header of an encoded picture declares them.
 
-    Reads JPEG, PNG, WebP, BMP and TIFF headers; None for anything else or a header cut short.
+    None for other formats than ``picture_format`` knows, and for a header cut short.
     """
     try:
-        if data[:8] == b"\x89PNG\r\n\x1a\n":
-            width, height = struct.unpack_from(">II", data, 16)
-            return width, height
-        if data[:2] == b"\xff\xd8":
-            return _jpeg_size(data)
-        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-            return _webp_size(data)
-        if data[:2] == b"BM":
-            width, height = struct.unpack_from("<ii", data, 18)
-            return abs(width), abs(height)
-        if data[:4] in (b"II*\0", b"MM\0*"):
-            entries = _tiff_entries(data)
-            return entries[256][1], entries[257][1]
+        return _SIZES[picture_format(data) or ""](data)
     except (struct.error, KeyError):
-        pass
+        return None
+
+
+def picture_depth(data: bytes) -> int:
+    """Return the bits a channel that the header of a PNG, TIFF or AVIF declares; 8 for others."""
+    kind = picture_format(data)
+    if kind == ".png" and len(data) > 24:
+        return data[24]
+    if kind == ".avif":
+        return read_properties(data).depth
+    bits = read_tags(data).get(tags.BITS_PER_SAMPLE) if kind == ".tif" else None
+    return int(bits.number or 8) if bits is not None else 8
+
+
+def picture_quality(data: bytes) -> int | None:
+    """Return the quality, 1 to 100, that an encoded picture was written with.
+
+    JPEG by its quantization tables, 100 for lossless WebP and AVIF, None for what does not say.
+    """
+    kind = picture_format(data)
+    if kind == ".jpg":
+        return jpeg_quality(data)
+    if (kind == ".webp" and _webp_is_lossless(data)) or (
+        kind == ".avif" and read_properties(data).lossless
+    ):
+        return 100
     return None
+
+
+def has_grey_alpha(data: bytes) -> bool:
+    """Tell whether a PNG or TIFF is grey with transparency that OpenCV leaves out."""
+    kind = picture_format(data)
+    if kind == ".png":
+        return data[25:26] == b"\0" and any(kind == b"tRNS" for kind, _, _ in chunks(data))
+    samples = read_tags(data).get(tags.SAMPLES_PER_PIXEL) if kind == ".tif" else None
+    return samples is not None and samples.number == 2
 
 
 def exif_orientation(exif: bytes) -> int:
     """Return the orientation, 1 to 8, that an EXIF block (a TIFF structure) asks for, or 1."""
-    entry = _orientation_entry(exif)
-    return entry[1] if entry is not None and 1 <= entry[1] <= 8 else 1
+    tag = read_tags(exif).get(tags.ORIENTATION)
+    found = tag.number if tag is not None else None
+    return int(found) if found is not None and 1 <= found <= 8 else 1
 
 
 def upright_exif(exif: bytes) -> bytes:
-    """Return the EXIF block with its orientation set to 1, for pixels that have been turned."""
-    entry = _orientation_entry(exif)
-    if entry is None:
-        return exif
-    offset = entry[0]
-    one = struct.pack(_byte_order(exif) + "H", 1)
-    return exif[:offset] + one + exif[offset + 2 :]
+    """Return the EXIF block for pixels that have been turned and derained.
+
+    Its orientation is set to 1, and its thumbnail, which shows the picture as it was, is dropped.
+    """
+    order = ">" if exif[:2] == b"MM" else "<"
+    changed = bytearray(exif)
+    try:
+        (directory,) = struct.unpack_from(order + "I", exif, 4)
+        (count,) = struct.unpack_from(order + "H", exif, directory)
+        end = directory + 2 + 12 * count
+        for at in range(directory + 2, end, 12):
+            if struct.unpack_from(order + "H", exif, at)[0] == tags.ORIENTATION:
+                struct.pack_into(order + "H", changed, at + 8, 1)
+        struct.pack_into(order + "I", changed, end, 0)
+    except struct.error:
+        pass
+    return bytes(changed)
+
+
+def upright_xmp(xmp: bytes) -> bytes:
+    """Return an XMP packet with its orientation, if it states one, set to 1."""
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
 def turn_upright(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
@@ -71,15 +135,12 @@ def profile_fits(icc: bytes, grey: bool) -> bool:
     return icc[16:20] == (b"GRAY" if grey else b"RGB ")
 
 
-def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    at = 2
-    while True:
-        marker, length = struct.unpack_from(">xBH", data, at)
-        if marker in _JPEG_SIZE_MARKERS:
-            height, width = struct.unpack_from(">HH", data, at + 5)
-            return width, height
-        # A segment counts its own two length bytes; a marker may be padded with any number of FF.
-        at += 1 if marker == 0xFF else 2 + length
+def _bmp_size(data: bytes) -> tuple[int, int]:
+    if struct.unpack_from("<I", data, 14) == (12,):  # OS/2
+        width, height = struct.unpack_from("<HH", data, 18)
+    else:
+        width, height = struct.unpack_from("<ii", data, 18)
+    return abs(width), abs(height)
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:
@@ -96,26 +157,39 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
-def _orientation_entry(exif: bytes) -> tuple[int, int] | None:
-    try:
-        return _tiff_entries(exif).get(_ORIENTATION_TAG)
-    except struct.error:
-        return None
+def _webp_is_lossless(data: bytes) -> bool:
+    at = 12
+    while at + 8 <= len(data):
+        kind, length = struct.unpack_from("<4sI", data, at)
+        if kind in (b"VP8 ", b"VP8L"):
+            return bool(kind == b"VP8L")
+        # Frames of an animation are chunks inside a chunk, behind 16 bytes of their own.
+        at += 24 if kind == b"ANMF" else 8 + length + length % 2
+    return False
 
 
-def _byte_order(data: bytes) -> str:
-    return ">" if data[:2] == b"MM" else "<"
+def _tiff_size(data: bytes) -> tuple[int, int]:
+    """Read a TIFF or BigTIFF; of a tag that is there twice, the larger value."""
+    order = ">" if data[:1] == b"M" else "<"
+    big = b"+" in data[2:4]
+    offset, start = ("Q", 8) if big else ("I", 4)
+    (directory,) = struct.unpack_from(order + offset, data, start)
+    (count,) = struct.unpack_from(order + ("Q" if big else "H"), data, directory)
+    first, step, value = (directory + 8, 20, 12) if big else (directory + 2, 12, 8)
+    sizes: dict[int, int] = {}
+    for at in range(first, first + step * min(count, 1000), step):
+        number, kind = struct.unpack_from(order + "HH", data, at)
+        if number in (tags.IMAGE_WIDTH, tags.IMAGE_HEIGHT):
+            (found,) = struct.unpack_from(order + _INTEGERS[kind], data, at + value)
+            sizes[number] = max(sizes.get(number, 0), found)
+    return sizes[tags.IMAGE_WIDTH], sizes[tags.IMAGE_HEIGHT]
 
 
-def _tiff_entries(data: bytes) -> dict[int, tuple[int, int]]:
-    """Map each tag of the first directory to (offset of its value, its value as an integer)."""
-    order = _byte_order(data)
-    (directory,) = struct.unpack_from(order + "I", data, 4)
-    (count,) = struct.unpack_from(order + "H", data, directory)
-    entries = {}
-    for index in range(count):
-        at = directory + 2 + 12 * index
-        tag, kind = struct.unpack_from(order + "HH", data, at)
-        (value,) = struct.unpack_from(order + ("H" if kind == 3 else "I"), data, at + 8)
-        entries[tag] = (at + 8, value)
-    return entries
+_SIZES: dict[str, Callable[[bytes], tuple[int, int] | None]] = {
+    ".jpg": jpeg_size,
+    ".png": png_size,
+    ".webp": _webp_size,
+    ".tif": _tiff_size,
+    ".bmp": _bmp_size,
+    ".avif": lambda data: read_properties(data).size,
+}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from edge_runtime.card import ModelCard, read_card
@@ -26,6 +27,17 @@ def list_models(folder: Path = WEIGHTS) -> list[tuple[Path, ModelCard]]:
         CardError: An artifact has no card or a malformed one.
     """
     return [(path, read_card(path)) for path in sorted(folder.glob(f"*{_SUFFIX}"))]
+
+
+def model_table(cards: Iterable[ModelCard]) -> list[str]:
+    """Return the lines of a table of models: a header, then one line each."""
+    rows = [("name", "precision", "format", "kB", "kMAC/pixel", "dB rgb")]
+    rows += [_row(card) for card in cards]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def find_model(model: str | os.PathLike[str], folder: Path = WEIGHTS) -> Path:
@@ -52,6 +64,18 @@ def find_model(model: str | os.PathLike[str], folder: Path = WEIGHTS) -> Path:
     if named:
         return min(named, key=lambda found: _PREFERENCE.index(found[1].precision))[0]
     raise ModelNotFoundError(_unknown(model, models, folder))
+
+
+def _row(card: ModelCard) -> tuple[str, str, str, str, str, str]:
+    scored = [row for row in card.quality if row.protocol == "rgb"]
+    return (
+        card.name,
+        card.precision,
+        card.format,
+        f"{(card.bytes or 0) / 1000:.0f}",
+        f"{card.macs_per_pixel / 1000:.1f}",
+        f"{scored[0].psnr:.2f} ({scored[0].dataset})" if scored else "-",
+    )
 
 
 def _looks_like_path(model: str) -> bool:

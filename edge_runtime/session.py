@@ -91,6 +91,19 @@ class OnnxSession:
         return _checked(result, batch.shape, self._artifact)
 
 
+class ClosedSession:
+    """What takes the place of a session that was closed, so that its engine can be freed."""
+
+    def __init__(self, session: Session, artifact: Path) -> None:
+        self.name = session.name
+        self.provider = session.provider
+        self._artifact = artifact
+
+    def run(self, batch: Batch) -> Batch:
+        """Raise SessionError."""
+        raise SessionError(f"{self._artifact}: was closed; load it again")
+
+
 def open_session(artifact: Path, card: ModelCard, threads: int | None = None) -> Session:
     """Open ``artifact`` in the engine that its card calls for.
 

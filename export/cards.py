@@ -22,7 +22,6 @@ GLOBAL_HALO = 64
 def make_card(
     checkpoint: Checkpoint,
     format: Literal["onnx", "safetensors"],
-    precision: Literal["fp32"],
     quality: Sequence[QualityRow] = (),
 ) -> ModelCard:
     """Describe the artifact that ``checkpoint`` becomes, or itself, without size and hash.
@@ -30,14 +29,14 @@ def make_card(
     Args:
         checkpoint: where the artifact comes from.
         format: engine format of the artifact; ``safetensors`` is the checkpoint itself.
-        precision: of the weights and the arithmetic.
         quality: scores measured on what the card describes.
 
     Raises:
         CardError: the name of the checkpoint cannot be that of an artifact.
     """
     size_multiple = checkpoint.config.size_multiple
-    cost = measure_cost(checkpoint.build(), size_multiple)
+    cost = measure_cost(checkpoint.unquantized().build(), size_multiple)
+    precision = checkpoint.precision
     made_with = {"torch": version("torch"), format: version(format), "edge-derain": __version__}
     exported = () if format == "safetensors" else (f"export: {format} {precision}",)
     return ModelCard(
@@ -82,7 +81,7 @@ def card_checkpoint(
     target = out or card_path(path)
     if quality is None:
         quality = _kept_quality(path, target)
-    return write_card(path, make_card(checkpoint, "safetensors", "fp32", quality), target)
+    return write_card(path, make_card(checkpoint, "safetensors", quality), target)
 
 
 def _kept_quality(checkpoint: Path, card: Path) -> tuple[QualityRow, ...]:

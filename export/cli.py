@@ -43,10 +43,15 @@ def _parser() -> argparse.ArgumentParser:
     onnx = commands.add_parser(
         "onnx",
         help="write an ONNX artifact and its card, once it is verified",
-        description="Write DIR/NAME_fp32.onnx and its card, once it is proven equal to torch.",
+        description="Write DIR/NAME_PRECISION.onnx and its card, once it is proven equal to torch.",
     )
     onnx.add_argument("checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path")
     onnx.add_argument("-o", dest="out", metavar="DIR", required=True, help="folder to write to")
+    onnx.add_argument(
+        "--precision",
+        choices=("fp32", "fp16", "int8"),
+        help="of the artifact (default: the checkpoint's); int8 needs a quantized checkpoint",
+    )
     onnx.add_argument("--name", default="", help="name of the model (default: the checkpoint's)")
     _add_quality(onnx, "artifact")
     verify = commands.add_parser(
@@ -85,7 +90,13 @@ def _onnx(arguments: argparse.Namespace) -> int:
 
     quality = _score(arguments.quality_config, arguments.data_root)
     checkpoint = load_checkpoint(arguments.checkpoint)
-    built = build_onnx(checkpoint, Path(arguments.out), name=arguments.name, quality=quality)
+    built = build_onnx(
+        checkpoint,
+        Path(arguments.out),
+        precision=arguments.precision,
+        name=arguments.name,
+        quality=quality,
+    )
     _print_checks(built.checks)
     if built.card.quality:
         print(f"\n{quality_table(built.card.quality)}")
@@ -165,9 +176,10 @@ def _print_checks(checks: Sequence[Check]) -> None:
     for check in checks:
         size = f"{check.height} x {check.width}"
         same = "same" if math.isinf(check.psnr) else f"{check.psnr:.1f} dB"
+        limit = f"{check.psnr_limit:.0f} dB" if check.psnr_limit else f"{check.limit:.0e}"
         verdict = "" if check.passed else "  FAILED"
         print(
-            f"{size:14}  {check.picture:8}  {check.max_difference:<14.2e}  {check.limit:<7.0e}  "
+            f"{size:14}  {check.picture:8}  {check.max_difference:<14.2e}  {limit:<7}  "
             f"{same}{verdict}"
         )
 

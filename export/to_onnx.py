@@ -14,6 +14,7 @@ from edge_runtime import __version__
 from edge_runtime.errors import MissingExtraError
 from export.errors import ExportError
 from export.graph import ExportGraph
+from export.qdq import store_codes
 
 try:
     import onnx
@@ -30,10 +31,12 @@ _DYNAMIC_AXES = {0: "batch", 2: "height", 3: "width"}
 
 
 def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
-    """Export a checkpoint as fp32 ONNX; equal checkpoints and versions give equal bytes.
+    """Export a checkpoint in its own precision; equal checkpoints and versions give equal bytes.
 
     Args:
-        checkpoint: any architecture whose config has a ``size_multiple``.
+        checkpoint: any architecture whose config has a ``size_multiple``. int8 becomes
+            QuantizeLinear and DequantizeLinear around each operation, with int8 weights; fp16
+            computes in float16 between float32 pictures.
 
     Returns:
         A model with the input ``rainy`` and the output ``derained``, both float32
@@ -49,6 +52,8 @@ def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
     try:
         exported = _trace(graph, torch.zeros(2, 3, side, side + checkpoint.config.size_multiple))
         model = min(exported, _simplified(exported), key=lambda candidate: candidate.ByteSize())
+        if checkpoint.precision == "int8":
+            store_codes(model)
         onnx.checker.check_model(model, full_check=True)
     except (
         torch.onnx.OnnxExporterError,

@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from core.checkpoint import Checkpoint
-from core.config import to_plain
+from core.config import network_config, to_plain
 from core.synthesis import FixedRain
-from edge_runtime.card import ModelCard, load_card
+from edge_runtime.card import ModelCard, QualityRow, load_card
 from edge_runtime.metrics import psnr
 from edge_runtime.session import open_session
 from export.artifact import read_embedded_card
 from export.errors import ExportError, ParityError
 from export.graph import ExportGraph
+from export.precision import Precision, at_precision
 
-LIMITS = {"fp32": 1e-5}
-"""Largest absolute difference to torch that is allowed, by precision, for pixels in [0, 1]."""
+
+class Limits(NamedTuple):
+    """How far an artifact may be from torch.
+
+    Attributes:
+        difference: largest absolute difference, for pixels in [0, 1].
+        psnr: smallest PSNR in dB between the two as 8-bit pictures.
+        noise_psnr: the same for noise, which no network was calibrated on.
+    """
+
+    difference: float
+    psnr: float = 0.0
+    noise_psnr: float = 0.0
+
+
+LIMITS = {
+    "fp32": Limits(1e-5),
+    "fp16": Limits(2e-3),
+    "int8": Limits(math.inf, psnr=45.0, noise_psnr=30.0),
+}
+"""By precision. fp16 is compared with the network in float32, int8 with the fake-quantized one.
+There an engine may round a sum to the code beside, which changes the rounding of all that follows:
+two results then differ by about as much as either does from float32, at any place."""
+QUALITY_LIMIT_DB = 0.05
+"""How much less PSNR against clean pictures than torch an int8 artifact may reach."""
+QUALITY_CAP_DB = 50.0
+"""What more PSNR than this counts: such pictures differ by less than a level of 8 bits."""
 
 Batch = NDArray[np.float32]
 
@@ -37,6 +65,7 @@ class Check:
         psnr: between the outputs as 8-bit pictures, in dB, the lowest of the batch; infinite
             where they are identical.
         limit: what ``max_difference`` may be.
+        psnr_limit: what ``psnr`` must be at least.
     """
 
     picture: str
@@ -45,10 +74,11 @@ class Check:
     max_difference: float
     psnr: float
     limit: float
+    psnr_limit: float = 0.0
 
     @property
-    def passed(self) -> bool:
-        return self.max_difference <= self.limit  # a NaN fails
+    def passed(self) -> bool:  # a NaN fails
+        return self.max_difference <= self.limit and self.psnr >= self.psnr_limit
 
 
 def verify(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
@@ -76,16 +106,15 @@ def compare(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
     Raises:
         CardError: the card is missing, malformed, or not that of this file.
         ExportError: the embedded card differs from the one beside the artifact, or describes
-            another network than ``checkpoint``; or the precision has no limit.
+            another network than ``checkpoint``, or int8 where that has no scales.
         SessionError: the engine cannot run it.
     """
     card = load_card(artifact)
     _require_same_network(artifact, card, checkpoint)
-    if card.precision not in LIMITS:
-        raise ExportError(f"{artifact}: no limit for {card.precision}; verify {', '.join(LIMITS)}")
-    limit = LIMITS[card.precision]
+    limits = LIMITS[card.precision]
     session = open_session(artifact, card)
-    graph = ExportGraph(checkpoint.build())
+    exact: Precision = "int8" if card.precision == "int8" else "fp32"
+    graph = ExportGraph(at_precision(checkpoint, exact).build())
     checks = []
     for picture, batch in _cases(card.size_multiple):
         found = session.run(batch)
@@ -94,7 +123,8 @@ def compare(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
         difference = float(np.abs(found - wanted).max())
         fidelity = min(map(psnr, _pictures(found), _pictures(wanted)))
         height, width = batch.shape[2:]
-        checks.append(Check(picture, height, width, difference, fidelity, limit))
+        least = limits.psnr if picture == "streaks" else limits.noise_psnr
+        checks.append(Check(picture, height, width, difference, fidelity, limits.difference, least))
     return checks
 
 
@@ -103,11 +133,34 @@ def require_parity(artifact: Path, checks: Sequence[Check]) -> None:
     failed = [check for check in checks if not check.passed]
     if failed:
         worst = max(failed, key=lambda check: np.nan_to_num(check.max_difference, nan=np.inf))
+        limit = f"{worst.limit:g}"
+        if worst.psnr_limit:
+            limit = f"{worst.psnr_limit:g} dB and it has {worst.psnr:.1f} dB"
         raise ParityError(
             f"{artifact}: differs from torch by {worst.max_difference:.2g} at "
-            f"{worst.height}x{worst.width} ({worst.picture}), the limit is {worst.limit:g}; "
+            f"{worst.height}x{worst.width} ({worst.picture}), the limit is {limit}; "
             "export it again from this checkpoint"
         )
+
+
+def require_quality(
+    artifact: Path, found: Sequence[QualityRow], wanted: Sequence[QualityRow]
+) -> None:
+    """Raise ParityError if an artifact scores less than its network does in torch.
+
+    Args:
+        artifact: named in the error.
+        found: what the artifact scored.
+        wanted: what torch scored on the same data sets, in the same order.
+    """
+    for row, exact in zip(found, wanted, strict=True):
+        loss = min(exact.psnr, QUALITY_CAP_DB) - min(row.psnr, QUALITY_CAP_DB)
+        if loss > QUALITY_LIMIT_DB:
+            raise ParityError(
+                f"{artifact}: scores {row.psnr:.2f} dB {row.protocol} on {row.dataset}, torch "
+                f"{exact.psnr:.2f} dB, the limit is {QUALITY_LIMIT_DB} dB less; "
+                "quantize the checkpoint again"
+            )
 
 
 def _require_same_network(artifact: Path, card: ModelCard, checkpoint: Checkpoint) -> None:
@@ -115,8 +168,11 @@ def _require_same_network(artifact: Path, card: ModelCard, checkpoint: Checkpoin
         raise ExportError(
             f"{artifact}: the card inside differs from the one beside it; export it again"
         )
-    described = (card.architecture, card.config)
-    if described != (checkpoint.architecture, to_plain(checkpoint.config)):
+    # A card may be older than a field of the config, which then has its default.
+    same = card.architecture == checkpoint.architecture and (
+        network_config(card.architecture, card.config) == checkpoint.config
+    )
+    if not same:
         raise ExportError(
             f"{artifact}: was made from {card.architecture} {card.config}, not from "
             f"{checkpoint.architecture} {to_plain(checkpoint.config)}; name its own checkpoint"

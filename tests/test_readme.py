@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from core.checkpoint import SHIPPED
 from core.evaluate import quality_table
+from core.table import find_checkpoints, make_table, markdown
 from edge_runtime.card import ModelCard
 from edge_runtime.models import list_models
 
@@ -27,6 +29,10 @@ def test_readme_repeats_the_card(card: ModelCard) -> None:
         f"{card.macs_per_pixel / 1000:.2f} kMAC per pixel"
     )
     assert facts in README
+
+
+def test_readme_repeats_the_table_of_checkpoints() -> None:
+    assert markdown(make_table(find_checkpoints([str(SHIPPED)]))) in README
 
 
 def test_command_lines_are_those_that_continuous_integration_runs() -> None:

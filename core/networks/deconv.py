@@ -19,19 +19,29 @@ class DeconvConfig:
     Attributes:
         widths: channels of each convolution; level ``i`` works at ``1 / 2**i`` of the input size.
         residual_output: predict what to add to the rainy picture, not the picture itself.
+        up_widths: channels of each transposed convolution but the last, coarsest first; empty for
+            those of the convolutions on the same level, as in the paper.
 
     Raises:
-        ConfigError: no widths, or one below 1.
+        ConfigError: no widths, one below 1, or another number of ``up_widths``.
     """
 
     widths: tuple[int, ...] = (64, 128, 256, 512)
     residual_output: bool = False
+    up_widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if min(self.widths, default=0) < 1:
             raise ConfigError(
                 f"widths {list(self.widths)} must be one or more numbers of at least 1, "
                 "such as [64, 128, 256, 512]"
+            )
+        if self.up_widths and (
+            len(self.up_widths) != len(self.widths) - 1 or min(self.up_widths) < 1
+        ):
+            raise ConfigError(
+                f"up_widths {list(self.up_widths)} must be {len(self.widths) - 1} numbers of at "
+                f"least 1, one fewer than widths {list(self.widths)}, or be left out"
             )
 
     @property
@@ -64,7 +74,7 @@ class DeconvNet(nn.Module):
         super().__init__()
         self.config = config = config or DeconvConfig()
         down = [3, *config.widths]
-        up = [down[-1], *reversed(down[2:]), 3]
+        up = [down[-1], *(config.up_widths or reversed(down[2:])), 3]
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2) for fine, coarse in pairwise(down))
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2) for coarse, fine in pairwise(up)

@@ -26,7 +26,7 @@ class GanLstmConfig:
     2019); also without ``recurrent`` it is PRN, and with ``share_blocks`` PReNet_r or PRN_r.
 
     Attributes:
-        width: channels of all features.
+        width: channels of the features and of the states.
         stages: passes T over the picture; all stages share their weights.
         blocks: residual blocks of a stage.
         attention: in every block. ``channel`` pools over the whole picture, so that tiles are not
@@ -41,6 +41,12 @@ class GanLstmConfig:
             the deep detail network (Fu et al., CVPR 2017).
         recurrent: a ConvLSTM hands features from stage to stage.
         share_blocks: one block is applied ``blocks`` times.
+        entry_width: channels of ``f_in``, for a recurrent net; 0 for ``width``.
+        coarse_widths: channels of each halving; empty doubles them on each.
+        inner_widths: channels inside each block, between its two convolutions (one number with
+            ``share_blocks``); empty for those of the block.
+        squeeze_widths: channels inside the channel attention of each block, likewise; empty for a
+            quarter of those of the block, at least 4. Pruning sets these last four.
 
     Raises:
         ConfigError: a value outside its range.
@@ -58,6 +64,10 @@ class GanLstmConfig:
     eps: float = 1.0
     recurrent: bool = True
     share_blocks: bool = False
+    entry_width: int = 0
+    coarse_widths: tuple[int, ...] = ()
+    inner_widths: tuple[int, ...] = ()
+    squeeze_widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("width", "stages", "blocks", "radius"):
@@ -80,6 +90,29 @@ class GanLstmConfig:
             )
         if not self.eps > 0:
             raise ConfigError(f"eps {self.eps} must be above 0, such as 0.01")
+        self._check_pruned()
+
+    def _check_pruned(self) -> None:
+        if self.entry_width < 0 or (self.entry_width and not self.recurrent):
+            raise ConfigError(
+                f"entry_width {self.entry_width} must be 0 or more, and 0 without recurrent"
+            )
+        if self.squeeze_widths and self.attention != "channel":
+            raise ConfigError(
+                f"squeeze_widths {list(self.squeeze_widths)} need attention 'channel', "
+                f"not {self.attention!r}"
+            )
+        modules = len(self.module_levels)
+        for name, wanted in (
+            ("coarse_widths", self.body_depth),
+            ("inner_widths", modules),
+            ("squeeze_widths", modules),
+        ):
+            widths = getattr(self, name)
+            if widths and (len(widths) != wanted or min(widths) < 1):
+                raise ConfigError(
+                    f"{name} {list(widths)} must be {wanted} numbers of at least 1, or be left out"
+                )
 
     @property
     def size_multiple(self) -> int:
@@ -92,6 +125,17 @@ class GanLstmConfig:
         down = range(self.body_depth)
         bottom = self.blocks - 2 * self.body_depth
         return (*down, *[self.body_depth] * bottom, *reversed(down))
+
+    @property
+    def module_levels(self) -> tuple[int, ...]:
+        """Those of the blocks that have weights of their own: one with ``share_blocks``."""
+        return self.block_levels[:1] if self.share_blocks else self.block_levels
+
+    @property
+    def level_widths(self) -> tuple[int, ...]:
+        """Channels at ``body_scale`` and at each halving below it."""
+        doubled = tuple(self.width * 2 ** (level + 1) for level in range(self.body_depth))
+        return (self.width, *(self.coarse_widths or doubled))
 
 
 class GanLstm(nn.Module):
@@ -115,13 +159,17 @@ class GanLstm(nn.Module):
         self.config = config = config or GanLstmConfig()
         width, scale = config.width, int(config.body_scale)
         pictures = 3 if config.base_layer else 2
-        self.entry = nn.Conv2d(3 * pictures, width, 3 * scale, stride=scale, padding=scale)
-        self.cell = ConvLSTMCell(width) if config.recurrent else None
-        levels = config.block_levels[:1] if config.share_blocks else config.block_levels
+        entry, levels = config.entry_width or width, config.module_levels
+        self.entry = nn.Conv2d(3 * pictures, entry, 3 * scale, stride=scale, padding=scale)
+        self.cell = ConvLSTMCell(width, entry) if config.recurrent else None
+        own = (0,) * len(levels)
         self.body = nn.ModuleList(
-            AttentionBlock(width * 2**level, config.attention) for level in levels
+            AttentionBlock(config.level_widths[level], config.attention, inner, squeezed)
+            for level, inner, squeezed in zip(
+                levels, config.inner_widths or own, config.squeeze_widths or own, strict=True
+            )
         )
-        steps = [(width * 2**level, width * 2 ** (level + 1)) for level in range(config.body_depth)]
+        steps = list(pairwise(config.level_widths))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps
@@ -185,10 +233,11 @@ class GanLstm(nn.Module):
         if self.cell is not None:
             features, cell = self.cell(features, hidden, cell)
             hidden = features
-        x = self.exit(self._through_body(features))
+        x = self.exit(self.through_body(features))
         return rainy + x if self.config.residual_output else x, hidden, cell
 
-    def _through_body(self, features: Tensor) -> Tensor:
+    def through_body(self, features: Tensor) -> Tensor:
+        """Run the blocks, down and up again; float (N, width, H, W) at ``body_scale``, and back."""
         skips: list[Tensor] = []
         for index, level in enumerate(self.config.block_levels):
             if level > len(skips):

@@ -23,14 +23,18 @@ class ConvLSTMCell(nn.Module):
     the first stage, where h and c are zero, leaves terms out instead of needing tensors of zeros,
     which exporters would bake in at a fixed size.
 
+    Args:
+        width: channels of the states.
+        inputs: channels of x; 0 for ``width``.
+
     Attributes:
         from_input: x to the gates i, f, o, g, in this order along the channels.
         from_hidden: h to the same gates; the bias is in ``from_input``.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inputs: int = 0) -> None:
         super().__init__()
-        self.from_input = nn.Conv2d(width, 4 * width, 3, padding=1)
+        self.from_input = nn.Conv2d(inputs or width, 4 * width, 3, padding=1)
         self.from_hidden = nn.Conv2d(width, 4 * width, 3, padding=1, bias=False)
 
     def forward(
@@ -39,8 +43,9 @@ class ConvLSTMCell(nn.Module):
         """Advance by one stage.
 
         Args:
-            x: float (N, width, H, W).
-            hidden: hidden state h of the stage before, like ``x``; None stands for zeros.
+            x: float (N, inputs, H, W).
+            hidden: hidden state h of the stage before, float (N, width, H, W); None stands for
+                zeros.
             cell: cell state c of the stage before, likewise.
 
         Returns:
@@ -64,32 +69,38 @@ class AttentionBlock(nn.Module):
     Args:
         width: channels in and out.
         attention: as :func:`make_attention`.
+        inner: channels between the convolutions; 0 for ``width``.
+        squeezed: as :func:`make_attention`.
     """
 
-    def __init__(self, width: int, attention: Attention = "none") -> None:
+    def __init__(
+        self, width: int, attention: Attention = "none", inner: int = 0, squeezed: int = 0
+    ) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.attention = make_attention(attention, width)
+        inner = inner or width
+        self.first = nn.Conv2d(width, inner, 3, padding=1)
+        self.second = nn.Conv2d(inner, width, 3, padding=1)
+        self.attention = make_attention(attention, width, squeezed)
 
     def forward(self, x: Tensor) -> Tensor:
         features = torch.relu(self.second(torch.relu(self.first(x))))
         return torch.relu(self.attention(features) + x)
 
 
-def make_attention(kind: Attention, width: int) -> nn.Module:
+def make_attention(kind: Attention, width: int, squeezed: int = 0) -> nn.Module:
     """Build an attention module for (N, width, H, W).
 
     Args:
         kind: ``channel`` for :class:`ChannelAttention`, ``spatial`` for
             :class:`SpatialAttention`, ``none`` for the identity.
         width: channels.
+        squeezed: channels inside the channel attention; 0 for a quarter of ``width``, 4 or more.
 
     Raises:
         ConfigError: any other kind.
     """
     if kind == "channel":
-        return ChannelAttention(width)
+        return ChannelAttention(width, squeezed)
     if kind == "spatial":
         return SpatialAttention(width)
     if kind == "none":
@@ -104,9 +115,9 @@ class ChannelAttention(nn.Module):
     whole picture, whatever the halo: the receptive field is unbounded.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, squeezed: int = 0) -> None:
         super().__init__()
-        squeezed = max(4, width // 4)
+        squeezed = squeezed or max(4, width // 4)
         self.squeeze = nn.Conv2d(width, squeezed, 1)
         self.excite = nn.Conv2d(squeezed, width, 1)
 

@@ -19,6 +19,9 @@ class StudentConfig:
         widths: channels of each level, multiples of 8, finest first.
         encoder_blocks: residual blocks of each level on the way down; the last is the bottom.
         decoder_blocks: residual blocks of each level but the last on the way up.
+        encoder_inner: channels inside each of the encoder blocks, between their two convolutions,
+            one list a level; empty for the width of the level, as before pruning.
+        decoder_inner: likewise for the decoder blocks.
 
     Raises:
         ConfigError: lengths that do not match, or a width that is not a multiple of 8.
@@ -27,6 +30,8 @@ class StudentConfig:
     widths: tuple[int, ...] = (16, 32, 48)
     encoder_blocks: tuple[int, ...] = (1, 1, 2)
     decoder_blocks: tuple[int, ...] = (1, 1)
+    encoder_inner: tuple[tuple[int, ...], ...] = ()
+    decoder_inner: tuple[tuple[int, ...], ...] = ()
 
     def __post_init__(self) -> None:
         levels = len(self.widths)
@@ -43,9 +48,9 @@ class StudentConfig:
                 )
             if min(found, default=0) < 0:
                 raise ConfigError(f"{name} {list(found)} has a negative number; use 0 or more")
-        wrong = [width for width in self.widths if width < 8 or width % 8]
-        if wrong:
-            raise ConfigError(f"widths {wrong} are not positive multiples of 8")
+        _check_inner("encoder", self.encoder_inner, self.encoder_blocks)
+        _check_inner("decoder", self.decoder_inner, self.decoder_blocks)
+        _check_widths("widths", self.widths)
 
     @property
     def size_multiple(self) -> int:
@@ -53,21 +58,49 @@ class StudentConfig:
         return int(2 ** len(self.widths))
 
 
-class ResidualBlock(nn.Module):
-    """``x + conv(relu(conv(x)))`` with 3x3 kernels, as in EDSR (Lim et al., CVPRW 2017)."""
+def _check_inner(side: str, inner: tuple[tuple[int, ...], ...], blocks: tuple[int, ...]) -> None:
+    if inner and tuple(map(len, inner)) != blocks:
+        raise ConfigError(
+            f"{side}_inner {[list(level) for level in inner]} must hold one number for each of "
+            f"the {side}_blocks {list(blocks)}, or be left out"
+        )
+    for level in inner:
+        _check_widths(f"{side}_inner", level)
 
-    def __init__(self, width: int) -> None:
+
+def _check_widths(name: str, widths: tuple[int, ...]) -> None:
+    wrong = [width for width in widths if width < 8 or width % 8]
+    if wrong:
+        raise ConfigError(f"{name} {wrong} are not positive multiples of 8")
+
+
+class ResidualBlock(nn.Module):
+    """``x + conv(relu(conv(x)))`` with 3x3 kernels, as in EDSR (Lim et al., CVPRW 2017).
+
+    Args:
+        width: channels in and out.
+        inner: channels between the convolutions; 0 for ``width``.
+    """
+
+    def __init__(self, width: int, inner: int = 0) -> None:
         super().__init__()
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
+        inner = inner or width
+        self.first = nn.Conv2d(width, inner, 3, padding=1)
+        self.second = nn.Conv2d(inner, width, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
         change: Tensor = self.second(torch.relu(self.first(x)))
         return x + change
 
 
-def _blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(ResidualBlock(width) for _ in range(count)))
+def _levels(
+    widths: tuple[int, ...], counts: tuple[int, ...], inner: tuple[tuple[int, ...], ...]
+) -> nn.ModuleList:
+    inner = inner or tuple((0,) * count for count in counts)
+    return nn.ModuleList(
+        nn.Sequential(*(ResidualBlock(width, channels) for channels in level))
+        for width, level in zip(widths, inner, strict=True)
+    )
 
 
 class StudentNet(nn.Module):
@@ -87,19 +120,13 @@ class StudentNet(nn.Module):
         self.config = config = config or StudentConfig()
         widths = config.widths
         self.entry = nn.Conv2d(3, widths[0], 6, stride=2, padding=2)
-        self.encoder = nn.ModuleList(
-            _blocks(width, count)
-            for width, count in zip(widths, config.encoder_blocks, strict=True)
-        )
+        self.encoder = _levels(widths, config.encoder_blocks, config.encoder_inner)
         steps = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps
         )
-        self.decoder = nn.ModuleList(
-            _blocks(width, count)
-            for width, count in zip(widths[:-1], config.decoder_blocks, strict=True)
-        )
+        self.decoder = _levels(widths[:-1], config.decoder_blocks, config.decoder_inner)
         self.exit = nn.ConvTranspose2d(widths[0], 3, 2, stride=2)
         for parameter in self.exit.parameters():
             nn.init.zeros_(parameter)

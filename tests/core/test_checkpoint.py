@@ -13,6 +13,8 @@ from core import checkpoint as checkpoint_module
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
 from core.networks.student import StudentConfig, StudentNet
+from core.quantization import Quantization, TensorScale
+from core.quantized_graph import Placement
 
 CONFIG = StudentConfig(widths=(8,), encoder_blocks=(1,), decoder_blocks=())
 
@@ -168,3 +170,60 @@ def test_shipped_checkpoints_are_found_by_name(
     for path in ("./tiny", "tiny.safetensors", Path("tiny")):
         with pytest.raises(CheckpointError, match="cannot be read"):
             load_checkpoint(path)
+
+
+def _int8(checkpoint: Checkpoint) -> Checkpoint:
+    placement = Placement(checkpoint.build())
+    quantization = Quantization(
+        "int8",
+        {name: TensorScale(1 / 32, -3) for name in placement.stored.values()},
+        {name: (1 / 100,) * each.out_channels for name, each in placement.layers.items()},
+    )
+    return dataclasses.replace(checkpoint, quantization=quantization)
+
+
+def test_a_quantized_checkpoint_rebuilds_its_arithmetic(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    quantized = _int8(checkpoint)
+    save_checkpoint(tmp_path / "a", quantized)
+    loaded = load_checkpoint(tmp_path / "a")
+    assert loaded.quantization == quantized.quantization
+    assert (checkpoint.precision, loaded.precision) == ("fp32", "int8")
+    rainy = torch.rand(1, 3, 8, 8)
+    assert torch.equal(loaded.build()(rainy), quantized.build()(rainy))
+    assert not torch.equal(loaded.build()(rainy), checkpoint.build()(rainy))
+    assert torch.equal(loaded.unquantized().build()(rainy), checkpoint.build()(rainy))
+
+
+def test_half_precision_is_recorded(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    save_checkpoint(
+        tmp_path / "a", dataclasses.replace(checkpoint, quantization=Quantization("fp16"))
+    )
+    loaded = load_checkpoint(tmp_path / "a")
+    assert loaded.precision == "fp16"
+    assert next(loaded.build().parameters()).dtype == torch.float16
+
+
+def test_a_float_checkpoint_says_nothing_of_quantization(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    save_checkpoint(tmp_path / "a", checkpoint)
+    assert b"quantization" not in (tmp_path / "a").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "quantization",
+    [
+        {"scheme": "int8"},
+        {"scheme": "int4", "activations": {}, "weights": {}, "float_layers": []},
+        {"scheme": "int8", "activations": {"a": {"scale": 0, "zero_point": 0}}},
+    ],
+)
+def test_broken_quantization_names_the_file(tmp_path: Path, quantization: object) -> None:
+    path = tmp_path / "a.safetensors"
+    metadata = {"edge_derain.checkpoint": json.dumps(_header(quantization=quantization))}
+    safetensors.torch.save_file({"x": torch.zeros(1)}, path, metadata)
+    with pytest.raises(CheckpointError, match=r"a\.safetensors") as caught:
+        load_checkpoint(path)
+    assert "\n" not in str(caught.value)

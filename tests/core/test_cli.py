@@ -119,10 +119,10 @@ def test_train_interrupt_resume_and_evaluate(
 ) -> None:
     update = Learner.update
 
-    def updated(self: Learner, rainy: Any, clean: Any, step: int) -> Any:
+    def updated(self: Learner, batch: Any, step: int) -> Any:
         if step == 2:
             signal.raise_signal(signal.SIGTERM)
-        return update(self, rainy, clean, step)
+        return update(self, batch, step)
 
     values = ["train", "--config", config_file(data_root="elsewhere", precision="bf16-mixed")]
     values += ["--data-root", str(data_root), "--save-every=3"]

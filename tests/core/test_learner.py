@@ -5,16 +5,25 @@ from typing import Any
 import pytest
 import torch
 
-from core import learner as learner_module
+from core import objective as objective_module
 from core.adversary import AdversarialConfig
 from core.checkpoint import TrainingCost, load_checkpoint, save_checkpoint
 from core.config import build_config
 from core.errors import CheckpointError, ConfigError, TrainingError
 from core.learner import Learner
+from core.samples import Kind, Sample
 from core.train_config import TrainConfig
 
 RAINY = torch.full((2, 3, 16, 16), 120, dtype=torch.uint8)
 CLEAN = torch.full((2, 3, 16, 16), 90, dtype=torch.uint8)
+
+
+def _batch(rainy: torch.Tensor, clean: torch.Tensor) -> Sample:
+    nothing = torch.empty(len(rainy), 0, dtype=torch.uint8)
+    return Sample(rainy, clean, torch.full((len(rainy),), int(Kind.PAIR)), nothing)
+
+
+BATCH = _batch(RAINY, CLEAN)
 
 
 @pytest.fixture
@@ -31,7 +40,7 @@ def test_steps_lower_the_loss_at_the_scheduled_rate(config: TrainConfig) -> None
     learner = Learner(config)
     losses = []
     for step in range(40):
-        losses.append(learner.update(RAINY, CLEAN, step)["loss"].item())
+        losses.append(learner.update(BATCH, step)["loss"].item())
         assert learner.optimizer.param_groups[0]["lr"] == config.learning_rate_at(step)
     assert losses[0] == pytest.approx(30 / 255)  # untrained it returns its input
     assert losses[-1] < 0.2 * losses[0]
@@ -40,10 +49,10 @@ def test_steps_lower_the_loss_at_the_scheduled_rate(config: TrainConfig) -> None
 def test_the_average_follows_by_hand(config: TrainConfig) -> None:
     learner = Learner(dataclasses.replace(config, ema_decay=0.24, learning_rate=0.01))
     name = "exit.bias"
-    learner.update(RAINY, CLEAN, 0)
+    learner.update(BATCH, 0)
     wanted = _weights(learner)[name]  # the first weights as they are
     for step, keep in ((1, 2 / 11), (2, 0.24)):  # (1 + n) / (10 + n), at most the decay
-        learner.update(RAINY, CLEAN, step)
+        learner.update(BATCH, step)
         wanted = keep * wanted + (1 - keep) * _weights(learner)[name]
     assert wanted.abs().max() > 0
     found = learner.average.module.state_dict()[name]
@@ -56,7 +65,7 @@ def test_the_gradient_is_clipped_to_its_norm(config: TrainConfig, clip: float) -
     free = Learner(dataclasses.replace(config, gradient_clip=0.0))
     norms = []
     for each in (learner, free):
-        each.update(RAINY, CLEAN, 0)
+        each.update(BATCH, 0)
         grads = [p.grad for p in each.module.parameters() if p.grad is not None]
         norms.append(torch.nn.utils.get_total_norm(grads).item())
     assert norms[0] == pytest.approx(min(norms[1], clip) if clip else norms[1], rel=1e-3)
@@ -68,15 +77,15 @@ def test_a_gradient_that_is_not_finite_changes_nothing(
     config: TrainConfig, clip: float, value: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     learner = Learner(dataclasses.replace(config, gradient_clip=clip))
-    learner.update(RAINY, CLEAN, 0)
+    learner.update(BATCH, 0)
     before = _weights(learner)
     monkeypatch.setattr(
-        learner_module, "reconstruction_loss", lambda derained, *_: derained.sum() * value
+        objective_module, "reconstruction_loss", lambda derained, *_: derained.sum() * value
     )
     with pytest.raises(
         TrainingError, match=r"tiny: gradient is not finite at step 2, loss .*lower"
     ):
-        learner.update(RAINY, CLEAN, 1)
+        learner.update(BATCH, 1)
     assert all(torch.equal(value, before[key]) for key, value in _weights(learner).items())
     assert learner.average.n_averaged == 1
 
@@ -90,7 +99,7 @@ def test_seeds_make_the_weights(config: TrainConfig) -> None:
 
 def test_init_goes_on_from_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
     start = Learner(config)
-    start.update(RAINY, CLEAN, 0)
+    start.update(BATCH, 0)
     path = tmp_path / "start.safetensors"
     save_checkpoint(path, start.checkpoint(1, 0.0))
     later = Learner(dataclasses.replace(config, init=str(path), seed=5))
@@ -125,7 +134,7 @@ def test_init_may_have_another_number_of_stages(config: TrainConfig, tmp_path: P
 
 def test_bfloat16_trains_float32_weights(config: TrainConfig) -> None:
     learner = Learner(dataclasses.replace(config, precision="bf16-mixed"))
-    assert learner.update(RAINY, CLEAN, 0)["loss"].item() == pytest.approx(30 / 255, abs=2e-3)
+    assert learner.update(BATCH, 0)["loss"].item() == pytest.approx(30 / 255, abs=2e-3)
     assert {value.dtype for value in learner.checkpoint(1, 0.0).weights.values()} == {torch.float32}
 
 
@@ -134,7 +143,7 @@ def test_every_bit_of_the_input_enters_in_bfloat16(config: TrainConfig) -> None:
     seen = []
     learner.module.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     rainy = torch.arange(2 * 3 * 16 * 16).reshape(2, 3, 16, 16).to(torch.uint8)
-    learner.update(rainy, CLEAN, 0)
+    learner.update(_batch(rainy, CLEAN), 0)
     assert torch.equal(seen[0], rainy.float() / 255)
 
 
@@ -144,7 +153,7 @@ def test_parts_of_a_batch_make_the_same_step(config: TrainConfig) -> None:
     config = dataclasses.replace(config, batch_size=4, gradient_clip=0.0)
     once, twice = (Learner(dataclasses.replace(config, accumulate=n)) for n in (1, 2))
     for step in range(3):
-        losses = [each.update(rainy, clean, step)["loss"].item() for each in (once, twice)]
+        losses = [each.update(_batch(rainy, clean), step)["loss"].item() for each in (once, twice)]
         assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     for key, value in _weights(once).items():
         torch.testing.assert_close(_weights(twice)[key], value, atol=1e-5, rtol=1e-3)
@@ -155,10 +164,10 @@ def test_the_gan_phase_begins_where_it_should(config: TrainConfig) -> None:
     learner = Learner(dataclasses.replace(config, adversarial=adversarial))
     assert learner.adversary is not None
     before = [weight.detach().clone() for weight in learner.adversary.module.parameters()]
-    assert set(learner.update(RAINY, CLEAN, 0)) == {"loss"}
+    assert set(learner.update(BATCH, 0)) == {"loss"}
     weights = list(learner.adversary.module.parameters())
     assert all(torch.equal(old, new) for old, new in zip(before, weights, strict=True))
-    losses = learner.update(RAINY, CLEAN, 1)
+    losses = learner.update(BATCH, 1)
     assert set(losses) == {"adversarial", "discriminator", "loss"}
     assert losses["loss"] > losses["adversarial"] > 0
     assert not torch.equal(before[0], weights[0])
@@ -170,7 +179,7 @@ def test_compiled_it_takes_the_same_step(config: TrainConfig) -> None:
         Learner(dataclasses.replace(config, compile=flag, accelerator="cpu"))
         for flag in (False, True)
     )
-    losses = [each.update(RAINY, CLEAN, 0)["loss"].item() for each in (plain, compiled)]
+    losses = [each.update(BATCH, 0)["loss"].item() for each in (plain, compiled)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-6)
     torch.testing.assert_close(_weights(compiled), _weights(plain), atol=1e-4, rtol=1e-3)
 

@@ -8,6 +8,7 @@ import torch
 from core.data import SourceConfig
 from core.errors import ConfigError, DataError
 from core.mixture import GeneratedConfig, MixtureConfig, MixtureDataset, PartConfig, StepSampler
+from core.samples import Kind
 from edge_runtime.image import Picture, write_picture
 
 DRY = SourceConfig("clean", root="dry")
@@ -34,12 +35,12 @@ def test_a_sample_is_a_function_of_seed_and_index(data_root: Path) -> None:
     forwards = [first[index] for index in range(20)]
     backwards = {index: second[index] for index in reversed(range(20))}
     np.random.default_rng().random()
-    for index, (rainy, clean) in enumerate(forwards):
+    for index, (rainy, clean, *_) in enumerate(forwards):
         assert torch.equal(rainy, backwards[index][0])
         assert torch.equal(clean, backwards[index][1])
     other = _mixed(data_root, seed=1)
     assert any(not torch.equal(other[i][1], forwards[i][1]) for i in range(20))
-    assert len({_digest(clean.numpy()) for _, clean in forwards}) > 10
+    assert len({_digest(clean.numpy()) for _, clean, *_ in forwards}) > 10
 
 
 @pytest.mark.parametrize("flips", [True, False])
@@ -49,7 +50,7 @@ def test_borrowed_rain_is_that_of_the_lender(data_root: Path, flips: bool) -> No
     data = _data(data_root, PartConfig(DRY, 1.0, "borrowed", PAIRS), flips=flips)
     added = [
         (rainy.int() - clean.int(), clean.int())
-        for rainy, clean in map(data.__getitem__, range(30))
+        for rainy, clean, *_ in map(data.__getitem__, range(30))
     ]
     plain = [torch.equal(more, (40 + clean).clamp(max=255) - clean) for more, clean in added]
     assert 5 < sum(plain) < 25
@@ -64,7 +65,7 @@ def test_borrowed_rain_needs_a_lender() -> None:
 
 
 def test_samples_are_uint8_crops(data_root: Path) -> None:
-    for picture in _mixed(data_root, turns=True, upside_down=True)[5]:
+    for picture in _mixed(data_root, turns=True, upside_down=True)[5][:2]:
         assert picture.shape == (3, 16, 16)
         assert picture.dtype == torch.uint8
         assert picture.is_contiguous()
@@ -74,7 +75,7 @@ def test_flips_and_turns_are_those_of_both_pictures(data_root: Path) -> None:
     # The rainy halves are exactly 40 levels brighter, which only one geometry can keep.
     data = _data(data_root, PartConfig(PAIRS), turns=True, upside_down=True)
     for index in range(20):
-        rainy, clean = data[index]
+        rainy, clean, *_ = data[index]
         assert torch.equal(rainy.int() - clean.int(), torch.full_like(clean, 40, dtype=torch.int))
 
 
@@ -107,17 +108,74 @@ def test_dry_parts_are_dry_and_generated_rain_only_brightens(data_root: Path) ->
     wet = _data(data_root, PartConfig(DRY, rain="generated"), generated=GeneratedConfig(veil=0.0))
     changed = 0
     for index in range(10):
-        assert torch.equal(*dry[index])
-        rainy, clean = wet[index]
+        assert torch.equal(*dry[index][:2])
+        rainy, clean, *_ = wet[index]
         assert (rainy >= clean).all()
         changed += not torch.equal(rainy, clean)
     assert changed > 5
 
 
+def test_kinds_say_where_samples_come_from(data_root: Path) -> None:
+    for rain, kind in (
+        ("as_is", Kind.PAIR),
+        ("generated", Kind.MADE),
+        ("none", Kind.DRY),
+        ("unlabelled", Kind.UNLABELLED),
+    ):
+        sample = _data(data_root, PartConfig(PAIRS, 1.0, rain))[0]
+        assert sample.kind == kind
+        assert sample.taught.shape == (0,)
+    borrowed = _data(data_root, PartConfig(DRY, 1.0, "borrowed", PAIRS))[0]
+    assert borrowed.kind == Kind.MADE
+
+
+def test_unlabelled_samples_have_no_clean_picture(data_root: Path) -> None:
+    pairs = _data(data_root, PartConfig(PAIRS))
+    unlabelled = _data(data_root, PartConfig(PAIRS, rain="unlabelled"))
+    for index in range(5):
+        assert torch.equal(unlabelled[index].rainy, pairs[index].rainy)
+        assert not unlabelled[index].clean.any()
+
+
+def test_what_a_teacher_made_is_cut_and_turned_with_the_pictures(data_root: Path) -> None:
+    asked = []
+
+    def teach(rainy: np.ndarray) -> np.ndarray:
+        asked.append(rainy.shape)
+        return 255 - rainy
+
+    rains = ("as_is", "generated", "none", "unlabelled")
+    parts = tuple(PartConfig(PAIRS, 1.0, rain) for rain in rains)
+    config = MixtureConfig(parts, crop=16, upside_down=True, turns=True, generated=FEW)
+    data = MixtureDataset(config, str(data_root), 0, False, teach)
+    plain = MixtureDataset(config, str(data_root), 0)
+    assert asked == [(24, 32, 3)] * 3
+    seen = set()
+    for index in range(40):
+        sample = data[index]
+        own = sample.kind in (Kind.PAIR, Kind.UNLABELLED)
+        wanted = 255 - sample.rainy if own else torch.zeros_like(sample.rainy)
+        assert torch.equal(sample.taught, wanted)
+        assert torch.equal(sample.rainy, plain[index].rainy)
+        assert torch.equal(sample.clean, plain[index].clean)
+        seen.add(int(sample.kind))
+    assert seen == set(map(int, Kind))
+
+
+def test_a_teacher_is_asked_only_about_rain_that_stays(data_root: Path) -> None:
+    parts = (PartConfig(DRY, 1.0, "generated"), PartConfig(DRY, 1.0, "none"))
+    config = MixtureConfig(parts, crop=16, generated=FEW)
+
+    def never(rainy: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+    assert MixtureDataset(config, str(data_root), 0, False, never)[0].taught.shape == (3, 16, 16)
+
+
 def test_shares_are_respected(data_root: Path) -> None:
     # as_is is 40 brighter, none is equal; weights 3 to 1.
     data = _data(data_root, PartConfig(PAIRS, 3.0), PartConfig(PAIRS, 1.0, "none"), crop=8)
-    rainy = sum(not torch.equal(*data[index]) for index in range(400))
+    rainy = sum(not torch.equal(*data[index][:2]) for index in range(400))
     assert rainy / 400 == pytest.approx(0.75, abs=4 * np.sqrt(0.75 * 0.25 / 400))
 
 
@@ -128,7 +186,7 @@ def test_streak_pictures_are_used(data_root: Path) -> None:
     rain = GeneratedConfig(
         pool=1, streaks="streaks", streak_share=1.0, layers=(1.0,), screen=0.0, veil=0.0
     )
-    rainy, clean = _data(data_root, PartConfig(DRY, rain="generated"), generated=rain)[0]
+    rainy, clean, *_ = _data(data_root, PartConfig(DRY, rain="generated"), generated=rain)[0]
     added = rainy.int() - clean.int()
     assert (added[rainy < 255] >= 126).all()  # at least half of white everywhere
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from core import learner as learner_module
+from core import objective as objective_module
 from core import train as train_module
 from core.adversary import AdversarialConfig
 from core.checkpoint import load_checkpoint
@@ -56,8 +56,8 @@ def _signalled(patch: pytest.MonkeyPatch, step: int, number: int, times: int = 1
     """Raise signals right after the update that follows ``step`` finished ones."""
     update = Learner.update
 
-    def updated(self: Learner, rainy: Any, clean: Any, at: int) -> Any:
-        loss = update(self, rainy, clean, at)
+    def updated(self: Learner, batch: Any, at: int) -> Any:
+        loss = update(self, batch, at)
         for _ in range(times if at == step else 0):
             signal.raise_signal(number)
         return loss
@@ -164,13 +164,13 @@ def test_a_failure_leaves_the_last_state_and_says_what_to_do(
 ) -> None:
     _, whole, parts = _undisturbed(config, inside)
     with monkeypatch.context() as patch:
-        loss, calls = learner_module.reconstruction_loss, []
+        loss, calls = objective_module.reconstruction_loss, []
 
         def spoiled(*arguments: Any) -> Any:
             calls.append(0)
             return loss(*arguments) * (float("nan") if len(calls) == 4 else 1)
 
-        patch.setattr(learner_module, "reconstruction_loss", spoiled)
+        patch.setattr(objective_module, "reconstruction_loss", spoiled)
         with pytest.raises(TrainingError, match="not finite at step 4, loss nan"):
             _run(config)
     assert read_progress(parts / "state.safetensors")["step"] == 2

@@ -1,10 +1,11 @@
+import contextlib
 import os
 import stat
 from pathlib import Path
 
 import pytest
 
-from edge_runtime.atomic import write_atomically
+from edge_runtime.atomic import replacing, write_atomically
 
 
 def test_replaces_what_was_there_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -45,3 +46,18 @@ def test_a_folder_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(IsADirectoryError):
         write_atomically(tmp_path / "a", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_block_that_ends_replaces_and_one_that_raises_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(b"old")
+    with contextlib.suppress(KeyboardInterrupt), replacing(path) as part:
+        part.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old"
+    with replacing(path) as part:
+        assert part.parent == tmp_path
+        part.write_bytes(b"new")
+        assert path.read_bytes() == b"old"
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]

@@ -3,8 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.batch import Job, plan
+from edge_runtime.batch import Job, Naming, plan, watched_jobs
 from edge_runtime.errors import ImageError, UsageError
+from edge_runtime.quantities import Shard
+from edge_runtime.sources import STDIO, Source
 
 
 @pytest.fixture(autouse=True)
@@ -98,3 +100,71 @@ def test_a_folder_that_cannot_be_listed(here: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Path, "iterdir", refuse)
     with pytest.raises(ImageError, match="cannot be listed"):
         plan(["in"])
+
+
+def test_folders_keep_their_tree(here: Path) -> None:
+    (here / "in/deep").mkdir()
+    (here / "in/deep/e.jpg").touch()
+    jobs = plan(["in"], "out", recursive=True, naming=Naming("", ".png"))
+    assert _pairs(jobs) == [
+        ("in/c.jpg", "out/c.png"),
+        ("in/d.jpg", "out/d.png"),
+        ("in/deep/e.jpg", "out/deep/e.png"),
+    ]
+
+
+def test_an_empty_mark_still_saves_the_originals() -> None:
+    with pytest.raises(UsageError, match="is itself an input"):
+        plan(["a.jpg"], naming=Naming(""))
+
+
+def test_standard_streams() -> None:
+    assert plan(["-"]) == [Job(STDIO, STDIO, None)]
+    assert plan(["-"], "x.png") == [Job(STDIO, Path("x.png"))]
+    assert plan(["a.jpg"], "-", naming=Naming(format=".png")) == [Job(Path("a.jpg"), STDIO, ".png")]
+    for inputs, out in ((["a.jpg", "b.png"], "-"), (["-"], "new/"), (["-", "a.jpg"], None)):
+        with pytest.raises(UsageError):
+            plan(inputs, out)
+
+
+def test_a_format_that_contradicts_the_output() -> None:
+    with pytest.raises(UsageError, match=r"does not fit --format \.png"):
+        plan(["a.jpg"], "x.webp", naming=Naming(format=".png"))
+
+
+def test_skip_existing_resumes(here: Path) -> None:
+    assert _pairs(plan(["in"], skip_existing=True)) == [("in/c.jpg", "in/c_derained.jpg")]
+    # What a shell expands holds the results of the run before: they are not rained on again.
+    names = ["in/c.jpg", "in/d.jpg", "in/d_derained.jpg"]
+    assert _pairs(plan(names, skip_existing=True)) == [("in/c.jpg", "in/c_derained.jpg")]
+    assert plan(["a.jpg"], "b.png", skip_existing=True) == []
+
+
+def test_shards_share_a_batch_whatever_else_is_there(here: Path) -> None:
+    for number in range(60):
+        (here / f"in/{number}.jpg").touch()
+    parts = [plan(["in"], "out", shard=Shard(index, 3)) for index in (1, 2, 3)]
+    everything = plan(["in"], "out")
+    assert sorted(pair for part in parts for pair in _pairs(part)) == sorted(_pairs(everything))
+    assert all(10 <= len(part) <= 32 for part in parts)
+    (here / "in/0.jpg").unlink()
+    assert set(plan(["in"], "out", shard=Shard(1, 3))) == set(parts[0]) - {
+        Job(Path("in/0.jpg"), Path("out/0_derained.jpg"))
+    }
+    # The same picture on a machine that mounts the archive elsewhere is in the same part.
+    (here / "in").rename(here / "elsewhere")
+    moved = plan(["elsewhere"], "out", shard=Shard(1, 3))
+    assert {job.target for job in moved} <= {job.target for job in parts[0]}
+
+
+def test_watched_pictures_are_skipped_only_when_older_than_their_result(here: Path) -> None:
+    source, target = here / "a.jpg", here / "a_derained.jpg"
+    target.touch()
+    os.utime(source, (100, 100))
+    os.utime(target, (200, 200))
+    assert watched_jobs([Source(source)], None, Naming(), skip_existing=True) == []
+    os.utime(source, (300, 300))
+    jobs = watched_jobs([Source(source)], None, Naming(), skip_existing=True)
+    assert jobs == [Job(source, target)]
+    below = watched_jobs([Source(source, Path("deep"))], here / "out", Naming())
+    assert below == [Job(source, here / "out/deep/a_derained.jpg")]

@@ -1,4 +1,6 @@
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,8 @@ from numpy.typing import NDArray
 
 from edge_runtime import Derainer
 from edge_runtime.card import ModelCard
-from edge_runtime.errors import CardError, ImageError
+from edge_runtime.errors import CardError, ImageError, SessionError
+from edge_runtime.steady import Steadier
 
 Noise = Callable[..., NDArray[Any]]
 SaveModel = Callable[..., Path]
@@ -97,6 +100,54 @@ def test_views_and_the_card(save_model: SaveModel, noise: Noise) -> None:
     np.testing.assert_array_equal(derainer(image), image)
     assert derainer.model_path == path
     assert derainer.card.name == "echo"
+
+
+def test_frames_come_in_turn_and_none_is_read_ahead(save_model: SaveModel, noise: Noise) -> None:
+    derainer = Derainer.load(save_model(gain=0.5), threads=1)
+    frames = [noise(9, 12, 3, seed=seed) for seed in range(4)]
+    taken = []
+
+    def source() -> Iterator[NDArray[Any]]:
+        for frame in frames:
+            taken.append(frame)
+            yield frame
+
+    derained = derainer.frames(source())
+    for count, frame in enumerate(frames, start=1):
+        np.testing.assert_array_equal(next(derained), derainer(frame))
+        assert len(taken) == count
+    assert list(derained) == []
+
+
+def test_steady_frames_are_derained_then_steadied(save_model: SaveModel, noise: Noise) -> None:
+    derainer = Derainer.load(save_model(gain=0.5), threads=1)
+    still = noise(40, 40, 3)
+    frames = [np.clip(still.astype(int) + step, 0, 255).astype(np.uint8) for step in (0, 1, 0, 1)]
+    steadier = Steadier()
+    expected = [steadier(derainer(frame)) for frame in frames]
+    np.testing.assert_array_equal(list(derainer.frames(frames, steady=True)), expected)
+    assert not np.array_equal(list(derainer.frames(frames)), expected)
+
+
+def test_threads_share_one_derainer(save_model: SaveModel, noise: Noise) -> None:
+    derainer = Derainer.load(save_model(gain=0.5), threads=1, tile=16)
+    images = [noise(33 + seed, 47 - seed, 3, seed=seed) for seed in range(40)]
+    expected = [derainer(image) for image in images]
+    with ThreadPoolExecutor(8) as pool:
+        for found, wanted in zip(pool.map(derainer, images), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
+
+
+def test_a_closed_derainer_says_so(save_model: SaveModel, noise: Noise) -> None:
+    path = save_model()
+    with Derainer.load(path, threads=1) as derainer:
+        derainer(noise(8, 8, 3))
+        engine = weakref.ref(derainer.session)
+    assert engine() is None
+    derainer.close()
+    assert derainer.session.provider == "CPUExecutionProvider"
+    with pytest.raises(SessionError, match=r"echo_fp32\.onnx: was closed; load it again"):
+        derainer(noise(8, 8, 3))
 
 
 def test_a_damaged_model_is_not_opened(save_model: SaveModel) -> None:

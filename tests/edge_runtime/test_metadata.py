@@ -29,6 +29,8 @@ def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
         ("WEBP", {"icc_profile": b"makes it extended"}),
         ("BMP", {}),
         ("TIFF", {}),
+        ("TIFF", {"big_tiff": True}),
+        ("AVIF", {}),
     ],
 )
 def test_picture_size(kind: str, options: dict[str, object], size: tuple[int, int]) -> None:

@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import nn
 
+from compress.calibrate import choose_scales, observe
+from compress.quantize import with_scales
 from core.checkpoint import Checkpoint
 from core.networks.student import StudentConfig, StudentNet
 from export.build import build_onnx
@@ -31,6 +33,14 @@ def checkpoint() -> Checkpoint:
         data=("rain800",),
         versions={"lightning": "2.6"},
     )
+
+
+def int8_of(checkpoint: Checkpoint, symmetric: bool = False) -> Checkpoint:
+    """Quantize a checkpoint to int8, calibrated on smooth pictures."""
+    coarse = torch.rand(32, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    smooth = nn.functional.interpolate(coarse, scale_factor=8, mode="bilinear")
+    observed = observe(checkpoint.build(), (smooth * 255).to(torch.uint8), progress=False)
+    return with_scales(checkpoint, choose_scales(observed, "minmax", symmetric))
 
 
 @pytest.fixture(scope="session")

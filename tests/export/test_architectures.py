@@ -17,7 +17,9 @@ from core.networks.deconv import DeconvConfig
 from core.networks.gan_lstm import GanLstmConfig
 from export.build import build_onnx
 from export.graph import ExportGraph
+from export.precision import Precision
 from export.to_onnx import to_onnx
+from tests.export.conftest import int8_of
 
 CASES = {
     "deconv": ("deconv", DeconvConfig(widths=(4, 6, 8, 10))),
@@ -72,3 +74,14 @@ def test_it_becomes_a_verified_artifact(case: str, tmp_path: Path) -> None:
     built = build_onnx(make_teacher(*CASES[case]), tmp_path)
     assert all(check.passed for check in built.checks)
     assert built.card.role == "teacher"
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_it_becomes_one_in_fewer_bits(case: str, precision: Precision, tmp_path: Path) -> None:
+    teacher = make_teacher(*CASES[case])
+    built = build_onnx(
+        int8_of(teacher) if precision == "int8" else teacher, tmp_path, precision=precision
+    )
+    assert built.card.precision == precision
+    assert all(check.passed for check in built.checks)

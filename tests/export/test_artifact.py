@@ -26,7 +26,7 @@ def model(checkpoint: Checkpoint) -> onnx.ModelProto:
 
 @pytest.fixture(scope="module")
 def card(checkpoint: Checkpoint) -> ModelCard:
-    return make_card(checkpoint, "onnx", "fp32")
+    return make_card(checkpoint, "onnx")
 
 
 def test_embedded_card_equals_the_sidecar_but_for_size_and_hash(

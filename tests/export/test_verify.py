@@ -15,7 +15,6 @@ from core.networks.student import StudentConfig
 from edge_runtime.card import load_card, write_card
 from edge_runtime.errors import CardError
 from export import verify as verify_module
-from export.artifact import write_artifact
 from export.errors import ExportError, ParityError
 from export.verify import Check, compare, require_parity, verify
 
@@ -72,14 +71,6 @@ def test_the_checkpoint_of_another_network_is_refused(
     other = dataclasses.replace(checkpoint, config=StudentConfig())
     with pytest.raises(ExportError, match=r"was made from student .*name its own checkpoint"):
         verify(artifact, other)
-
-
-def test_a_precision_without_a_limit_is_refused(artifact: Path, checkpoint: Checkpoint) -> None:
-    model, card = onnx.load(artifact), load_card(artifact)
-    del model.metadata_props[:]
-    write_artifact(model, dataclasses.replace(card, precision="int8"), artifact)
-    with pytest.raises(ExportError, match="no limit for int8; verify fp32"):
-        verify(artifact, checkpoint)
 
 
 def test_the_worst_check_is_named_and_nan_is_worst() -> None:

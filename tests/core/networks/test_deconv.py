@@ -148,6 +148,20 @@ def test_the_config_goes_through_plain_values() -> None:
     assert network_config("deconv", to_plain(config)) == config
 
 
+def test_the_way_up_can_have_its_own_widths() -> None:
+    config = DeconvConfig((4, 6, 8), up_widths=(5, 7))
+    net = DeconvNet(config)
+    assert [tuple(layer.weight.shape[:2]) for layer in net.up] == [(8, 5), (5, 7), (7, 3)]
+    assert net(torch.rand(1, 3, 12, 4)).shape == (1, 3, 12, 4)
+    assert network_config("deconv", to_plain(config)) == config
+
+
+@pytest.mark.parametrize("up_widths", [(5,), (5, 7, 3), (5, 0)])
+def test_wrong_widths_of_the_way_up_are_named(up_widths: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match=r"up_widths \[.*\] must be 2 numbers of at least 1"):
+        DeconvConfig((4, 6, 8), up_widths=up_widths)
+
+
 @pytest.mark.parametrize("widths", [(), (8, 0)])
 def test_wrong_widths_are_named(widths: tuple[int, ...]) -> None:
     with pytest.raises(ConfigError, match=r"widths \[.*\] must be one or more numbers of at least"):

@@ -111,7 +111,33 @@ def test_blocks_go_down_and_up_again_with_skips() -> None:
     coarse = d(c(F.relu(net.down[1](middle))))
     middle = e(F.relu(net.up[1](coarse) + middle))
     wanted = f(F.relu(net.up[0](middle) + fine))
-    assert torch.equal(net._through_body(features), wanted)
+    assert torch.equal(net.through_body(features), wanted)
+
+
+def test_every_width_can_be_its_own() -> None:
+    config = GanLstmConfig(
+        width=6,
+        stages=2,
+        blocks=3,
+        body_depth=1,
+        radius=2,
+        entry_width=5,
+        coarse_widths=(7,),
+        inner_widths=(3, 9, 4),
+        squeeze_widths=(2, 1, 3),
+    )
+    net = build(config)
+    assert net.entry.out_channels == 5
+    assert net.cell is not None
+    assert tuple(net.cell.from_input.weight.shape[:2]) == (24, 5)
+    assert tuple(net.cell.from_hidden.weight.shape[:2]) == (24, 6)
+    blocks = [
+        (block.first.weight.shape[1::-1], block.attention.squeeze.weight.shape[0])
+        for block in net.body
+    ]
+    assert blocks == [((6, 3), 2), ((7, 9), 1), ((6, 4), 3)]
+    assert net(picture(6, 10)).shape == (1, 3, 6, 10)
+    assert network_config("gan_lstm", to_plain(config)) == config
 
 
 def test_stages_share_their_weights() -> None:
@@ -220,6 +246,17 @@ def test_the_config_goes_through_plain_values() -> None:
         ({"eps": float("nan")}, "eps nan must be above 0"),
         ({"body_scale": 3}, "body_scale 3 is not one of 1, 2, 4"),
         ({"attention": "self"}, "attention 'self' is not one of none, channel, spatial"),
+        ({"entry_width": -1}, "entry_width -1 must be 0 or more"),
+        ({"entry_width": 8, "recurrent": False}, "entry_width 8 must be .* 0 without recurrent"),
+        ({"coarse_widths": (8,)}, r"coarse_widths \[8\] must be 0 numbers"),
+        ({"inner_widths": (8,)}, r"inner_widths \[8\] must be 5 numbers of at least 1"),
+        ({"inner_widths": (8, 8, 0, 8, 8)}, "must be 5 numbers of at least 1, or be left out"),
+        ({"inner_widths": (8, 8), "share_blocks": True}, r"inner_widths \[8, 8\] must be 1 num"),
+        ({"squeeze_widths": (4,) * 4}, "must be 5 numbers of at least 1, or be left out"),
+        (
+            {"squeeze_widths": (4,) * 5, "attention": "spatial"},
+            r"squeeze_widths \[4, 4, 4, 4, 4\] need attention 'channel', not 'spatial'",
+        ),
     ],
 )
 def test_wrong_values_are_named(values: dict[str, object], message: str) -> None:

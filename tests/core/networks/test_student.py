@@ -1,6 +1,9 @@
+from typing import Any
+
 import pytest
 import torch
 
+from core.config import network_config, to_plain
 from core.errors import ConfigError
 from core.networks.student import StudentConfig, StudentNet
 
@@ -92,3 +95,33 @@ def test_it_overfits_one_pair() -> None:
 def test_shapes_that_do_not_fit(values: dict[str, tuple[int, ...]], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         StudentConfig(**values)
+
+
+def test_every_block_can_have_its_own_inner_width() -> None:
+    config = StudentConfig((8, 16), (1, 2), (1,), ((24,), (8, 40)), ((16,),))
+    net = _woken(config)
+    shapes = [
+        tuple(block.second.weight.shape[:2])
+        for level in (*net.encoder, *net.decoder)
+        for block in level
+    ]
+    assert shapes == [(8, 24), (16, 8), (16, 40), (8, 16)]
+    assert net(torch.rand(1, 3, 12, 4)).shape == (1, 3, 12, 4)
+    assert network_config("student", to_plain(config)) == config
+
+
+@pytest.mark.parametrize(
+    ("inner", "message"),
+    [
+        (
+            {"encoder_inner": ((8,), (8,))},
+            r"encoder_inner \[\[8\], \[8\]\] must hold one number for",
+        ),
+        ({"decoder_inner": ((8,), ())}, r"decoder_inner .* each of the decoder_blocks \[1\]"),
+        ({"decoder_inner": ((12,),)}, r"decoder_inner \[12\] are not positive multiples of 8"),
+        ({"encoder_inner": ((8,), (8, 0))}, r"encoder_inner \[0\] are not positive multiples of 8"),
+    ],
+)
+def test_wrong_inner_widths_are_named(inner: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        StudentConfig((8, 16), (1, 2), (1,), **inner)

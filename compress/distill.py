@@ -1,0 +1,121 @@
+"""Train a student that learns from a teacher as well as from clean pictures."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from torch import nn
+
+from compress.objective import Distillation, DistillationConfig
+from compress.teacher import Teacher, load_teacher
+from core.checkpoint import load_checkpoint
+from core.config import network_config, to_plain
+from core.config_files import read_config
+from core.errors import ConfigError
+from core.objective import MakeObjective
+from core.train import train
+from core.train_config import TrainConfig
+from core.train_result import TrainResult
+
+_KEPT = "teacher_outputs"
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DistillConfig(TrainConfig):
+    """A training run under a teacher; the fields of :class:`core.train_config.TrainConfig`, and
+
+    Attributes:
+        teacher: checkpoint to learn from, shipped name or path, of any architecture; empty trains
+            the student alone, the control of every claim.
+        distill: what the teacher says.
+    """
+
+    teacher: str = ""
+    distill: DistillationConfig = field(default_factory=DistillationConfig)
+
+
+def distill(config: DistillConfig, resume: bool = False, progress: bool = True) -> TrainResult:
+    """Train as ``config`` says; see :meth:`core.train.Trainer.run`.
+
+    Without a teacher the unlabelled parts of the mixture have nothing to say and are left out,
+    with a warning: otherwise the same config makes the control.
+
+    Args:
+        config: the run.
+        resume: go on with an interrupted one.
+        progress: show bars on standard error.
+
+    Raises:
+        CheckpointError: a teacher that cannot be read, with the name of what is wrong with it.
+        ConfigError: a crop that the teacher cannot take, a layer that is not there, and whatever
+            training refuses.
+        DataError, TrainingError: as training.
+    """
+    if not config.teacher:
+        return train(_alone(config), resume, progress)
+    teacher = load_teacher(config.teacher, config.distill.views)
+    _check_crop(config, teacher)
+    return train(config, resume, progress, _objective(config, teacher))
+
+
+def student_options(place: str) -> list[str]:
+    """Turn the student of a command line into options that say its architecture and network.
+
+    Args:
+        place: checkpoint, by shipped name or path; or a YAML config with ``architecture`` and
+            ``network``, such as one of a training run. Weights are not taken: that is ``init``.
+
+    Raises:
+        CheckpointError: a checkpoint that is unknown or cannot be read.
+        ConfigError: a config that cannot be read, or names no architecture.
+    """
+    if Path(place).suffix in (".yaml", ".yml"):
+        values = read_config(place)
+        if "architecture" not in values:
+            raise ConfigError(f"student {place}: names no architecture; add it, such as 'student'")
+        architecture = values["architecture"]
+        network = network_config(architecture, values.get("network", {}))
+    else:
+        checkpoint = load_checkpoint(place)
+        architecture, network = checkpoint.architecture, checkpoint.config
+    return [f"--architecture={architecture}", f"--network={json.dumps(to_plain(network))}"]
+
+
+def _objective(config: DistillConfig, teacher: Teacher) -> MakeObjective:
+    network = network_config(config.architecture, config.network)
+
+    def make(student: nn.Module) -> Distillation:
+        return Distillation(
+            config.loss,
+            config.distill,
+            teacher,
+            student,
+            config.architecture,
+            network,
+            Path(config.out) / _KEPT,
+        )
+
+    return make
+
+
+def _alone(config: DistillConfig) -> DistillConfig:
+    parts = tuple(part for part in config.mixture.parts if part.rain != "unlabelled")
+    if len(parts) == len(config.mixture.parts):
+        return config
+    if not parts:
+        raise ConfigError("mixture.parts: all are unlabelled; they need a --teacher to speak")
+    _log.warning("mixture.parts: the unlabelled ones are left out, because there is no teacher")
+    return replace(config, mixture=replace(config.mixture, parts=parts))
+
+
+def _check_crop(config: DistillConfig, teacher: Teacher) -> None:
+    crop, multiple = config.mixture.crop, teacher.size_multiple
+    if crop % multiple:
+        raise ConfigError(
+            f"mixture.crop {crop} is not a multiple of {multiple}, as the teacher "
+            f"{config.teacher} needs; take {crop + -crop % multiple}"
+        )

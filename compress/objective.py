@@ -1,0 +1,175 @@
+"""What a student is trained for: the clean pictures, its teacher's results and its features."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from compress.features import FeatureMatch, Taps, default_layers
+from compress.taught import TaughtPictures
+from compress.teacher import Teacher, Views
+from core.errors import ConfigError
+from core.losses import LossConfig, reconstruction_loss
+from core.objective import Objective
+from core.samples import Kind, Sample, to_float
+
+
+@dataclass(frozen=True)
+class DistillationConfig:
+    """What the teacher says in training; without a teacher nothing of it counts.
+
+    Attributes:
+        clean: weight of the loss against the clean pictures.
+        teacher: weight of the same loss against the teacher's results.
+        features: weight of the distance between features; 0 leaves it out.
+        student_layers: modules of the student whose outputs are compared; empty takes the bottom
+            and the last before the exit.
+        teacher_layers: those of the teacher that they are compared with, as many; empty likewise.
+        views: passes of the teacher over a picture: 1; 2, also mirrored; 8, also turned.
+        keep: compute the teacher's results once for whole pictures, where their rain is their
+            own, and cut them like the pictures: less time a step, and not quite the same targets;
+            see :class:`compress.taught.TaughtPictures`.
+
+    Raises:
+        ConfigError: a weight below 0, none above 0, layers that do not match, or features of
+            results that are kept.
+    """
+
+    clean: float = 1.0
+    teacher: float = 1.0
+    features: float = 0.0
+    student_layers: tuple[str, ...] = ()
+    teacher_layers: tuple[str, ...] = ()
+    views: Views = 1
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("clean", "teacher", "features"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"distill.{name} {getattr(self, name)} must be 0 or more")
+        if not self.clean + self.teacher > 0:
+            raise ConfigError("distill.clean and distill.teacher are both 0; give one a weight")
+        mine, theirs = self.student_layers, self.teacher_layers
+        if len(mine or "ab") != len(theirs or "ab"):
+            raise ConfigError(
+                f"distill.student_layers {list(mine)} and distill.teacher_layers {list(theirs)} "
+                "are compared one by one; name as many of both (2 are the default)"
+            )
+        if self.features and self.keep:
+            raise ConfigError(
+                f"distill.features {self.features}: kept results have no features; "
+                "set distill.keep to false, or features to 0"
+            )
+
+
+class Distillation(Objective):
+    """Learn from clean pictures and from a teacher.
+
+    The loss is ``clean * L(derained, clean) + teacher * L(derained, taught) + features * D``, with
+    ``L`` of :func:`core.losses.reconstruction_loss` and ``D`` of
+    :class:`compress.features.FeatureMatch`. Both ``derained`` and ``taught`` are the rainy picture
+    plus a rain residual, so that the absolute and squared differences of ``L`` are those of the
+    residuals, which is where the teacher knows something.
+
+    Who speaks depends on the sample. Of a dry picture nothing may change: the picture itself takes
+    the place of the teacher's result, and the teacher is not asked. Of an unlabelled one there is
+    no clean version: only the teacher speaks.
+
+    Args:
+        loss: terms of ``L``.
+        config: weights and layers.
+        teacher: the network to learn from.
+        student: the network in training.
+        architecture: of the student, key of :data:`core.networks.ARCHITECTURES`.
+        shape: its config.
+        folder: where kept results are written.
+
+    Raises:
+        ConfigError: a layer that is not there.
+    """
+
+    def __init__(
+        self,
+        loss: LossConfig,
+        config: DistillationConfig,
+        teacher: Teacher,
+        student: nn.Module,
+        architecture: str,
+        shape: Any,
+        folder: Path,
+    ) -> None:
+        super().__init__(loss)
+        self.config = config
+        self.teacher = teacher
+        self.verb = "distill"
+        self.note = (
+            f"teacher {teacher.checkpoint.name} sha256 {teacher.sha256}, views {config.views}, "
+            f"weights {config.clean:g} clean, {config.teacher:g} teacher, "
+            f"{config.features:g} features"
+        )
+        self.data = teacher.checkpoint.data
+        self.takes_unlabelled = config.teacher > 0
+        self.teach = TaughtPictures(teacher, folder) if config.keep else None
+        self._taps: tuple[Taps, Taps] | None = None
+        if config.features:
+            from_teacher = teacher.checkpoint.architecture, teacher.checkpoint.config
+            mine = config.student_layers or default_layers(architecture, shape)
+            theirs = config.teacher_layers or default_layers(*from_teacher)
+            self._taps = Taps(student, mine, "student"), Taps(teacher.network, theirs, "teacher")
+            self.learned = FeatureMatch(
+                self._taps[0].channels(student, shape.size_multiple),
+                self._taps[1].channels(teacher.network, teacher.size_multiple),
+            )
+
+    def observe(self, batch: Sample) -> dict[str, Tensor]:
+        """Ask the teacher.
+
+        Returns:
+            ``taught``: float32 (N, 3, H, W) in [0, 1]; and ``features``, a float32 scalar, if they
+            are compared.
+        """
+        rainy = to_float(batch.rainy)
+        taught = rainy.clone()
+        asked = batch.kind != Kind.DRY
+        if batch.taught.numel():
+            kept = asked & (batch.kind != Kind.MADE)
+            taught[kept] = to_float(batch.taught)[kept]
+            asked = asked & ~kept
+        rows = asked.nonzero()[:, 0]
+        if len(rows):
+            taught[rows] = self.teacher(rainy[rows])
+        observed = {"taught": taught}
+        if self._taps:
+            observed["features"] = self._feature_distance(rows, len(rainy))
+        return observed
+
+    def _feature_distance(self, rows: Tensor, samples: int) -> Tensor:
+        assert self._taps is not None
+        mine, theirs = self._taps
+        features = [each[rows] for each in mine.take()]
+        if not len(rows):  # its weights take part in every step, as several processes need
+            return torch.stack([weight.sum() for weight in self.learned.parameters()]).sum() * 0
+        distances: Tensor = self.learned(features, theirs.take())
+        return distances.sum() / samples
+
+    def forward(
+        self, derained: Tensor, batch: Sample, observed: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Compute the losses ``clean``, ``teacher``, ``features`` and their weighted sum."""
+        config, clean = self.config, to_float(batch.clean)
+        labelled = (batch.kind != Kind.UNLABELLED)[:, None, None, None]
+        # Where there is no clean picture both sides are the same, and no gradient flows.
+        losses = {
+            "clean": reconstruction_loss(torch.where(labelled, derained, clean), clean, self.loss),
+            "teacher": reconstruction_loss(derained, observed["taught"], self.loss),
+        }
+        total = config.clean * losses["clean"] + config.teacher * losses["teacher"]
+        if "features" in observed:
+            losses["features"] = observed["features"]
+            total = total + config.features * losses["features"]
+        return {"loss": total, **losses}

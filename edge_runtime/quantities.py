@@ -1,0 +1,92 @@
+"""Amounts as people write them on a command line: ``300MB``, ``1.5`` seconds, ``2/8``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?(?:B|P|PX)?", re.IGNORECASE)
+
+
+def parse_amount(text: str) -> int:
+    """Return ``'300MB'``, ``'1.5GiB'``, ``'200M'`` or ``'90000'`` as a whole number of at least 1.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match = _AMOUNT.fullmatch(text.strip())
+    amount = int(float(match[1]) * _FACTORS[(match[2] or "").upper()]) if match else 0
+    if amount < 1:
+        raise ValueError(f"must be an amount such as 300M, got {text!r}")
+    return amount
+
+
+def parse_seconds(text: str) -> float:
+    """Return ``'90'`` or ``'0.5'`` as a number above 0.
+
+    Raises:
+        ValueError: It is none.
+    """
+    seconds = float(text) if re.fullmatch(r"\d+(\.\d+)?|\.\d+", text) else 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"must be a number of seconds above 0, got {text!r}")
+    return seconds
+
+
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return a function that reads a whole number from ``low`` to ``high``, and raises ValueError.
+
+    None sets no upper limit.
+    """
+
+    def parse(text: str) -> int:
+        number = int(text) if re.fullmatch(r"\d{1,9}", text, re.ASCII) else -1
+        if number < low or (high is not None and number > high):
+            limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+            raise ValueError(f"must be a whole number {limits}, got {text!r}")
+        return number
+
+    return parse
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One of ``count`` parts of a batch, counted from 1."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``'I/N'``.
+
+        Raises:
+            ValueError: It is not of that form, or I is not from 1 to N.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if not match or not 1 <= int(match[1]) <= int(match[2]):
+            raise ValueError(f"must be I/N with I from 1 to N, such as 2/8, got {text!r}")
+        return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many pictures are loaded, derained and saved at once."""
+
+    load: int = 1
+    infer: int = 1
+    save: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> Workers:
+        """Read ``'load:infer:save'``.
+
+        Raises:
+            ValueError: It is not three whole numbers of at least 1.
+        """
+        match = re.fullmatch(r"([1-9]\d{0,2}):([1-9]\d{0,2}):([1-9]\d{0,2})", text)
+        if not match:
+            raise ValueError(f"must be load:infer:save, such as 1:1:2, got {text!r}")
+        return cls(*map(int, match.groups()))

@@ -1,0 +1,155 @@
+"""Treat the terminal well: encodings, native messages, progress, and the signals that end a run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM arrived. Like Ctrl-C it is raised in the main thread, wherever that is."""
+
+
+@contextlib.contextmanager
+def termination_raised() -> Iterator[None]:
+    """Raise ``Terminated`` on SIGTERM inside the block; outside the main thread do nothing."""
+
+    def raise_it(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, raise_it)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def never_fail_on_encoding() -> None:
+    """Make stdout and stderr escape what they cannot encode."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def separator() -> str:
+    """Return what stands between the parts of a line, as far as stdout can encode it."""
+    try:
+        " · ".encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        return " | "
+    return " · "
+
+
+@contextlib.contextmanager
+def native_messages_hidden() -> Iterator[None]:
+    """Keep what libpng and OpenCV print about damaged files off the terminal.
+
+    They write to file descriptor 2 themselves, from any thread; the error that follows says it in
+    one line. What Python writes to ``sys.stderr`` meanwhile goes where it always went.
+    """
+    try:
+        saved = os.dup(2)
+    except OSError:
+        yield
+        return
+    stream = sys.stderr
+    with open(os.devnull, "wb") as null:
+        own = None
+        if _writes_to(stream, 2):
+            stream.flush()
+            own = open(saved, "w", encoding=stream.encoding, errors=stream.errors, closefd=False)  # noqa: SIM115
+            sys.stderr = own
+        os.dup2(null.fileno(), 2)
+    try:
+        yield
+    finally:
+        if own is not None:
+            own.close()
+            sys.stderr = stream
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
+class Progress:
+    """A bar on stderr with pictures and megapixels a second; nothing where it would be noise.
+
+    Args:
+        total: Pictures in all; fewer than two, or a pipe instead of a terminal, show no bar.
+    """
+
+    def __init__(self, total: int) -> None:
+        self._pixels = 0
+        self._start = time.perf_counter()
+        self._bar: tqdm[Any] | None = None
+        if total > 1 and sys.stderr.isatty():
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit="picture", file=sys.stderr)
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def clear(self) -> None:
+        """Make room for a line of output."""
+        if self._bar is not None:
+            self._bar.clear()
+
+    def advance(self, pixels: int) -> None:
+        """Count one more picture, of so many pixels."""
+        self._pixels += pixels
+        if self._bar is not None:
+            self._bar.set_postfix_str(self.rate(), refresh=False)
+            self._bar.update()
+            self._bar.refresh()
+
+    def rate(self) -> str:
+        """Return the megapixels a second so far."""
+        seconds = time.perf_counter() - self._start
+        return f"{self._pixels / 10**6 / max(seconds, 1e-9):.2f} MP/s"
+
+
+class FrameProgress:
+    """A bar on stderr with frames and frames a second; nothing in a pipe."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> FrameProgress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def advance(self, total: int | None) -> None:
+        """Count one more frame, of about ``total`` if that is known."""
+        if self._bar is None:
+            if not sys.stderr.isatty():
+                return
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit="frame", leave=False, file=sys.stderr)
+        self._bar.update()
+
+
+def _writes_to(stream: Any, descriptor: int) -> bool:
+    try:
+        return bool(stream.fileno() == descriptor)
+    except (AttributeError, OSError, ValueError):
+        return False

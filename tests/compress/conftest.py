@@ -1,0 +1,55 @@
+"""The small data sets and runs of the training side, and a teacher for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from compress.distill import DistillConfig
+from core.checkpoint import Checkpoint, save_checkpoint
+from core.config import build_config, network_config
+from core.networks import ARCHITECTURES
+from tests.core.conftest import data_root, picture, train_values
+
+__all__ = ["data_root", "picture", "train_values"]
+
+NETWORKS: dict[str, dict[str, Any]] = {
+    "student": {"widths": [8, 16], "encoder_blocks": [1, 1], "decoder_blocks": [1]},
+    "gan_lstm": {"width": 4, "stages": 2, "blocks": 3, "radius": 1, "attention": "spatial"},
+    "deconv": {"widths": [4, 8]},
+}
+
+
+@pytest.fixture
+def make_teacher(tmp_path: Path) -> Callable[..., Path]:
+    """Return a function that writes a checkpoint of random weights, none of them zero."""
+
+    def make(architecture: str = "student", **network: Any) -> Path:
+        config = network_config(architecture, {**NETWORKS[architecture], **network})
+        with torch.random.fork_rng():
+            torch.manual_seed(7)
+            module = ARCHITECTURES[architecture].module(config)
+            for parameter in module.parameters():
+                torch.nn.init.normal_(parameter, std=0.1)
+        path = tmp_path / f"{architecture}.safetensors"
+        weights = module.state_dict()
+        save_checkpoint(
+            path, Checkpoint("wise", "teacher", architecture, config, weights, data=("library",))
+        )
+        return path
+
+    return make
+
+
+@pytest.fixture
+def distill_config(train_values: dict[str, Any]) -> Callable[..., DistillConfig]:
+    """Return a function that changes top-level values of a small run."""
+
+    def make(**values: Any) -> DistillConfig:
+        return build_config(DistillConfig, {**train_values, **values}, "config")
+
+    return make

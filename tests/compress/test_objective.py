@@ -1,0 +1,183 @@
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from compress.objective import Distillation, DistillationConfig
+from compress.teacher import load_teacher
+from core.config import network_config
+from core.errors import ConfigError
+from core.losses import LossConfig
+from core.networks import ARCHITECTURES
+from core.samples import Kind, Sample, to_float
+from tests.compress.conftest import NETWORKS
+
+ALL = (Kind.PAIR, Kind.MADE, Kind.DRY, Kind.UNLABELLED)
+Make = Callable[..., Distillation]
+
+
+@pytest.fixture
+def make(make_teacher: Callable[..., Path], tmp_path: Path) -> Make:
+    def objective(architecture: str = "student", **values: Any) -> Distillation:
+        config = DistillationConfig(**values)
+        shape = network_config("student", NETWORKS["student"])
+        student = ARCHITECTURES["student"].module(shape)
+        teacher = load_teacher(make_teacher(architecture), config.views)
+        made = Distillation(LossConfig(), config, teacher, student, "student", shape, tmp_path)
+        made.student = student  # so that tests can run it
+        return made
+
+    return objective
+
+
+def _batch(*kinds: Kind, taught: bool = False) -> Sample:
+    generator = torch.Generator().manual_seed(3)
+    size = (len(kinds), 3, 16, 16)
+    rainy, clean, known = torch.randint(256, (3, *size), generator=generator, dtype=torch.uint8)
+    for row, kind in enumerate(kinds):
+        if kind == Kind.DRY:
+            clean[row] = rainy[row]
+        if kind == Kind.UNLABELLED:
+            clean[row] = 0
+    nothing = torch.empty(len(kinds), 0, dtype=torch.uint8)
+    return Sample(rainy, clean, torch.tensor([int(k) for k in kinds]), known if taught else nothing)
+
+
+def _asked(objective: Distillation) -> list[Tensor]:
+    """Record what the teacher is given."""
+    seen: list[Tensor] = []
+    objective.teacher.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    return seen
+
+
+def test_the_teacher_is_asked_for_all_but_dry_pictures(make: Make) -> None:
+    objective, batch = make(), _batch(*ALL)
+    seen = _asked(objective)
+    taught = objective.observe(batch)["taught"]
+    rainy = to_float(batch.rainy)
+    assert torch.equal(seen[0], rainy[[0, 1, 3]])
+    assert torch.equal(taught[2], rainy[2])
+    torch.testing.assert_close(taught[[0, 1, 3]], objective.teacher(rainy[[0, 1, 3]]))
+
+
+def test_kept_results_are_used_where_there_are_any(make: Make) -> None:
+    objective, batch = make(), _batch(*ALL, taught=True)
+    seen = _asked(objective)
+    taught, rainy = objective.observe(batch)["taught"], to_float(batch.rainy)
+    assert torch.equal(seen[0], rainy[[1]])
+    assert torch.equal(taught[[0, 3]], to_float(batch.taught)[[0, 3]])
+    assert torch.equal(taught[2], rainy[2])
+
+
+def test_the_loss_is_the_weighted_sum_by_hand(make: Make) -> None:
+    objective = make(clean=0.5, teacher=2.0)
+    batch = _batch(Kind.PAIR, Kind.UNLABELLED)
+    derained = torch.rand(2, 3, 16, 16)
+    observed = objective.observe(batch)
+    losses = objective(derained, batch, observed)
+    clean, taught = to_float(batch.clean), observed["taught"]
+    against_clean = (derained[0] - clean[0]).abs().mean() / 2  # the other one has none
+    residuals = derained - to_float(batch.rainy), taught - to_float(batch.rainy)
+    against_teacher = (residuals[0] - residuals[1]).abs().mean()
+    torch.testing.assert_close(losses["clean"], against_clean)
+    torch.testing.assert_close(losses["teacher"], against_teacher)
+    torch.testing.assert_close(losses["loss"], 0.5 * against_clean + 2 * against_teacher)
+
+
+def test_unlabelled_samples_never_see_a_clean_picture(make: Make) -> None:
+    objective, batch = make(teacher=1.0), _batch(Kind.UNLABELLED, Kind.PAIR)
+    derained = torch.rand(2, 3, 16, 16, requires_grad=True)
+    results = []
+    for clean in (batch.clean, 255 - batch.clean):
+        changed = batch._replace(clean=clean)
+        loss = objective(derained, changed, objective.observe(changed))["loss"]
+        results.append(torch.autograd.grad(loss, derained)[0])
+    assert torch.equal(results[0][0], results[1][0])
+    assert results[0][0].abs().max() > 0
+    assert not torch.equal(results[0][1], results[1][1])
+
+
+def test_nothing_may_change_in_dry_pictures(make: Make) -> None:
+    objective, batch = make(), _batch(Kind.DRY, Kind.DRY)
+    seen = _asked(objective)
+    rainy = to_float(batch.rainy)
+    assert objective(rainy, batch, objective.observe(batch))["loss"] == 0
+    assert not seen
+
+
+@pytest.mark.parametrize("kinds", [ALL, (Kind.DRY, Kind.DRY)])
+@pytest.mark.parametrize("architecture", ["student", "gan_lstm", "deconv"])
+def test_features_reach_student_and_match(
+    make: Make, architecture: str, kinds: tuple[Kind, ...]
+) -> None:
+    objective, batch = make(architecture, features=0.5), _batch(*kinds)
+    student: Any = objective.student
+    derained = student(to_float(batch.rainy))
+    observed = objective.observe(batch)
+    losses = objective(derained, batch, observed)
+    torch.testing.assert_close(
+        losses["loss"], losses["clean"] + losses["teacher"] + 0.5 * losses["features"]
+    )
+    observed["features"].backward()
+    learned = [weight.grad for weight in objective.learned.parameters()]
+    assert all(gradient is not None for gradient in learned)  # several processes need all of them
+    reached = any(gradient.abs().max() > 0 for gradient in learned)
+    assert reached == (kinds == ALL) == (student.entry.weight.grad is not None)
+    assert all(weight.grad is None for weight in objective.teacher.parameters())
+
+
+def test_features_are_a_mean_over_all_samples(make: Make) -> None:
+    objective, batch = make(features=1.0), _batch(*ALL)
+    with torch.no_grad():
+        student: Any = objective.student
+        student(to_float(batch.rainy))
+        whole = objective.observe(batch)["features"]
+        parts = []
+        for part in batch.chunk(2):
+            student(to_float(part.rainy))
+            parts.append(objective.observe(part)["features"])
+        wet = Sample(*(each[[0, 1, 3]] for each in batch))
+        student(to_float(wet.rainy))
+        without_dry = objective.observe(wet)["features"]
+    torch.testing.assert_close(whole, torch.stack(parts).mean())
+    torch.testing.assert_close(whole, without_dry * 3 / 4)
+
+
+def test_the_note_names_teacher_and_weights(make: Make) -> None:
+    objective = make(teacher=0.5, views=2)
+    assert objective.note == (
+        f"teacher wise sha256 {objective.teacher.sha256}, views 2, "
+        "weights 1 clean, 0.5 teacher, 0 features"
+    )
+    assert objective.data == ("library",)
+    assert objective.takes_unlabelled
+    assert not make(teacher=0.0).takes_unlabelled
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"clean": -1.0}, r"distill\.clean -1\.0 must be 0 or more"),
+        ({"features": float("nan")}, r"distill\.features nan must be 0 or more"),
+        ({"clean": 0.0, "teacher": 0.0}, "are both 0; give one a weight"),
+        ({"student_layers": ("entry",)}, r"\['entry'\] and distill\.teacher_layers \[\]"),
+        ({"features": 1.0, "keep": True}, "kept results have no features"),
+    ],
+)
+def test_wrong_values_are_named(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        DistillationConfig(**values)
+    good = {"student_layers": ("a",), "teacher_layers": ("b",)}
+    dataclasses.replace(DistillationConfig(), **good)
+
+
+def test_layers_are_taken_as_named(make: Make) -> None:
+    objective = make(features=1.0, student_layers=("entry",), teacher_layers=("down.0",))
+    (match,) = objective.learned.matches
+    assert (match.in_channels, match.out_channels) == (8, 16)
+    with pytest.raises(ConfigError, match="layer 'entri' of the student: unknown; did you mean"):
+        make(features=1.0, student_layers=("entri",), teacher_layers=("down.0",))

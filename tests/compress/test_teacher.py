@@ -1,0 +1,95 @@
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from compress.teacher import load_teacher
+from core.checkpoint import load_checkpoint, save_checkpoint
+from core.errors import CheckpointError
+from core.pretrained import import_prenet
+
+RAINY = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
+MakeTeacher = Callable[..., Path]
+
+
+@pytest.mark.parametrize("architecture", ["student", "gan_lstm", "deconv"])
+def test_any_architecture_teaches_in_eval_mode_without_gradient(
+    make_teacher: MakeTeacher, architecture: str
+) -> None:
+    path = make_teacher(architecture)
+    teacher = load_teacher(path)
+    teacher.train()
+    assert not any(module.training for module in teacher.modules())
+    assert not any(weight.requires_grad for weight in teacher.parameters())
+    rainy = RAINY.clone().requires_grad_()
+    taught = teacher(rainy)
+    assert not taught.requires_grad
+    with torch.no_grad():
+        wanted = load_checkpoint(path).build()(RAINY).clamp(0, 1)
+    torch.testing.assert_close(taught, wanted, atol=1e-6, rtol=0)
+    assert not torch.equal(taught, RAINY)
+    assert teacher.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_views_are_the_mean_by_hand(make_teacher: MakeTeacher) -> None:
+    path = make_teacher()
+    network = load_checkpoint(path).build()
+    with torch.no_grad():
+        mirrored = network(RAINY.flip(3)).flip(3)
+        turned = []
+        for quarters in range(4):
+            view = torch.rot90(RAINY, quarters, (2, 3))
+            turned.append(torch.rot90(network(view), -quarters, (2, 3)))
+            # mirrored after the turn: a flip of the turned picture, and both undone
+            turned.append(torch.rot90(network(view.flip(3)).flip(3), -quarters, (2, 3)))
+        plain = network(RAINY)
+    two, eight = (load_teacher(path, views)(RAINY) for views in (2, 8))
+    mean = torch.stack([plain, mirrored]).mean(0).clamp(0, 1)
+    torch.testing.assert_close(two, mean, atol=1e-6, rtol=0)
+    torch.testing.assert_close(eight, torch.stack(turned).mean(0).clamp(0, 1), atol=1e-6, rtol=0)
+    assert not torch.allclose(two, eight, atol=1e-4)
+    # Eight views make it indifferent to how the picture is held.
+    eighth = load_teacher(path, 8)
+    torch.testing.assert_close(
+        eighth(RAINY.transpose(2, 3)), eight.transpose(2, 3), atol=1e-5, rtol=0
+    )
+
+
+def test_hooks_see_the_picture_as_it_is_last(make_teacher: MakeTeacher) -> None:
+    teacher = load_teacher(make_teacher(), 8)
+    seen: list[torch.Tensor] = []
+    teacher.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    teacher(RAINY)
+    assert len(seen) == 8
+    assert torch.equal(seen[-1], RAINY)
+
+
+def test_a_teacher_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.safetensors").write_bytes(b"no weights")
+    for place, message in (
+        ("smal", r"'smal': unknown; did you mean 'small'"),
+        (tmp_path / "a.safetensors", r"a\.safetensors: torn, or not a safetensors file"),
+        (tmp_path / "b.safetensors", r"b\.safetensors: cannot be read"),
+        ("PreNet.pth", r"teacher PreNet\.pth: .*: derain import PreNet\.pth --family prenet$"),
+    ):
+        with pytest.raises(CheckpointError, match=message) as caught:
+            load_teacher(place)
+        assert "\n" not in str(caught.value)
+
+
+def test_an_imported_network_teaches(tmp_path: Path) -> None:
+    shapes = {"conv0.0": (4, 6), "conv.0": (3, 4)}
+    for block in range(1, 6):
+        shapes |= {f"res_conv{block}.0": (4, 4), f"res_conv{block}.2": (4, 4)}
+    published = {}
+    for name, shape in shapes.items():
+        published[f"{name}.weight"] = torch.randn(*shape, 3, 3) * 0.1
+        published[f"{name}.bias"] = torch.randn(shape[0]) * 0.1
+    torch.save(published, tmp_path / "PRN.pth")
+    checkpoint = import_prenet(tmp_path / "PRN.pth", "prn", stages=2)
+    save_checkpoint(tmp_path / "prn.safetensors", checkpoint)
+    taught = load_teacher(tmp_path / "prn.safetensors", 2)(RAINY)
+    assert taught.shape == RAINY.shape
+    assert 0 <= taught.min() < taught.max() <= 1

@@ -1,0 +1,70 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.terminal import Progress, Terminated, termination_raised
+
+_SCRIPT = """
+import os, sys, threading
+from edge_runtime.terminal import native_messages_hidden
+with native_messages_hidden():
+    thread = threading.Thread(target=os.write, args=(2, b"native\\n"))
+    thread.start()
+    thread.join()
+    print("of Python", file=sys.stderr)
+os.write(2, b"native again\\n")
+print("of Python again", file=sys.stderr)
+"""
+
+
+def test_only_native_messages_are_hidden_and_only_inside() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )
+    assert done.stderr.splitlines() == ["of Python", "native again", "of Python again"]
+
+
+def test_termination_is_raised_inside_and_restored_after() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(Terminated), termination_raised():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    errors = []
+
+    def run() -> None:
+        try:
+            with termination_raised():
+                pass
+        except ValueError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert errors == []
+
+
+def test_progress_counts_pictures_and_megapixels(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Progress(2) as progress:
+        progress.advance(2_000_000)
+        progress.advance(2_000_000)
+    err = capsys.readouterr().err
+    assert "2/2" in err
+    assert "MP/s" in err
+    with Progress(1) as progress:  # nothing to show for a single picture
+        progress.advance(1)
+    assert capsys.readouterr().err == ""
