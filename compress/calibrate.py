@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -154,7 +155,7 @@ def choose_scales(
     }
 
 
-class _Watch(fx.Interpreter):
+class _Watch(fx.Interpreter, ABC):
     """Runs a network node by node and shows every tensor that is to be stored."""
 
     def __init__(self, network: nn.Module, placement: Placement) -> None:
@@ -167,8 +168,8 @@ class _Watch(fx.Interpreter):
             self.see(self._stored[n], value)
         return value
 
-    def see(self, name: str, value: Tensor) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def see(self, name: str, value: Tensor) -> None: ...
 
 
 class _Extremes(_Watch):

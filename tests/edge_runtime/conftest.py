@@ -102,3 +102,18 @@ def noise() -> Callable[..., NDArray[np.generic]]:
         return generator.integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
     return make
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Work in an empty folder, which holds neither the models nor the pictures of others."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def model(save_model: Callable[..., Path]) -> str:
+    """Path of a model that halves the brightness."""
+    return str(save_model(gain=0.5))

@@ -30,19 +30,6 @@ def _python(code: str, *arguments: object, **environment: str) -> subprocess.Com
     )
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def model(tmp_path: Path, save_model: SaveModel) -> str:
-    return str(save_model(gain=0.5))
-
-
 def test_one_picture_one_line(
     here: Path, model: str, noise: Noise, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -17,21 +17,6 @@ import numpy as np
 import pytest
 
 from edge_runtime import camera, cli, video_files
-
-SaveModel = Callable[..., Path]
-
-
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "work"
-    folder.mkdir()
-    monkeypatch.chdir(folder)
-    return folder
-
-
-@pytest.fixture
-def model(tmp_path: Path, save_model: SaveModel) -> str:
-    return str(save_model(gain=0.5))
 
 
 def _clip(name: str, frames: int = 12, side: int = 32) -> None:
