@@ -18,6 +18,7 @@ from core.checkpoint import Checkpoint, TrainingCost, load_checkpoint
 from core.config import network_config, to_plain
 from core.devices import hardware, make_fabric
 from core.errors import ConfigError, TrainingError
+from core.grow import grow
 from core.networks import ARCHITECTURES
 from core.objective import MakeObjective, Objective
 from core.samples import Sample, to_float
@@ -240,15 +241,20 @@ def _check_unlabelled(config: TrainConfig, objective: Objective) -> None:
 def _initial(config: TrainConfig) -> Checkpoint:
     checkpoint = load_checkpoint(config.init)
     wanted = network_config(config.architecture, config.network)
-    if checkpoint.architecture != config.architecture or _shape(checkpoint.config) != _shape(
-        wanted
-    ):
-        raise ConfigError(
-            f"init {config.init}: is {checkpoint.architecture} {to_plain(checkpoint.config)}, "
-            f"not {config.architecture} {to_plain(wanted)}"
-        )
     checkpoint.build()  # refuses weights that do not fit
-    return checkpoint
+    same = checkpoint.architecture == config.architecture
+    if same and _shape(checkpoint.config) == _shape(wanted):
+        return checkpoint
+    reason = ""
+    if same and config.architecture == "student":
+        try:
+            return grow(checkpoint.unquantized(), wanted, config.seed)
+        except ValueError as error:
+            reason = f"; {error}"
+    raise ConfigError(
+        f"init {config.init}: is {checkpoint.architecture} {to_plain(checkpoint.config)}, "
+        f"not {config.architecture} {to_plain(wanted)}{reason}"
+    )
 
 
 def _shape(config: Any) -> dict[str, Any]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-
-from torch.utils.tensorboard import SummaryWriter
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING
 
 from core.errors import TrainingError
 from edge_runtime.atomic import write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 _HEADER = ("step", "name", "value")
 
@@ -42,7 +45,7 @@ class RunLog:
             write_atomically(self._table, _as_csv(rows).encode())
         except OSError as error:
             raise self._failure(error) from error
-        self._events = SummaryWriter(str(folder), purge_step=step + 1)
+        self._events = _event_writer(folder, step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Add numbers of one step, by name; raises TrainingError when the disk does not take it."""
@@ -85,3 +88,11 @@ def _as_csv(rows: Iterable[tuple[str, ...]]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
+
+
+def _event_writer(folder: Path, first_step: int) -> SummaryWriter:
+    # TensorBoard's own switch: with this module it leaves an installed TensorFlow alone.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=first_step)

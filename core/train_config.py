@@ -30,7 +30,8 @@ class TrainConfig:
         data_root: folder to which all data sets are relative.
         out: folder of all runs.
         init: checkpoint to start from instead of random weights, shipped name or path, of the
-            same network but for the number of its stages.
+            same network but for the number of its stages; a smaller student is grown, see
+            :func:`core.grow.grow`.
         loss: weights of the loss terms.
         adversarial: the GAN phase; left out unless its weight is set.
         steps: optimizer steps in all.

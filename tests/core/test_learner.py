@@ -116,9 +116,29 @@ def test_init_that_does_not_fit(config: TrainConfig, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"start\.safetensors: cannot be read"):
         Learner(dataclasses.replace(config, init=str(path)))
     save_checkpoint(path, Learner(config).checkpoint(0, 0.0))
-    wider = {**config.network, "widths": [8, 16]}
-    with pytest.raises(ConfigError, match=r"init .*start\.safetensors: is student .*8, 8.*, not "):
-        Learner(dataclasses.replace(config, init=str(path), network=wider))
+    other = {**config.network, "widths": [8], "encoder_blocks": [1], "decoder_blocks": []}
+    with pytest.raises(
+        ConfigError, match=r"init .*start\.safetensors: is student .*2 levels, not 1"
+    ):
+        Learner(dataclasses.replace(config, init=str(path), network=other))
+
+
+def test_init_with_a_smaller_student_grows_it(config: TrainConfig, tmp_path: Path) -> None:
+    start = Learner(config)
+    start.update(BATCH, 0)
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(path, start.checkpoint(1, 0.0))
+    wider = Learner(
+        dataclasses.replace(
+            config, init=str(path), network={**config.network, "widths": [8, 16]}, seed=5
+        )
+    )
+    rainy = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        torch.testing.assert_close(wider.module(rainy), start.average.module(rainy))
+    lines = wider.checkpoint(2, 0.0).recipe
+    assert lines[1] == "grow: widths [8, 8] to [8, 16], seed 5"
+    assert lines[2].startswith("train: student from tiny, 2 of 4 steps")
 
 
 def test_init_may_have_another_number_of_stages(config: TrainConfig, tmp_path: Path) -> None:

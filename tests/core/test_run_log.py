@@ -1,3 +1,6 @@
+import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,3 +52,16 @@ def test_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(TrainingError, match=r"metrics\.csv: cannot be written"):
         RunLog(tmp_path / "file/logs", 0)
+
+
+def test_logging_does_not_load_tensorflow(tmp_path: Path) -> None:
+    assert importlib.util.find_spec("tensorflow")
+    script = f"""
+import sys
+from pathlib import Path
+from core.run_log import RunLog
+with RunLog(Path({str(tmp_path / "logs")!r}), 0) as log:
+    log.write(1, {{"loss": 0.5}})
+assert "tensorflow" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
