@@ -79,6 +79,16 @@ class Observed:
         return float(self.counts[beyond].sum() / self.counts.sum())
 
 
+def check_crops(config: TrainConfig, count: int) -> None:
+    """Raise ConfigError where ``count`` crops are too few to say anything about a network."""
+    crop = config.mixture.crop
+    if count * crop**2 < LEAST_PIXELS:
+        raise ConfigError(
+            f"crops {count} of {crop}x{crop} are {count * crop**2} pixels, too few to calibrate "
+            f"on; take at least {-(-LEAST_PIXELS // crop**2)}"
+        )
+
+
 def calibration_crops(config: TrainConfig, count: int, progress: bool) -> Tensor:
     """Take the first crops of a training run, as the network would see them.
 
@@ -89,12 +99,7 @@ def calibration_crops(config: TrainConfig, count: int, progress: bool) -> Tensor
         ConfigError: too few to say anything about a network.
         DataError: a data set that is missing or has a wrong picture.
     """
-    crop = config.mixture.crop
-    if count * crop**2 < LEAST_PIXELS:
-        raise ConfigError(
-            f"crops {count} of {crop}x{crop} are {count * crop**2} pixels, too few to calibrate "
-            f"on; take at least {-(-LEAST_PIXELS // crop**2)}"
-        )
+    check_crops(config, count)
     data = MixtureDataset(config.mixture, config.data_root, config.seed, progress)
     return torch.stack([data[index].rainy for index in range(count)])
 

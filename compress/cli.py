@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compress.cli_options import command_parser, prune_parser
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
+from edge_runtime.quantities import parse_amount
 
 if TYPE_CHECKING:
     from compress.quantize import Quantized
@@ -34,8 +36,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given[:1] in (["distill"], ["prune"]):  # with options that are the fields of a config
         arguments = argparse.Namespace(command=given[0], options=given[1:])
     else:
-        arguments = _parser().parse_args(given)
-    commands = {"cost": _cost, "distill": _distill, "prune": _prune, "quantize": _quantize}
+        arguments = command_parser().parse_args(given)
+    commands = {
+        "cost": _cost,
+        "distill": _distill,
+        "prune": _prune,
+        "quantize": _quantize,
+        "run": _run,
+        "search": _search,
+        "report": _report,
+    }
     try:
         return commands[arguments.command](arguments)
     except EdgeDerainError as error:
@@ -44,60 +54,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(MissingExtraError(error.name or str(error), "train"))
     except KeyboardInterrupt:
         return 130
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="compress", description="Make networks smaller, and measure what they cost."
-    )
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    cost = commands.add_parser(
-        "cost",
-        help="print parameters, bytes, multiply-accumulates, receptive field and halo",
-        description="Print what networks cost to run, whatever the machine.",
-    )
-    cost.add_argument(
-        "checkpoints", nargs="+", metavar="CKPT", help="checkpoint: shipped name, or path"
-    )
-    cost.add_argument("--json", action="store_true", help="print one JSON object a line")
-    commands.add_parser("distill", help="train a student under a teacher", add_help=False)
-    commands.add_parser("prune", help="take channels or stages out of a network", add_help=False)
-    _add_quantize(
-        commands.add_parser(
-            "quantize",
-            help="store weights and activations in fewer bits, with or without fine-tuning",
-            description="Quantize a checkpoint. int8 is calibrated on training crops and scored on "
-            "the validation sets of the config.",
-        )
-    )
-    return parser
-
-
-def _add_quantize(quantize: argparse.ArgumentParser) -> None:
-    quantize.add_argument(
-        "--checkpoint", metavar="CKPT", required=True, help="checkpoint: shipped name, or path"
-    )
-    quantize.add_argument("--scheme", choices=("int8", "fp16"), required=True)
-    quantize.add_argument("-o", dest="out", metavar="FILE", help="default: NAME_SCHEME.safetensors")
-    quantize.add_argument("--config", metavar="FILE", help="training config (int8)")
-    quantize.add_argument("--data-root", metavar="DIR", help="folder of the data sets (int8)")
-    quantize.add_argument(
-        "--method",
-        choices=("auto", "minmax", "percentile", "entropy"),
-        help="how scales are chosen; auto, the default, compares all (int8)",
-    )
-    quantize.add_argument("--crops", type=int, metavar="N", help="to calibrate on: 256 (int8)")
-    quantize.add_argument(
-        "--symmetric", action="store_true", help="zero points 0, as TensorRT needs them (int8)"
-    )
-    quantize.add_argument(
-        "--max-drop", type=float, metavar="DB", help="keep the worst layers in float (int8)"
-    )
-    quantize.add_argument("--qat", action="store_true", help="fine-tune as --config says (int8)")
-    quantize.add_argument(
-        "--steps", type=int, metavar="N", help="length of the fine-tuning (--qat)"
-    )
-    quantize.add_argument("--resume", action="store_true", help="go on with it (--qat)")
 
 
 def _distill(arguments: argparse.Namespace) -> int:
@@ -127,7 +83,7 @@ def _distill(arguments: argparse.Namespace) -> int:
 
 
 def _prune(arguments: argparse.Namespace) -> int:
-    found, others = _prune_parser().parse_known_args(arguments.options)
+    found, others = prune_parser().parse_known_args(arguments.options)
     if others and not found.config:
         raise UsageError(f"{others[0]} has no use without training; give --config FILE with data")
     if found.importance == "taylor" and not found.config:
@@ -161,36 +117,6 @@ def _prune(arguments: argparse.Namespace) -> int:
     costs = [_weights_and_macs(checkpoint) for checkpoint in (before, after)]
     print(f"{after.name}: {costs[0]} to {costs[1]}: {out}")
     return 0
-
-
-def _prune_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="compress prune",
-        description="Take the least important channels out of a network, and train it in between.",
-        epilog="With --config also every option of a training run, such as --data-root DIR, "
-        "--steps N (of each round), --learning-rate, --out DIR or --resume. The teacher is the "
-        "unpruned network, unless --teacher names another.",
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--checkpoint", metavar="CKPT", required=True, help="checkpoint: shipped name, or path"
-    )
-    parser.add_argument(
-        "--target-macs", type=float, metavar="SHARE", help="of the MACs per pixel to keep, as 0.5"
-    )
-    parser.add_argument("--target-bytes", type=int, metavar="N", help="of the weights in fp32")
-    parser.add_argument("--stages", type=int, metavar="N", help="of a GAN-LSTM to keep")
-    parser.add_argument(
-        "--importance",
-        choices=("l2", "taylor"),
-        help="which channels go: small weights, or little effect on the loss, which is better and "
-        "needs data (default with --config)",
-    )
-    parser.add_argument("--rounds", type=int, metavar="N", help="of pruning and training: 3")
-    parser.add_argument("--batches", type=int, metavar="N", help="of data for taylor: 32")
-    parser.add_argument("--config", metavar="FILE", help="training config; without it, no training")
-    parser.add_argument("-o", dest="out", metavar="FILE", help="default: NAME_pruned.safetensors")
-    return parser
 
 
 def _weights_and_macs(checkpoint: Checkpoint) -> str:
@@ -284,6 +210,77 @@ def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoin
     return found.checkpoint
 
 
+def _run(arguments: argparse.Namespace) -> int:
+    from compress.pipeline import Pipeline
+    from compress.plan import make_plan
+    from compress.recipe import read_recipe
+    from compress.tables import outcome_rows, plan_rows, speed_line
+    from core.training_options import quiet_fabric
+
+    quiet_fabric()
+    given = {"data_root": arguments.data_root, "teacher": arguments.teacher}
+    recipe = read_recipe(arguments.recipe, **given)
+    work = Path(arguments.work or Path(recipe.out) / f"recipe_{recipe.name}")
+    pipeline = Pipeline(recipe, work)
+    plan = make_plan(pipeline)
+    _print_table(plan_rows(plan), texts=2)
+    print(speed_line(plan), flush=True)
+    if arguments.dry_run:
+        return 0
+    outcome = pipeline.run(_say)
+    if outcome.stopped:
+        print(f"stopped at step {outcome.stopped.step} of training; the same command goes on")
+        return outcome.stopped.exit_code
+    _print_table(outcome_rows(outcome), texts=1)
+    print(f"{recipe.name}: {outcome.finished[-1].checkpoint}")
+    return 0
+
+
+def _search(arguments: argparse.Namespace) -> int:
+    from compress.search import Search
+    from compress.search_config import read_search
+    from compress.tables import candidate_rows, rung_lines, tried_rows
+    from core.training_options import quiet_fabric
+
+    quiet_fabric()
+    limits = {
+        "max_bytes": _amount("--max-bytes", arguments.max_bytes),
+        "max_macs": _amount("--max-macs", arguments.max_macs),
+        "max_drop": arguments.max_drop,
+        "rounds": arguments.rounds,
+    }
+    given = {"data_root": arguments.data_root, "teacher": arguments.teacher}
+    values, config = read_search(arguments.config, given, limits)
+    name, out = values.get("name", ""), values.get("out", "runs")
+    work = Path(arguments.work or Path(out) / f"search_{name}")
+    search = Search(values, config, work)
+    if arguments.dry_run:
+        _print_table(candidate_rows(search.candidates))
+        for line in rung_lines(search):
+            print(line)
+        return 0
+    found = search.run(Path(arguments.out or work / "recipe.yaml"), _say)
+    if found.stopped:
+        print(f"stopped at step {found.stopped.step} of training; the same command goes on")
+        return found.stopped.exit_code
+    _print_table(tried_rows(found), texts=3)
+    print(f"chosen: {found.recipe}; make it with: compress run {found.recipe}")
+    return 0
+
+
+def _amount(option: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_amount(text)
+    except ValueError as error:
+        raise UsageError(f"{option}: {error}") from error
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
 def _print_quantized(found: Quantized) -> None:
     rows = [("float", found.before), *found.methods.items(), ("result", found.after)]
     headings = ("", *found.before.psnr, "score", "drop")
@@ -304,6 +301,24 @@ def _print_quantized(found: Quantized) -> None:
         print(f"{place:5}  {harm.layer}: alone {alone:.1f} dB from float")
     for line in found.warnings:
         print(f"compress: warning: {line}", file=sys.stderr)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from compress.report import make_evidence, write_report
+    from compress.report_gate import Condition
+    from compress.report_results import gather
+    from edge_runtime.reference import SHIPPED, read_reference
+
+    conditions = [Condition.parse(text) for text in arguments.fail_if]
+    reference = read_reference(Path(arguments.reference) if arguments.reference else SHIPPED)
+    results = gather(arguments.results)
+    evidence = make_evidence(results, reference, arguments.quality, conditions)
+    for path in write_report(evidence, Path(arguments.out), force=arguments.force):
+        print(path)
+    for verdict in evidence.verdicts:
+        for line in verdict.violations:
+            print(f"compress: fails if {verdict.condition.text}: {line}", file=sys.stderr)
+    return 1 if evidence.failed else 0
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:

@@ -147,6 +147,27 @@ def prune(
     return Pruned(current, trained)
 
 
+def foresee(checkpoint: Checkpoint, config: PruneConfig) -> Checkpoint:
+    """Return about what :func:`prune` will make of a network, without data and training.
+
+    The cost is within the target as it will be; which layers lose the channels depends on weights
+    and data, so that widths may come out a little different.
+
+    Args:
+        checkpoint: the network, trained or not.
+        config: what to prune it to.
+
+    Raises:
+        ConfigError: a target out of reach, or stages that are not there; as :func:`prune`.
+    """
+    goal = _goal(checkpoint, config)
+    current = _cut_stages(checkpoint, config.stages)
+    if not goal:
+        return current
+    _check_reach(current, config, goal)
+    return _narrowed(current, goal, 1, None, (), progress=False)
+
+
 def pruning_options(checkpoint: Checkpoint, name: str) -> list[str]:
     """Return the options of a training run that pruning itself knows; others may follow them.
 

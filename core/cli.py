@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import os
@@ -15,6 +16,7 @@ from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
     from core.evaluate import Derain, EvaluationConfig
+    from core.reference import ReferenceWriter
 
 USAGE = """usage: derain COMMAND ...
 
@@ -85,18 +87,28 @@ def _evaluate(arguments: Sequence[str]) -> int:
     which.add_argument("--model", help="shipped model by name, or an artifact by path")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--config", metavar="FILE", help="YAML with the data sets (quality.yaml)")
-    where.add_argument("--root", metavar="DIR", help="one data set, as it was downloaded")
+    where.add_argument(
+        "--root", metavar="DIR", help="one data set, as it was downloaded, or a reference set"
+    )
     parser.add_argument("--dataset", metavar="NAME", help="which one that is, such as rain100h")
     parser.add_argument("--data-root", "--data_root", metavar="DIR", help="folder of the data sets")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these data sets")
     parser.add_argument("--json", metavar="FILE", help="write the rows to this file as well")
     parser.add_argument("--csv", metavar="FILE", help="write the scores of every picture to it")
     parser.add_argument("--save", metavar="DIR", help="write derained pictures: DIR/SET/NAME.png")
-    parser.add_argument("--force", action="store_true", help="let --save replace existing files")
+    parser.add_argument(
+        "--reference",
+        metavar="DIR",
+        help="write a reference set for devices, with the model as "
+        "teacher: rainy/ clean/ teacher/ reference.json",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="let --save and --reference replace what exists"
+    )
     options = parser.parse_args(arguments)
     _check_evaluation(options)
 
-    from core.evaluate import mean_rows, quality_table, score_pictures
+    from core.evaluate import mean_rows, quality_table, score_pairs
     from core.score_files import (
         check_picture_targets,
         check_text_target,
@@ -114,10 +126,15 @@ def _evaluate(arguments: Sequence[str]) -> int:
         check_picture_targets(config, save, force=options.force)
     model = _from_checkpoint(options.checkpoint) if options.checkpoint else _shipped(options.model)
     scores = []
-    for score, derained in score_pictures(model, config, progress=True):
-        scores.append(score)
-        if save:
-            save_picture(save, score, derained)
+    with _reference_writer(options) as reference:
+        for scored in score_pairs(model, config, progress=True):
+            scores.append(scored.score)
+            if save:
+                save_picture(save, scored.score, scored.derained)
+            if reference:
+                reference.add(scored)
+        if reference:
+            reference.finish()
     rows = mean_rows(scores)
     print(quality_table(rows))
     if options.json:
@@ -138,17 +155,23 @@ def _check_evaluation(options: argparse.Namespace) -> None:
             f"--dataset {options.dataset} says what --root DIR holds; give --root, or take "
             "--sets with --config"
         )
-    if options.force and not options.save:
-        raise UsageError("--force lets --save replace files; give --save DIR, or leave it out")
+    if options.force and not (options.save or options.reference):
+        raise UsageError(
+            "--force lets --save replace files; give --save DIR or --reference DIR, or leave it out"
+        )
 
 
 def _downloaded(options: argparse.Namespace) -> EvaluationConfig:
     from core.data import SourceConfig
     from core.evaluate import EvaluationConfig, TestSetConfig
     from core.published_sets import published_sets
+    from core.reference import as_data_sets
+    from edge_runtime.reference import is_reference
 
     if options.dataset:
         return published_sets(options.dataset, options.root)
+    if is_reference(Path(options.root)):
+        return as_data_sets(Path(options.root))
     source = SourceConfig(layout="published", root=os.path.abspath(options.root))
     return EvaluationConfig({source.name: TestSetConfig(source)}, data_root=".")
 
@@ -175,6 +198,20 @@ def _shipped(model: str) -> Derain:
     from edge_runtime import Derainer
 
     return Derainer.load(model)
+
+
+def _reference_writer(
+    options: argparse.Namespace,
+) -> contextlib.AbstractContextManager[ReferenceWriter | None]:
+    if not options.reference:
+        return contextlib.nullcontext()
+    from core.checkpoint import find_checkpoint
+    from core.reference import ReferenceWriter, teacher_of
+    from edge_runtime.models import find_model
+
+    checkpoint = options.checkpoint
+    path = find_checkpoint(checkpoint) if checkpoint else find_model(options.model)
+    return ReferenceWriter(Path(options.reference), teacher_of(path), force=options.force)
 
 
 def _table(arguments: Sequence[str]) -> int:

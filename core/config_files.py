@@ -26,6 +26,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
     return _read(Path(path), ())
 
 
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one mapping of options over another, as a file lies over the one that it extends."""
+    merged = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
 def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in below:
         raise ConfigError(f"--config {path}: extends itself; remove one {PARENT!r}")
@@ -35,7 +44,7 @@ def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
         return values
     if not isinstance(parent, str):
         raise ConfigError(f"--config {path}: {PARENT} {parent!r} is not the name of a file")
-    return _merge(_read(path.parent / parent, (*below, path.resolve())), values)
+    return merge(_read(path.parent / parent, (*below, path.resolve())), values)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -49,11 +58,3 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ConfigError(f"--config {path}: holds no options; write them as lines of 'key: value'")
     return {str(key): value for key, value in values.items()}
-
-
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged

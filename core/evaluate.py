@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,15 +15,13 @@ from core.errors import ConfigError, DataError
 from core.progress import track
 from core.synthesis import FixedRain
 from edge_runtime.card import QualityRow
-from edge_runtime.metrics import PROTOCOLS, Protocol, Quality, measure
+from edge_runtime.metrics import PROTOCOLS, Protocol, Quality, counted_psnr, measure
 
 Derain = Callable[[Image], Image]
 """Takes and returns uint8 (H, W, 3) RGB."""
 Pairs = Sequence[tuple[Image, Image]]
 WINDOW = 11
 """Height and width of the SSIM window, below which a picture has no SSIM."""
-IDENTICAL_DB = 100.0
-"""What a picture without any error counts in a mean; its own PSNR is infinite."""
 
 
 @dataclass(frozen=True)
@@ -98,18 +97,24 @@ class PictureScore:
     after: Mapping[Protocol, Quality]
 
 
-def score_pictures(
+class ScoredPicture(NamedTuple):
+    """A score and its pictures, uint8 (H, W, 3) RGB each."""
+
+    score: PictureScore
+    rainy: Image
+    clean: Image
+    derained: Image
+
+
+def score_pairs(
     derain: Derain, config: EvaluationConfig, progress: bool
-) -> Iterator[tuple[PictureScore, Image]]:
-    """Score every picture of ``config``, with no more than one of them in memory.
+) -> Iterator[ScoredPicture]:
+    """Score every picture of ``config``, set by set, with no more than one of them in memory.
 
     Args:
         derain: takes and returns uint8 (H, W, 3) RGB.
         config: the data sets.
         progress: show a bar for each set on standard error.
-
-    Yields:
-        The score and the derained picture, uint8 (H, W, 3) RGB, set by set.
 
     Raises:
         DataError: a set that is missing or has a wrong pair.
@@ -118,6 +123,14 @@ def score_pictures(
         pictures = test_set.read_named(config.data_root, name if progress else None)
         for picture, rainy, clean in pictures:
             yield _score(derain, name, picture, rainy, clean)
+
+
+def score_pictures(
+    derain: Derain, config: EvaluationConfig, progress: bool
+) -> Iterator[tuple[PictureScore, Image]]:
+    """Score as :func:`score_pairs`; yields the score and the derained picture alone."""
+    for scored in score_pairs(derain, config, progress):
+        yield scored.score, scored.derained
 
 
 def evaluate(derain: Derain, config: EvaluationConfig, progress: bool) -> tuple[QualityRow, ...]:
@@ -129,15 +142,13 @@ def score_set(
     derain: Derain, name: str, pairs: Iterator[tuple[Image, Image]] | Pairs
 ) -> tuple[QualityRow, ...]:
     """Score on the ``(rainy, clean)`` pairs of one set: the rows ``rgb`` and ``y``."""
-    return mean_rows(_score(derain, name, "", rainy, clean)[0] for rainy, clean in pairs)
+    return mean_rows(_score(derain, name, "", rainy, clean).score for rainy, clean in pairs)
 
 
-def _score(
-    derain: Derain, dataset: str, picture: str, rainy: Image, clean: Image
-) -> tuple[PictureScore, Image]:
+def _score(derain: Derain, dataset: str, picture: str, rainy: Image, clean: Image) -> ScoredPicture:
     derained = derain(rainy)
     before, after = measure(rainy, clean), measure(derained, clean)
-    return PictureScore(dataset, picture, before, after), derained
+    return ScoredPicture(PictureScore(dataset, picture, before, after), rainy, clean, derained)
 
 
 def mean_rows(scores: Iterable[PictureScore]) -> tuple[QualityRow, ...]:
@@ -167,7 +178,7 @@ def mean_rows(scores: Iterable[PictureScore]) -> tuple[QualityRow, ...]:
 def mean_quality(measured: Sequence[Mapping[Protocol, Quality]]) -> dict[Protocol, Quality]:
     """Average what :func:`edge_runtime.metrics.measure` says of several pictures.
 
-    Identical pictures count as :data:`IDENTICAL_DB` in the mean PSNR.
+    Identical pictures count as :data:`edge_runtime.metrics.IDENTICAL_DB` in the mean PSNR.
     """
     return {
         protocol: Quality(
@@ -176,11 +187,6 @@ def mean_quality(measured: Sequence[Mapping[Protocol, Quality]]) -> dict[Protoco
         )
         for protocol in PROTOCOLS
     }
-
-
-def counted_psnr(quality: Quality) -> float:
-    """Return the PSNR in dB as it counts in a mean: at most :data:`IDENTICAL_DB`."""
-    return min(quality.psnr, IDENTICAL_DB)
 
 
 def quality_table(rows: Sequence[QualityRow]) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from core.data import Image, find_pairs
-from core.evaluate import EvaluationConfig, PictureScore, counted_psnr
+from core.evaluate import EvaluationConfig, PictureScore
 from edge_runtime.atomic import write_atomically
 from edge_runtime.errors import UsageError
 from edge_runtime.image import Picture, write_picture
-from edge_runtime.metrics import PROTOCOLS
+from edge_runtime.metrics import PROTOCOLS, counted_psnr
 
 
 def scores_csv(scores: Sequence[PictureScore]) -> str:
@@ -21,8 +21,8 @@ def scores_csv(scores: Sequence[PictureScore]) -> str:
 
     The columns are ``dataset``, ``picture``, and for both protocols ``rgb_input_psnr``,
     ``rgb_input_ssim``, ``rgb_psnr``, ``rgb_ssim``. Numbers have all their digits, and identical
-    pictures count :data:`core.evaluate.IDENTICAL_DB` dB, so that the mean of a column is what the
-    quality table says, in a spreadsheet (which takes ``inf`` for text) as in pandas.
+    pictures count :data:`edge_runtime.metrics.IDENTICAL_DB`, so that the mean of a column is what
+    the quality table says, in a spreadsheet (which takes ``inf`` for text) as in pandas.
     """
     names = ("input_psnr", "input_ssim", "psnr", "ssim")
     text = io.StringIO()

@@ -38,11 +38,15 @@ def parse_training(
     Raises:
         ConfigError: as :func:`core.config.parse_config`.
     """
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        # They announce the precision, which the config says already.
-        logging.getLogger(name).setLevel(logging.WARNING)
+    quiet_fabric()
     config = parse_config(cls, parser, [_underscored(argument) for argument in arguments])
     return config, "--resume" in arguments
+
+
+def quiet_fabric() -> None:
+    """Keep Lightning from announcing the precision, which the config says already."""
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _underscored(argument: str) -> str:

@@ -20,9 +20,14 @@ from edge_runtime.atomic import write_atomically
 from edge_runtime.card_fields import check_fields, plain_json
 from edge_runtime.errors import CardError
 
-SCHEMA = 1
+SCHEMA = 2
+"""What is written. Cards of schema 1 are read still: the fields since then take their defaults."""
 METADATA_KEY = "edge_derain.card"
-"""Key of the artifact's own metadata under which ``card.embedded().to_json()`` is stored."""
+"""Key of the artifact's own metadata under which ``card.to_metadata()`` is stored."""
+
+
+_ADDED_SINCE: dict[int, dict[str, Any]] = {1: {"io": "float32", "golden": None, "step": None}}
+"""By schema: the fields that came later, and what cards without them mean."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,57 @@ class TeacherLoss:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Golden:
+    """A generated rainy picture and what the artifact makes of it, to prove an engine on a chip.
+
+    ``edge_runtime.golden`` draws the picture and judges the result.
+
+    Attributes:
+        drawer: Version of the drawing; ``seed``, ``height`` and ``width`` say which picture.
+        input_sha256: Hash of the picture: HWC uint8 RGB, row by row.
+        output_sha256: Hash of the derained picture, likewise.
+        mean: Of the derained picture in levels of 8 bits, for R, G and B; ``deviation`` is the
+            standard deviation.
+        samples: Some of its values, two hexadecimal digits each; ``golden.sample`` says which.
+    """
+
+    drawer: int
+    seed: int
+    height: int
+    width: int
+    input_sha256: str
+    output_sha256: str
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+    samples: str
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStep:
+    """What a runtime needs to run an artifact that is one stage of a recurrent network.
+
+    The artifact takes ``rainy``, the picture ``x`` so far and the states ``h`` and ``c``, and gives
+    the next ``x``, ``h`` and ``c``. The first stage takes the rainy picture as ``x`` and zeros as
+    states.
+
+    Attributes:
+        stages: How many the network was trained with.
+        state_width: Channels of ``h`` and of ``c``.
+        state_scale: The states are this many times smaller than the picture in height and width.
+    """
+
+    stages: int
+    state_width: int
+    state_scale: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCard:
     """Everything that a runtime or a reader needs to know about one artifact or checkpoint.
 
@@ -70,7 +126,8 @@ class ModelCard:
         role: Whether the network was compressed for devices or is what others learn from.
         architecture: Name of the network, and ``config`` the arguments that rebuild it.
         format: Engine format of the artifact, or ``'safetensors'`` of a checkpoint, which no
-            engine opens; ``precision`` and ``layout`` of its tensors.
+            engine opens; ``precision`` (``'dynamic'`` is int8 weights and float activations) and
+            ``layout`` of its tensors; ``io`` the type of its own input and output.
         size_multiple: Height and width of the input must be multiples of this many pixels.
         halo: Pixels around a tile that influence its result.
         tiling_exact: Whether tiles that overlap by ``halo`` give exactly the whole result.
@@ -79,6 +136,8 @@ class ModelCard:
         teacher: The loss against the teacher, or None for a network trained without one.
         recipe: Steps that made the artifact, in order. ``data``: data sets used in training.
         versions: Library versions, by package. ``licence``: what may be done with the weights.
+        golden: A picture and the expected result, or None where the card is older than these.
+        step: What to know of an artifact that is one stage of a network; None for a whole one.
         bytes: Size of the artifact, and ``sha256`` its hash in lower-case hexadecimal; both None
             in the card that the artifact itself carries.
 
@@ -92,7 +151,8 @@ class ModelCard:
     architecture: str
     config: dict[str, Any]
     format: Literal["onnx", "tflite", "safetensors"]
-    precision: Literal["fp32", "fp16", "int8"]
+    precision: Literal["fp32", "fp16", "int8", "dynamic"]
+    io: Literal["float32", "int8"] = "float32"
     layout: Literal["NCHW", "NHWC"]
     size_multiple: int
     halo: int
@@ -105,6 +165,8 @@ class ModelCard:
     data: tuple[str, ...]
     versions: dict[str, str]
     licence: str
+    golden: Golden | None = None
+    step: StageStep | None = None
     bytes: int | None = None
     sha256: str | None = None
 
@@ -117,6 +179,10 @@ class ModelCard:
     def to_json(self) -> str:
         """Return the card as JSON: fields in the order above, two spaces, a final newline."""
         return json.dumps(_encode(self), indent=2, allow_nan=False) + "\n"
+
+    def to_metadata(self) -> str:
+        """Return the card as it goes into the artifact: on one line, without size and hash."""
+        return json.dumps(_encode(self.embedded()), separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, source: str | Path) -> ModelCard:
@@ -136,7 +202,7 @@ class ModelCard:
             raise CardError(f"{source}: {error}") from None
 
     def embedded(self) -> ModelCard:
-        """Return the card as it goes into the artifact: without its size and hash."""
+        """Return the card without its size and hash, which no file can hold of itself."""
         return dataclasses.replace(self, bytes=None, sha256=None)
 
 
@@ -220,7 +286,9 @@ def _schema_message(schema: object) -> str:
             f"schema {schema} is newer than {SCHEMA}, the newest that this version reads; "
             "upgrade with: pip install --upgrade edge-derain"
         )
-    return f"schema must be {SCHEMA}, got {schema!r}; export the artifact again"
+    return (
+        f"schema must be {SCHEMA}, or from 1 in a file, got {schema!r}; export the artifact again"
+    )
 
 
 def _encode(value: Any) -> Any:
@@ -241,8 +309,7 @@ def _decode_card(text: str) -> ModelCard:
         values = json.loads(text, parse_constant=refuse)
     except (json.JSONDecodeError, RecursionError) as error:
         raise CardError(f"not JSON ({error}); export the artifact again") from None
-    if isinstance(values, dict) and values.get("schema", SCHEMA) != SCHEMA:
-        raise CardError(_schema_message(values["schema"]))
+    values = _upgraded(values)
     values = _exact_keys(ModelCard, values, "card")
     rows = values["quality"]
     if not isinstance(rows, list):
@@ -250,10 +317,27 @@ def _decode_card(text: str) -> ModelCard:
     values["quality"] = tuple(_decode_row(row, f"quality[{i}]") for i, row in enumerate(rows))
     if values["teacher"] is not None:
         values["teacher"] = TeacherLoss(**_exact_keys(TeacherLoss, values["teacher"], "teacher"))
-    for key in ("recipe", "data"):
-        if isinstance(values[key], list):
-            values[key] = tuple(values[key])
-    return ModelCard(**values)
+    if values["golden"] is not None:
+        golden = _exact_keys(Golden, values["golden"], "golden")
+        values["golden"] = Golden(**_with_tuples(golden, "mean", "deviation"))
+    if values["step"] is not None:
+        values["step"] = StageStep(**_exact_keys(StageStep, values["step"], "step"))
+    return ModelCard(**_with_tuples(values, "recipe", "data"))
+
+
+def _upgraded(values: Any) -> Any:
+    """Return a card of an older schema as one of this."""
+    if not isinstance(values, dict) or "schema" not in values:
+        return values
+    schema = values["schema"]
+    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
+        raise CardError(_schema_message(schema))
+    return {**_ADDED_SINCE.get(schema, {}), **values, "schema": SCHEMA}
+
+
+def _with_tuples(values: dict[str, Any], *keys: str) -> dict[str, Any]:
+    lists = {key: tuple(values[key]) for key in keys if isinstance(values[key], list)}
+    return {**values, **lists}
 
 
 def _decode_row(values: Any, where: str) -> QualityRow:

@@ -94,6 +94,10 @@ _FINITE: Rule = (_is_finite, "a finite number")
 _PSNR: Rule = (_is_psnr, "a number of dB, infinite where all pairs are identical")
 _SSIM: Rule = (lambda value: _is_finite(value) and -1 <= value <= 1, "a number from -1 to 1")
 _SHA256: Rule = (_is_sha256, "64 lower-case hexadecimal digits")
+_THREE: Rule = (
+    lambda value: isinstance(value, tuple) and len(value) == 3 and all(map(_is_finite, value)),
+    "three finite numbers",
+)
 
 _RULES: dict[str, Rule] = {
     "schema": _integer_from(1),
@@ -105,7 +109,8 @@ _RULES: dict[str, Rule] = {
     "architecture": _TEXT,
     "config": (lambda value: isinstance(value, dict), "an object"),
     "format": _one_of("onnx", "tflite", "safetensors"),
-    "precision": _one_of("fp32", "fp16", "int8"),
+    "precision": _one_of("fp32", "fp16", "int8", "dynamic"),
+    "io": _one_of("float32", "int8"),
     "layout": _one_of("NCHW", "NHWC"),
     "size_multiple": _integer_from(1),
     "halo": _integer_from(0),
@@ -121,6 +126,8 @@ _RULES: dict[str, Rule] = {
     "data": _TEXTS,
     "versions": (_is_versions, "an object of texts"),
     "licence": _TEXT,
+    "golden": _or_none((_of_record("Golden"), "a Golden")),
+    "step": _or_none((_of_record("StageStep"), "a StageStep")),
     "bytes": _or_none(_integer_from(1)),
     "sha256": _or_none(_SHA256),
     "dataset": _TEXT,
@@ -132,4 +139,19 @@ _RULES: dict[str, Rule] = {
     "ssim": _SSIM,
     "psnr_loss_db": _FINITE,
     "ssim_loss": _FINITE,
+    "drawer": _integer_from(1),
+    "seed": _integer_from(0),
+    "height": _integer_from(1),
+    "width": _integer_from(1),
+    "input_sha256": _SHA256,
+    "output_sha256": _SHA256,
+    "mean": _THREE,
+    "deviation": _THREE,
+    "samples": (
+        lambda value: isinstance(value, str) and re.fullmatch("([0-9a-f]{2})+", value) is not None,
+        "pairs of lower-case hexadecimal digits",
+    ),
+    "stages": _integer_from(1),
+    "state_width": _integer_from(1),
+    "state_scale": _integer_from(1),
 }

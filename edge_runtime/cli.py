@@ -7,12 +7,12 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
+from edge_runtime.cli_options import parse_options
 from edge_runtime.errors import EdgeDerainError, UsageError
-from edge_runtime.quantities import Shard, Workers, parse_amount, parse_seconds, whole_number
 from edge_runtime.terminal import (
     FrameProgress,
     Progress,
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 TERMINATED = 143
-FORMATS = ("jpg", "png", "webp", "tif", "bmp", "avif")
-
-Value = TypeVar("Value")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     never_fail_on_encoding()
     try:
         with termination_raised():
-            return _run(_parse(argv))
+            return _run(parse_options(argv))
     except EdgeDerainError as error:
         _complain(str(error))
         return error.exit_code
@@ -62,129 +59,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="edge-derain",
-        description="Remove rain from photographs, videos and cameras.",
-        epilog="Without -o, street.jpg becomes street_derained.jpg beside it.",
-    )
-    parser.add_argument(
-        "images", nargs="*", metavar="IMAGE", help="picture, folder, pattern, video, stream, or -"
-    )
-    _add_outputs(parser)
-    _add_batches(parser)
-    _add_moving(parser)
-    parser.add_argument(
-        "--model", default="small", metavar="NAME|PATH", help="model to use (default: small)"
-    )
-    parser.add_argument("--list-models", action="store_true", help="show the models that ship")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-    parser.add_argument(
-        "--threads",
-        type=_checked(whole_number(1)),
-        metavar="N",
-        help="threads (default: physical cores)",
-    )
-    parser.add_argument(
-        "--tile",
-        type=_checked(whole_number(0)),
-        metavar="N",
-        help="derain in tiles of N pixels, to save memory; 0: whole (default: large pictures)",
-    )
-    parser.add_argument(
-        "--max-memory",
-        type=_checked(parse_amount),
-        metavar="300MB",
-        help="choose the tile so that the process stays below this",
-    )
-    parser.add_argument(
-        "--max-pixels",
-        type=_checked(parse_amount),
-        metavar="N",
-        help="refuse larger pictures before decoding them (default: 100M)",
-    )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
-    arguments = parser.parse_args(argv)
-    wanted = arguments.images or arguments.watch or arguments.camera is not None
-    if not (wanted or arguments.list_models or arguments.version):
-        parser.error("name at least one IMAGE, or --list-models")
-    if arguments.tile is not None and arguments.max_memory is not None:
-        parser.error("--tile and --max-memory both choose the tile; leave one out")
-    return arguments
-
-
-def _add_outputs(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("what is written, and where")
-    group.add_argument("-o", dest="out", help="file; folder when it exists or ends in /; - stdout")
-    group.add_argument(
-        "--suffix", metavar="TEXT", help="added to the names of outputs (default: _derained)"
-    )
-    group.add_argument("--format", choices=FORMATS, help="of outputs (default: as the input)")
-    group.add_argument(
-        "--quality",
-        type=_checked(whole_number(1, 100)),
-        metavar="Q",
-        help="of JPEG, WebP and AVIF, 1 to 100 (default: as the input, or 95)",
-    )
-    view = group.add_mutually_exclusive_group()
-    view.add_argument(
-        "--compare", action="store_true", help="write rainy and derained side by side instead"
-    )
-    view.add_argument("--diff", action="store_true", help="write the removed rain instead")
-    group.add_argument("--force", action="store_true", help="replace originals and -o FILE")
-
-
-def _add_batches(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("batches")
-    group.add_argument("-r", "--recursive", action="store_true", help="folders in folders too")
-    group.add_argument(
-        "--skip-existing", action="store_true", help="leave out what has its output already"
-    )
-    group.add_argument(
-        "--shard", type=_checked(Shard.parse), metavar="I/N", help="only part I (1 to N) of N"
-    )
-    group.add_argument(
-        "--jobs",
-        type=_checked(Workers.parse),
-        default=Workers(),
-        metavar="L:I:S",
-        help="pictures loaded, derained and saved at once (default: 1:1:1)",
-    )
-    group.add_argument(
-        "--watch", metavar="DIR", help="derain what appears in a folder, until interrupted"
-    )
-
-
-def _add_moving(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("videos and cameras")
-    group.add_argument(
-        "--camera", metavar="N|URL", help="derain a camera (0 is the first) or stream as it comes"
-    )
-    group.add_argument(
-        "--seconds", type=_checked(parse_seconds), metavar="S", help="stop a camera after so long"
-    )
-    group.add_argument("--show", action="store_true", help="show the frames in a window")
-    group.add_argument("--steady", action="store_true", help="less flicker where nothing moves")
-    group.add_argument(
-        "--crf",
-        type=_checked(whole_number(0, 51)),
-        metavar="N",
-        help="of the video encoder, 0 (best) to 51 (default: 18)",
-    )
-
-
-def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
-    """Return ``parse`` with its ValueError made one that argparse prints."""
-
-    def checked(text: str) -> Value:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
-
-
 def _run(arguments: argparse.Namespace) -> int:
     if arguments.version:
         import edge_runtime
@@ -194,6 +68,12 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.list_models:
         _list_models(as_json=arguments.json)
         return 0
+    if arguments.self_test:
+        return _self_test(arguments)
+    if arguments.tune:
+        return _tune(arguments)
+    if arguments.bench is not None:
+        return _bench(arguments)
     from edge_runtime.clips import is_clip, is_stream
 
     if arguments.camera is not None or any(is_clip(n) or is_stream(n) for n in arguments.images):
@@ -214,7 +94,6 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
 def _derain_moving(arguments: argparse.Namespace) -> int:
     """Derain videos, or one camera or stream; print a line for each and return the exit code."""
     from edge_runtime.clips import plan_moving
-    from edge_runtime.derainer import Derainer
     from edge_runtime.moving import MovingOptions, derain_moving, describe
     from edge_runtime.video_files import CRF, WITHOUT_AV, has_av
 
@@ -233,7 +112,7 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
         _refuse(arguments, ("seconds",), "is for cameras")
     crf = CRF if arguments.crf is None else arguments.crf
     options = MovingOptions(arguments.steady, arguments.show, crf, arguments.seconds)
-    derainer = Derainer.load(arguments.model, threads=arguments.threads, tile=arguments.tile)
+    derainer = _load(arguments)
     failed, stream = False, sys.stderr if arguments.out == "-" else sys.stdout
     if not has_av() and arguments.out != "-":
         _note(WITHOUT_AV)
@@ -250,7 +129,6 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
 
 def _derain_pictures(arguments: argparse.Namespace) -> int:
     from edge_runtime.batch import plan
-    from edge_runtime.derainer import Derainer
 
     jobs = plan(
         arguments.images,
@@ -264,7 +142,7 @@ def _derain_pictures(arguments: argparse.Namespace) -> int:
     if not jobs:
         _note("nothing to do")
         return 0
-    derainer = Derainer.load(arguments.model, threads=arguments.threads, tile=arguments.tile)
+    derainer = _load(arguments)
     settings = _settings(derainer, jobs, arguments)
     failures = _derain_all(derainer, jobs, settings, as_json=arguments.json)
     if not failures:
@@ -276,10 +154,23 @@ def _derain_pictures(arguments: argparse.Namespace) -> int:
     return 1
 
 
+def _load(arguments: argparse.Namespace) -> Derainer:
+    from edge_runtime.derainer import Derainer
+    from edge_runtime.models import DEFAULT_MODEL
+
+    return Derainer.load(
+        arguments.model or DEFAULT_MODEL,
+        backend=arguments.backend,
+        precision=arguments.precision,
+        threads=arguments.threads,
+        tile=arguments.tile,
+        stages=arguments.stages,
+    )
+
+
 def _watch(arguments: argparse.Namespace) -> int:
     """Derain what appears in a folder, for ever; failures are told at once."""
     from edge_runtime.batch import watched_jobs
-    from edge_runtime.derainer import Derainer
     from edge_runtime.watch import Watcher, watch
 
     if arguments.images or arguments.shard:
@@ -291,7 +182,7 @@ def _watch(arguments: argparse.Namespace) -> int:
         Path(arguments.watch), recursive=arguments.recursive, ours=naming.ours, out=out
     )
     found = watch(watcher)
-    derainer = Derainer.load(arguments.model, threads=arguments.threads, tile=arguments.tile)
+    derainer = _load(arguments)
     settings = _settings(derainer, None, arguments)
     for sources in found:
         jobs = watched_jobs(sources, out, naming, skip_existing=arguments.skip_existing)
@@ -364,6 +255,7 @@ def _summary(record: dict[str, Any]) -> str:
         f"{record['model']} {record['precision']}",
         f"{record['width']}x{record['height']}",
         f"{record['milliseconds']:.0f} ms",
+        record["provider"],
         record["output"],
     )
     return separator().join(parts)
@@ -381,6 +273,55 @@ def _list_models(*, as_json: bool) -> None:
         _complain(f"there are no models in {WEIGHTS}")
     for line in model_table(card for _, card in models):
         print(line)
+
+
+def _self_test(arguments: argparse.Namespace) -> int:
+    """Test one model or all that ship, and return the exit code: 1 unless all that ran passed."""
+    from edge_runtime.self_test import artifacts_of, self_test, self_test_table
+
+    if arguments.images:
+        raise UsageError("--self-test takes no IMAGE; leave it out")
+    with native_messages_hidden():
+        verdicts = list(self_test(artifacts_of(arguments.model), arguments.threads))
+    for line in [] if arguments.json else self_test_table(verdicts):
+        print(line)
+    for verdict in verdicts:
+        if arguments.json:
+            print(json.dumps(verdict.record()))
+        elif verdict.state == "untested":
+            _note(f"not tested: {verdict.reason}")
+        if verdict.state == "failed":
+            _complain(verdict.reason)
+    states = [verdict.state for verdict in verdicts]
+    if "passed" not in states and "failed" not in states:
+        _complain("--self-test: nothing was tested")
+    return int("failed" in states or "passed" not in states)
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    """Measure the artifacts of one name, show them and remember the times."""
+    from edge_runtime.measure_cli import show_tune
+    from edge_runtime.models import DEFAULT_MODEL
+
+    _refuse(arguments, ("bench", "threads", "tile", "stages"), "has no effect on --tune")
+    if arguments.images or (arguments.backend, arguments.precision) != ("auto", "auto"):
+        raise UsageError(
+            "--tune measures all artifacts of a --model; leave out IMAGE, --backend and --precision"
+        )
+    with native_messages_hidden():
+        return show_tune(arguments.model or DEFAULT_MODEL, _note, as_json=arguments.json)
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    """Measure what is not the engine's work, and show it."""
+    from edge_runtime.measure_cli import show_bench
+
+    if arguments.images:
+        raise UsageError("--bench takes one IMAGE; leave out the others")
+    derainer = _load(arguments)
+    with native_messages_hidden():
+        image = Path(arguments.bench) if arguments.bench else None
+        return show_bench(derainer, image, arguments.threads, as_json=arguments.json)
 
 
 def _note(message: str) -> None:

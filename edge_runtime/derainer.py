@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -12,15 +13,18 @@ from numpy.typing import NDArray
 
 from edge_runtime.card import ModelCard, load_card
 from edge_runtime.errors import ImageError
-from edge_runtime.models import DEFAULT_MODEL, find_model
+from edge_runtime.models import DEFAULT_MODEL, fastest_provider, find_model
+from edge_runtime.pixels import PEAKS, from_planes, to_batch
+from edge_runtime.quantities import Stages
 from edge_runtime.session import ClosedSession, Session, open_session
-from edge_runtime.tiles import plan_tiles
+from edge_runtime.tiles import Tile, least_work, plan_tiles
 
-_PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
-WHOLE_PIXELS = 1_500_000
-"""Pictures up to this size are derained in one piece unless told otherwise."""
-TILE_SIDE = 1024
-"""Height and width in pixels of the tiles of larger ones, without their halo."""
+WINDOW_PIXELS = 1_500_000
+"""What is derained in one piece unless told otherwise: pictures up to this size, and the tiles of
+larger ones with their halo."""
+_WINDOW_SHARE = 16
+"""One in so many pixels of a huge picture may be in a window. Its memory is then about that of
+the rainy and the derained picture."""
 
 
 class Derainer:
@@ -37,43 +41,63 @@ class Derainer:
         session: The engine that runs the model.
         card: What the model needs.
         model_path: Where the model lies.
-        tile: Side of the tiles in pixels; 0 takes pictures whole. None takes pictures of up to
-            ``WHOLE_PIXELS`` whole and tiles larger ones, so that memory stays bounded, if the
-            card says that tiles give the same result.
+        tile: Side of the tiles in pixels; 0 takes pictures whole. None takes small pictures
+            whole and tiles larger ones, so that memory stays bounded, if the card says that
+            tiles give the same result.
+        window_pixels: What is derained in one piece where ``tile`` is None. None takes
+            ``WINDOW_PIXELS``, or a 16th of the picture where that is more.
     """
 
     def __init__(
-        self, session: Session, card: ModelCard, model_path: Path, tile: int | None = None
+        self,
+        session: Session,
+        card: ModelCard,
+        model_path: Path,
+        tile: int | None = None,
+        window_pixels: int | None = None,
     ) -> None:
         self.session = session
         self.card = card
         self.model_path = model_path
         self.tile = tile
+        self.window_pixels = window_pixels
+        self._spare: list[NDArray[np.float32]] = []
 
     @classmethod
     def load(
         cls,
         model: str | os.PathLike[str] = DEFAULT_MODEL,
         *,
+        backend: str = "auto",
+        precision: str = "auto",
         threads: int | None = None,
         tile: int | None = None,
+        stages: Stages | None = None,
     ) -> Derainer:
         """Open a shipped model by name, or any model by path, after checking it against its card.
 
         Args:
-            model: Name such as ``'small'`` or ``'small_fp32'``, or path of an ``.onnx`` file.
+            model: Name such as ``'small'`` or ``'small_fp32'``, or path of an ``.onnx`` or
+                ``.tflite`` file.
+            backend: ``'onnx'``, ``'tflite'``, or ``'auto'``; see ``find_model`` for what it takes.
+            precision: ``'fp32'``, ``'fp16'``, ``'int8'``, ``'dynamic'``, or ``'auto'``, likewise.
             threads: Threads that share one picture; None takes the physical cores.
             tile: Side of the tiles in pixels, 0 for whole pictures, None to choose by size.
+            stages: Of a model that is one stage of a recurrent network: how many, up to what it
+                was trained with, or ``'auto'`` to stop when the picture no longer changes; see
+                ``StagedSession``. None takes all.
 
         Raises:
-            ModelNotFoundError: Nothing answers to ``model``.
+            ModelNotFoundError: Nothing answers to ``model`` with this backend and precision.
+            UsageError: There is no such backend or precision, or the model has no such stages.
             CardError: The card is missing, malformed, or not that of this file.
             MissingExtraError: The engine is not installed.
             SessionError: The engine cannot open the model.
         """
-        path = find_model(model)
+        path = find_model(model, backend=backend, precision=precision)
         card = load_card(path)
-        return cls(open_session(path, card, threads), card, path, tile)
+        session = open_session(path, card, threads, fastest_provider(card), stages)
+        return cls(session, card, path, tile)
 
     def __call__(self, image: NDArray[Any]) -> NDArray[Any]:
         """Derain one picture.
@@ -94,10 +118,22 @@ class Derainer:
         """
         _check_image(image)
         height, width = image.shape[:2]
-        side = self._tile_side(height * width) if self.tile is None else self.tile
+        side = self._tile_side(height, width) if self.tile is None else self.tile
+        tiles = plan_tiles(height, width, side, self.card.halo, self.card.size_multiple)
         derained = np.empty(image.shape, image.dtype)
-        for tile in plan_tiles(height, width, side, self.card.halo, self.card.size_multiple):
-            derained[tile.target] = self._derain(image[tile.window])[tile.inner]
+        try:
+            memory = self._spare.pop()  # no other call has it now
+        except IndexError:
+            memory = None
+        # Windows of one size in turn, largest first: engines lay their memory out anew for another.
+        for tile in sorted(tiles, key=_size, reverse=True):
+            batch = to_batch(image[tile.window], self.card.size_multiple, memory)
+            if memory is None or memory.size < batch.size:
+                memory = batch.reshape(-1)
+            inner = (0, slice(None), *tile.inner)
+            from_planes(self.session.run(batch)[inner], derained[tile.target])
+        if memory is not None:
+            self._spare.append(memory)
         return derained
 
     def frames(
@@ -122,6 +158,18 @@ class Derainer:
             derained = self(frame)
             yield derained if steadier is None else steadier(derained)
 
+    def with_session(self, session: Session, window_pixels: int | None = None) -> Derainer:
+        """Return another that is like this one but for its session, and shares its buffers.
+
+        Args:
+            session: What runs the model instead, such as one that wraps the session of this.
+            window_pixels: As the class takes it; None leaves it as it is.
+        """
+        other = copy.copy(self)
+        other.session = session
+        other.window_pixels = window_pixels or self.window_pixels
+        return other
+
     def close(self) -> None:
         """Free the engine, when no call is under way. Later calls raise SessionError."""
         self.session = ClosedSession(self.session, self.model_path)
@@ -132,36 +180,22 @@ class Derainer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _tile_side(self, pixels: int) -> int:
-        return TILE_SIDE if pixels > WHOLE_PIXELS and self.card.tiling_exact else 0
-
-    def _derain(self, image: NDArray[Any]) -> NDArray[Any]:
-        """Derain a picture or a window of one in a single run of the engine."""
-        height, width = image.shape[:2]
-        result = self.session.run(self._to_batch(image))[0, :, :height, :width]
-        if image.ndim == 2:
-            return _from_unit(result.mean(axis=0), image.dtype)
-        return _from_unit(result.transpose(1, 2, 0), image.dtype)
-
-    def _to_batch(self, image: NDArray[Any]) -> NDArray[np.float32]:
-        """Return ``image`` as float32 1CHW in [0, 1], extended to a legal size."""
-        height, width = image.shape[:2]
-        multiple = self.card.size_multiple
-        bottom, right = -height % multiple, -width % multiple
-        channels = image[None] if image.ndim == 2 else image.transpose(2, 0, 1)
-        unit = channels.astype(np.float32) / np.float32(_PEAKS[image.dtype])
-        padded = np.pad(unit, ((0, 0), (0, bottom), (0, right)), mode="edge")
-        return np.ascontiguousarray(np.broadcast_to(padded, (3, *padded.shape[1:]))[None])
+    def _tile_side(self, height: int, width: int) -> int | tuple[int, int]:
+        most = self.window_pixels or max(WINDOW_PIXELS, height * width // _WINDOW_SHARE)
+        if height * width <= most or not self.card.tiling_exact:
+            return 0
+        return least_work(height, width, most, self.card.halo, self.card.size_multiple)
 
 
-def _from_unit(unit: NDArray[np.float32], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return values in [0, 1] in the range of ``dtype``; stray values are clipped."""
-    values: NDArray[np.float32] = np.clip(unit, 0, 1) * np.float32(_PEAKS[dtype])
-    return values if dtype == np.float32 else np.floor(values + np.float32(0.5)).astype(dtype)
+def _size(tile: Tile) -> tuple[int, int]:
+    """Return (pixels, height) of the window of a tile."""
+    rows, columns = tile.window
+    height, width = rows.stop - rows.start, columns.stop - columns.start
+    return height * width, height
 
 
 def _check_image(image: Any) -> None:
-    if not isinstance(image, np.ndarray) or image.dtype not in _PEAKS:
+    if not isinstance(image, np.ndarray) or image.dtype not in PEAKS:
         found = image.dtype if isinstance(image, np.ndarray) else type(image).__name__
         raise ImageError(f"image must be a uint8, uint16 or float32 array, got {found}; convert it")
     grey = image.ndim == 2

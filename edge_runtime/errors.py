@@ -35,6 +35,14 @@ class CardError(EdgeDerainError):
     """A card that is missing, malformed or does not match its artifact."""
 
 
+class RecordError(EdgeDerainError):
+    """A JSON file of results or of a reference set that is malformed or of a newer version."""
+
+
+class ReferenceSetError(EdgeDerainError):
+    """A reference set that is missing, incomplete or changed."""
+
+
 class ModelNotFoundError(EdgeDerainError):
     """No shipped model has this name, and no file is at this path."""
 

@@ -1,4 +1,4 @@
-"""Keep a batch within an amount of memory: choose the tile, and let in only so many pictures.
+"""Keep a batch within an amount of memory: choose the tiles, and let in only so many pictures.
 
 The model is ``base + picture pixels * bytes each + window pixels * bytes each``. The first is
 what the process holds when the model is open, the second was measured for each file format (read,
@@ -10,22 +10,21 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import mmap
-import sys
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 
 from edge_runtime.batch import Job
-from edge_runtime.derainer import TILE_SIDE, Derainer
+from edge_runtime.derainer import WINDOW_PIXELS, Derainer
 from edge_runtime.errors import ImageError, UsageError
+from edge_runtime.measure import resident_bytes
 from edge_runtime.metadata import picture_depth, picture_format, picture_quality, picture_size
 from edge_runtime.sources import STDIO
 
-PIXELS_IN_FLIGHT = 50_000_000
+PIXELS_IN_FLIGHT = 25_000_000
 """Pixels that may be loaded and not yet saved where no limit is given; one picture always may."""
 
 _PICTURE_BYTES = {".jpg": 14, ".png": 12, ".webp": 18, ".tif": 14, ".bmp": 16, ".avif": 34}
@@ -33,7 +32,6 @@ _PICTURE_BYTES = {".jpg": 14, ".png": 12, ".webp": 18, ".tif": 14, ".bmp": 16, "
 _LOSSLESS_WEBP_BYTES = 48
 _DEEP_PICTURE_BYTES = 24  # 16 bits a channel
 _LEAST_WINDOW_BYTES = 80  # for systems that do not tell, or not finely
-_USUAL_BYTES = 100_000_000  # that the process holds with a small model, where nothing tells
 _M_MMAP_THRESHOLD = -3  # of malloc.h
 _PROBE_SIDE = 384
 _SMALLEST_TILE = 64
@@ -45,25 +43,25 @@ class MemoryPlan:
     """How a batch stays within its memory.
 
     Attributes:
-        tile: Side of the tiles, as ``Derainer`` takes it.
+        window_pixels: What is derained in one piece, as ``Derainer`` takes it.
         picture_bytes: What pictures may take while they are loaded and not yet saved.
         strict: Whether a single picture that takes more is refused.
     """
 
-    tile: int | None
+    window_pixels: int | None
     picture_bytes: int
     strict: bool
 
 
-def plan_without_limit(tile: int | None) -> MemoryPlan:
+def plan_without_limit() -> MemoryPlan:
     """Return a plan that lets pictures overlap as long as they are not huge."""
-    return MemoryPlan(tile, PIXELS_IN_FLIGHT * _PICTURE_BYTES[".jpg"], False)
+    return MemoryPlan(None, PIXELS_IN_FLIGHT * _PICTURE_BYTES[".jpg"], False)
 
 
 def plan_memory(
     derainer: Derainer, jobs: Iterable[Job] | None, limit: int, *, workers: int = 1
 ) -> MemoryPlan:
-    """Choose the tile with which the largest of the pictures that can fit does fit.
+    """Choose the windows with which the largest of the pictures that can fit does fit.
 
     Args:
         derainer: The opened model.
@@ -79,10 +77,10 @@ def plan_memory(
         raise UsageError(
             f"--max-memory: {derainer.card.name} gives other results in tiles; choose --tile"
         )
-    _return_large_blocks_at_once()
-    free = (limit - _resident()) / _SAFETY
+    return_large_blocks_at_once(strictly=True)
+    free = (limit - resident_bytes()) / _SAFETY
     window_bytes = _measure_window(derainer) * workers
-    smallest = window_bytes * _window_pixels(_SMALLEST_TILE, derainer)
+    smallest = window_bytes * (_SMALLEST_TILE + 2 * derainer.card.halo) ** 2
     if free < smallest * 1.5:
         needed = (limit - free * _SAFETY + 1.5 * smallest * _SAFETY) / 10**6
         raise UsageError(
@@ -92,12 +90,9 @@ def plan_memory(
     known = [Job(STDIO, STDIO)] if jobs is None else jobs
     costs = [_peek(job) if job.source != STDIO else free / 2 for job in known]
     costs = [cost for cost in costs if cost <= free - smallest]
-    for_tiles = max(free - max(costs, default=0), smallest)
-    tile = _SMALLEST_TILE
-    while tile < TILE_SIDE and window_bytes * _window_pixels(tile + 32, derainer) <= for_tiles:
-        tile += 32
-    taken = window_bytes * _window_pixels(tile, derainer)
-    return MemoryPlan(tile, int(free - taken), True)
+    for_window = max(free - max(costs, default=0), smallest)
+    pixels = min(int(for_window / window_bytes), WINDOW_PIXELS)
+    return MemoryPlan(pixels, int(free - pixels * window_bytes), True)
 
 
 def picture_cost(data: bytes, target: str = "") -> int:
@@ -179,40 +174,22 @@ def _peek(job: Job) -> int:
         return 0  # reading it will say what is wrong
 
 
-def _window_pixels(tile: int, derainer: Derainer) -> int:
-    return (tile + 2 * derainer.card.halo) ** 2
-
-
 def _measure_window(derainer: Derainer) -> float:
     """Return the bytes that one pixel of a window takes while it is derained, measured."""
-    before = _resident()
-    whole = Derainer(derainer.session, derainer.card, derainer.model_path, tile=0)
+    before = resident_bytes()
+    whole = derainer.with_session(derainer.session, _PROBE_SIDE**2)
     whole(np.zeros((_PROBE_SIDE, _PROBE_SIDE, 3), np.uint8))
-    grown = _resident(peak=True) - before
+    grown = resident_bytes(peak=True) - before
     return max(grown / _PROBE_SIDE**2, _LEAST_WINDOW_BYTES)
 
 
-def _return_large_blocks_at_once() -> None:
+def return_large_blocks_at_once(*, strictly: bool = False) -> None:
     """Keep glibc from holding freed pictures back in a pool of each thread.
 
     Its threshold for that grows with what it sees, to 32 MB, unless it is set once.
+
+    Args:
+        strictly: Do so for blocks from 1 MB, rather than 8: a new block costs time.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 20)
-
-
-def _resident(*, peak: bool = False) -> int:
-    """Return the bytes that this process holds, or held at most, as far as the system tells."""
-    try:
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        field = "VmHWM:" if peak else "VmRSS:"
-        (line,) = (line for line in status.splitlines() if line.startswith(field))
-        return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
-        pass
-    try:
-        import resource
-    except ImportError:
-        return _USUAL_BYTES
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << (20 if strictly else 23))

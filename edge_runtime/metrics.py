@@ -20,6 +20,8 @@ Protocol = Literal["rgb", "y"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 PEAK = 255.0
+IDENTICAL_DB = 100.0
+"""What a picture without any error counts in a mean; its own PSNR is infinite."""
 _WINDOW = 11
 _SIGMA = 1.5
 _LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966]) / 255.0
@@ -32,6 +34,11 @@ class Quality:
 
     psnr: float
     ssim: float
+
+
+def counted_psnr(quality: Quality) -> float:
+    """Return the PSNR in dB as it counts in a mean: at most ``IDENTICAL_DB``."""
+    return min(quality.psnr, IDENTICAL_DB)
 
 
 def luma(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:

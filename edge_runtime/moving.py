@@ -157,6 +157,7 @@ def describe(record: Mapping[str, Any]) -> list[str]:
         f"{record['width']}x{record['height']}",
         f"{record['frames']} frames",
         f"{record['frames_per_second']:.1f} frames/s",
+        record["provider"],
     ]
     if record.get("damaged_packets"):
         parts.append(f"{record['damaged_packets']} damaged packets passed over")

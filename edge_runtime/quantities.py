@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+Stages = int | Literal["auto"]
+"""Passes of a recurrent network over a picture; ``'auto'``: until it no longer changes."""
 
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?(?:B|P|PX)?", re.IGNORECASE)
@@ -49,6 +53,20 @@ def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
         return number
 
     return parse
+
+
+def parse_stages(text: str) -> Stages:
+    """Read ``'auto'`` or a whole number from 1.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text == "auto":
+        return "auto"
+    try:
+        return whole_number(1)(text)
+    except ValueError:
+        raise ValueError(f"must be a whole number of at least 1, or auto, got {text!r}") from None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from edge_runtime.errors import UsageError
 
 Rectangle = tuple[slice, slice]
+_MOST_TILES = 256  # along one axis, of those that are compared
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,9 @@ class Tile:
     inner: Rectangle
 
 
-def plan_tiles(height: int, width: int, side: int, halo: int, multiple: int) -> list[Tile]:
+def plan_tiles(
+    height: int, width: int, side: int | tuple[int, int], halo: int, multiple: int
+) -> list[Tile]:
     """Cover a picture with tiles of about one size, row by row.
 
     Windows start on the grid of ``multiple``, on which the network's strides lie, and reach
@@ -33,23 +36,62 @@ def plan_tiles(height: int, width: int, side: int, halo: int, multiple: int) -> 
 
     Args:
         height: of the picture, in pixels; ``width`` likewise.
-        side: largest height and width of a tile without its halo, rounded up to ``multiple``;
-            0 takes the picture whole.
+        side: largest height and width of a tile without its halo, or the two of them, rounded up
+            to ``multiple``; 0 takes the picture whole.
         halo: how many pixels around a tile influence its result.
         multiple: what the network needs height and width to be multiples of.
 
     Raises:
         UsageError: ``side`` is negative.
     """
-    if side < 0:
+    tall, wide = side if isinstance(side, tuple) else (side, side)
+    if min(tall, wide) < 0:
         raise UsageError(f"tile {side}: must be 0, for the whole picture, or a number of pixels")
-    rows = _spans(height, side or height, halo, multiple)
-    columns = _spans(width, side or width, halo, multiple)
+    rows = _spans(height, tall or height, halo, multiple)
+    columns = _spans(width, wide or width, halo, multiple)
     return [
         Tile((row[0], column[0]), (row[1], column[1]), (row[2], column[2]))
         for row in rows
         for column in columns
     ]
+
+
+def least_work(height: int, width: int, pixels: int, halo: int, multiple: int) -> tuple[int, int]:
+    """Return (height, width) of the tiles that cover a picture with the least overlap.
+
+    Args:
+        height: of the picture, in pixels; ``width`` likewise.
+        pixels: what no window, that is a tile with its halo, may exceed.
+        halo: as in ``plan_tiles``, and ``multiple``.
+
+    Returns:
+        Sides as ``plan_tiles`` takes them; the smallest there are where even they exceed
+        ``pixels``.
+    """
+    margin = _round_up(halo, multiple)
+    best, least = (multiple, multiple), float("inf")
+    for rows in range(1, min(-(-height // multiple), _MOST_TILES) + 1):
+        tall = _round_up(-(-height // rows), multiple)
+        widest = pixels // min(tall + min(rows - 1, 2) * margin, _round_up(height, multiple))
+        columns = _fewest(width, widest, margin, multiple)
+        if columns is None:
+            continue
+        work = (height + 2 * (rows - 1) * margin) * (width + 2 * (columns - 1) * margin)
+        if work < least:
+            wide = _round_up(-(-width // columns), multiple)
+            best, least = (tall, wide), work
+    return best
+
+
+def _fewest(length: int, longest: int, margin: int, multiple: int) -> int | None:
+    """Return the fewest tiles along one axis whose windows are not longer than ``longest``."""
+    if _round_up(length, multiple) <= longest:
+        return 1
+    half = _round_up(-(-length // 2), multiple)
+    if half + margin <= longest:
+        return 2
+    step = (longest - 2 * margin) // multiple * multiple
+    return None if step <= 0 else -(-length // step)
 
 
 def _spans(length: int, side: int, halo: int, multiple: int) -> list[tuple[slice, slice, slice]]:

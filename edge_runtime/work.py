@@ -23,11 +23,18 @@ from edge_runtime.image import (
     read_file,
     write_picture,
 )
-from edge_runtime.memory import MemoryGate, MemoryPlan, picture_cost, plan_without_limit
+from edge_runtime.memory import (
+    MemoryGate,
+    MemoryPlan,
+    picture_cost,
+    plan_without_limit,
+    return_large_blocks_at_once,
+)
 from edge_runtime.pipeline import Step, run_pipeline
 from edge_runtime.quantities import Workers
 from edge_runtime.session import Batch, Session
 from edge_runtime.sources import STDIO
+from edge_runtime.stages import counted_stages
 from edge_runtime.views import compare, difference
 
 VIEWS: dict[str, Callable[[Picture, Picture], Picture]] = {
@@ -47,7 +54,7 @@ class Settings:
         quality: Of JPEG, WebP and AVIF, 1 to 100; None follows the input.
         max_pixels: Larger pictures are refused before they are decoded.
         workers: Threads of each step.
-        memory: The tile, and how much pictures may take; None does not limit it tightly.
+        memory: How much tiles and pictures may take; None does not limit it tightly.
     """
 
     view: str = "derained"
@@ -66,6 +73,7 @@ class Outcome:
         error: What went wrong, in one line, or None.
         width: Of the picture in pixels; ``height`` likewise. 0 while it is not read.
         seconds: That the engine took, with the conversion of pixels.
+        stages: The most that a part of it took, of a model that is run in stages, or None.
     """
 
     job: Job
@@ -73,6 +81,7 @@ class Outcome:
     width: int = 0
     height: int = 0
     seconds: float = 0.0
+    stages: int | None = None
     _turn: int = 0
     _cost: int = 0
     _picture: Picture | None = field(default=None, repr=False)
@@ -91,6 +100,7 @@ class Outcome:
         """Return what JSON output says about it."""
         if self.error is not None:
             return {"input": str(self.job.source), "error": self.error}
+        staged = {} if self.stages is None else {"stages": self.stages}
         return {
             "input": str(self.job.source),
             "output": str(self.job.target),
@@ -100,6 +110,7 @@ class Outcome:
             "height": self.height,
             "milliseconds": round(self.seconds * 1000, 3),
             "provider": derainer.session.provider,
+            **staged,
         }
 
 
@@ -132,10 +143,11 @@ class _Worker:
     def __init__(self, derainer: Derainer, settings: Settings) -> None:
         self.settings = settings
         self.stop = threading.Event()
-        memory = settings.memory or plan_without_limit(derainer.tile)
+        memory = settings.memory or plan_without_limit()
         self._gate = MemoryGate(memory, self.stop)
+        return_large_blocks_at_once(strictly=memory.strict)
         session = _StoppableSession(derainer.session, self.stop)
-        self._derainer = Derainer(session, derainer.card, derainer.model_path, memory.tile)
+        self._derainer = derainer.with_session(session, memory.window_pixels)
 
     def step(
         self, function: Callable[[Outcome], None], *, last: bool = False
@@ -176,8 +188,10 @@ class _Worker:
         rainy = outcome._picture
         assert rainy is not None
         start = time.perf_counter()
-        rgb = self._derainer(rainy.rgb)
+        with counted_stages() as stages:
+            rgb = self._derainer(rainy.rgb)
         outcome.seconds = time.perf_counter() - start
+        outcome.stages = max(stages, default=None)
         derained = dataclasses.replace(rainy, rgb=rgb)
         outcome._picture = VIEWS[self.settings.view](rainy, derained)
 

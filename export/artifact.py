@@ -20,11 +20,17 @@ except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "onnx", "export") from None
 
 
-def write_artifact(model: onnx.ModelProto, card: ModelCard, path: Path) -> ModelCard:
+_TFLITE = b"TFL3"
+"""What stands in bytes 4 to 7 of every TFLite file."""
+Model = onnx.ModelProto | bytes
+"""An artifact that is not written yet: a model of ONNX, or the content of a TFLite file."""
+
+
+def write_artifact(model: Model, card: ModelCard, path: Path) -> ModelCard:
     """Write ``model`` with ``card`` embedded, and the card beside it.
 
     Args:
-        model: left as it is.
+        model: without a card; left as it is.
         card: without size and hash; they are measured here.
         path: of the artifact; its folder exists. What was there is replaced.
 
@@ -35,15 +41,24 @@ def write_artifact(model: onnx.ModelProto, card: ModelCard, path: Path) -> Model
         ExportError: the folder cannot be written to. Nothing is left behind, and what ``path``
             held is untouched.
     """
-    complete = onnx.ModelProto()
-    complete.CopyFrom(model)
-    complete.metadata_props.add(key=METADATA_KEY, value=card.embedded().to_json())
+    content = _with_card(model, card.to_metadata())
     with staging_folder(path.parent) as staging:
         staged = staging / path.name
-        write_atomically(staged, complete.SerializeToString(deterministic=True))
+        write_atomically(staged, content)
         written = write_card(staged, card)
         move_artifact(staged, path)
     return written
+
+
+def _with_card(model: Model, card: str) -> bytes:
+    if isinstance(model, bytes):
+        from export.tflite_metadata import with_metadata
+
+        return with_metadata(model, METADATA_KEY, card)
+    complete = onnx.ModelProto()
+    complete.CopyFrom(model)
+    complete.metadata_props.add(key=METADATA_KEY, value=card)
+    return bytes(complete.SerializeToString(deterministic=True))
 
 
 @contextmanager
@@ -77,19 +92,35 @@ def move_artifact(staged: Path, path: Path) -> None:
 
 
 def read_embedded_card(artifact: Path) -> ModelCard:
-    """Read the card inside an ONNX artifact.
+    """Read the card inside an artifact.
 
     Raises:
-        ExportError: the file is unreadable, not ONNX, or carries no card.
+        ExportError: the file is unreadable, neither ONNX nor TFLite, or carries no card.
         CardError: the card is malformed.
+        MissingExtraError: what reads TFLite files is not installed.
     """
     try:
-        model = onnx.load(artifact, load_external_data=False)
+        content = artifact.read_bytes()
     except OSError as error:
         raise ExportError(f"{artifact}: cannot be read ({error.strerror})") from error
-    except DecodeError as error:
-        raise ExportError(f"{artifact}: torn or not an ONNX file; export it again") from error
-    for entry in model.metadata_props:
-        if entry.key == METADATA_KEY:
-            return ModelCard.from_json(entry.value, artifact)
-    raise ExportError(f"{artifact}: no card in its metadata; export it with derain-export")
+    try:
+        text = _tflite_card(content) if content[4:8] == _TFLITE else _onnx_card(content)
+    except (DecodeError, ValueError) as error:
+        raise ExportError(
+            f"{artifact}: torn, or neither an ONNX nor a TFLite file; export it again"
+        ) from error
+    if text is None:
+        raise ExportError(f"{artifact}: no card in its metadata; export it with derain-export")
+    return ModelCard.from_json(text, artifact)
+
+
+def _onnx_card(content: bytes) -> str | None:
+    model = onnx.ModelProto.FromString(content)
+    found = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    return found[0] if found else None
+
+
+def _tflite_card(content: bytes) -> str | None:
+    from export.tflite_metadata import read_metadata
+
+    return read_metadata(content, METADATA_KEY)

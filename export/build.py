@@ -12,11 +12,12 @@ from core.evaluate import Derain
 from core.inference import derainer_of
 from edge_runtime.card import ModelCard, QualityRow
 from edge_runtime.derainer import Derainer
-from export.artifact import move_artifact, staging_folder, write_artifact
+from edge_runtime.golden import make_golden
+from export.artifact import Model, move_artifact, staging_folder, write_artifact
 from export.cards import make_card
 from export.errors import ExportError
-from export.precision import Precision, at_precision
-from export.to_onnx import to_onnx
+from export.precision import Io, Precision, at_precision
+from export.to_onnx import step_to_onnx, to_onnx
 from export.verify import Check, require_quality, verify
 
 Score = Callable[[Derain], tuple[QualityRow, ...]]
@@ -38,6 +39,8 @@ def build_onnx(
     precision: Precision | None = None,
     name: str = "",
     quality: Score | None = None,
+    step: bool = False,
+    size: tuple[int, int] | None = None,
 ) -> Built:
     """Export to ``folder/NAME_PRECISION.onnx`` with its card, once it is proven equal to torch.
 
@@ -47,6 +50,9 @@ def build_onnx(
         precision: of the artifact; None takes the checkpoint's own.
         name: what the model is called; empty takes the checkpoint's name.
         quality: scores the artifact for its card, such as ``core.evaluate.evaluate``.
+        step: export one stage of a recurrent network, as ``NAME_step``; the device repeats it.
+        size: the one (height, width) that a static graph takes, as ``NAME_HEIGHTxWIDTH``; None
+            leaves it open.
 
     Raises:
         ParityError: the artifact differs from torch, or an int8 one scores less.
@@ -55,24 +61,84 @@ def build_onnx(
         CardError: the name is not that of a file.
         DataError: a data set of ``quality`` cannot be read.
     """
+    if precision == "dynamic":
+        raise ExportError("ONNX has no precision dynamic; use fp32, fp16 or int8, or TFLite")
     checkpoint = at_precision(checkpoint, precision or checkpoint.precision)
+    suffix = "_step" if step else ""
+    if size is not None:
+        _check_size(checkpoint, size)
+        suffix = f"_{size[0]}x{size[1]}"
+    checkpoint = dataclasses.replace(checkpoint, name=f"{name or checkpoint.name}{suffix}")
+    model = step_to_onnx(checkpoint) if step else to_onnx(checkpoint, size)
+    card = make_card(checkpoint, "onnx", step=step)
+    return _prove(model, card, checkpoint, folder, quality)
+
+
+def build_tflite(
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    precision: Precision | None = None,
+    io: Io = "float32",
+    name: str = "",
+    quality: Score | None = None,
+) -> Built:
+    """Export to ``folder/NAME_PRECISION.tflite`` with its card, once it is proven equal to torch.
+
+    Args:
+        checkpoint: what to export.
+        folder: made if it is missing. An artifact of the same name is replaced at the very end.
+        precision: of the artifact; None takes the checkpoint's own.
+        io: type of the pictures that it takes and returns; int8 needs that precision.
+        name: what the model is called; empty takes the checkpoint's name.
+        quality: scores the artifact for its card, such as ``core.evaluate.evaluate``.
+
+    Raises:
+        MissingExtraError: ai-edge-litert is not installed.
+        ParityError: the artifact differs from torch, or one with int8 weights scores less.
+        ExportError: TFLite cannot hold the network, the folder cannot be written to, or the
+            checkpoint has no scales for int8.
+        CardError: the name is not that of a file.
+        DataError: a data set of ``quality`` cannot be read.
+    """
+    from export.to_tflite import to_tflite
+
+    precision = precision or checkpoint.precision
     checkpoint = dataclasses.replace(checkpoint, name=name or checkpoint.name)
-    card = make_card(checkpoint, "onnx")
-    model = to_onnx(checkpoint)
+    model = to_tflite(checkpoint, precision, io)
+    card = make_card(checkpoint, "tflite", precision=precision, io=io)
+    return _prove(model, card, at_precision(checkpoint, precision), folder, quality)
+
+
+def _check_size(checkpoint: Checkpoint, size: tuple[int, int]) -> None:
+    multiple = checkpoint.config.size_multiple
+    if any(side % multiple or side < 1 for side in size):
+        legal = "x".join(str(max(1, -(-side // multiple)) * multiple) for side in size)
+        raise ExportError(
+            f"size {size[0]}x{size[1]}: {checkpoint.name} needs height and width to be multiples "
+            f"of {multiple}; take {legal}"
+        )
+
+
+def _prove(
+    model: Model, card: ModelCard, checkpoint: Checkpoint, folder: Path, quality: Score | None
+) -> Built:
+    """Run and score ``model`` out of sight, and move it into ``folder`` if nothing is wrong."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be made ({error.strerror})") from error
-    artifact = folder / f"{checkpoint.name}_{checkpoint.precision}.onnx"
+    artifact = folder / f"{card.name}_{card.precision}.{card.format}"
     with staging_folder(folder) as staging:
         staged = staging / artifact.name
         card = write_artifact(model, card, staged)
-        checks = verify(staged, checkpoint)
+        verify(staged, checkpoint)
+        card = dataclasses.replace(card, golden=make_golden(Derainer.load(staged)))
         if quality is not None:
-            scored = dataclasses.replace(card, quality=quality(Derainer.load(staged)))
-            if checkpoint.precision == "int8":
-                require_quality(artifact, scored.quality, quality(derainer_of(checkpoint)))
-            card = write_artifact(model, scored, staged)
-            checks = verify(staged, checkpoint)
+            card = dataclasses.replace(card, quality=quality(Derainer.load(staged)))
+            if card.precision in ("int8", "dynamic"):
+                require_quality(artifact, card.quality, quality(derainer_of(checkpoint)))
+        card = write_artifact(model, card, staged)
+        checks = verify(staged, checkpoint)
         move_artifact(staged, artifact)
     return Built(artifact, card, checks)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
-from compress.cost import measure_cost
-from core.checkpoint import Checkpoint
-from core.config import to_plain
+from compress.cards import checkpoint_card
+from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from edge_runtime import __version__
-from edge_runtime.card import ModelCard, QualityRow, card_path, write_card
+from edge_runtime.card import ModelCard, QualityRow, card_path, load_card, write_card
 from edge_runtime.errors import CardError
-
-GLOBAL_HALO = 64
-"""Overlap in pixels of tiles where no overlap is exact, because the network pools globally."""
+from export.precision import Io, Precision
+from export.stage_step import describe_step
 
 
 def make_card(
     checkpoint: Checkpoint,
-    format: Literal["onnx", "safetensors"],
+    format: Literal["onnx", "tflite", "safetensors"],
     quality: Sequence[QualityRow] = (),
+    *,
+    precision: Precision | None = None,
+    io: Io = "float32",
+    step: bool = False,
 ) -> ModelCard:
     """Describe the artifact that ``checkpoint`` becomes, or itself, without size and hash.
 
@@ -30,34 +33,49 @@ def make_card(
         checkpoint: where the artifact comes from.
         format: engine format of the artifact; ``safetensors`` is the checkpoint itself.
         quality: scores measured on what the card describes.
+        precision: of the artifact; None takes the checkpoint's.
+        io: type of the artifact's pictures.
+        step: the artifact is one stage of the network; costs and halo are those of all stages.
 
     Raises:
         CardError: the name of the checkpoint cannot be that of an artifact.
     """
-    size_multiple = checkpoint.config.size_multiple
-    cost = measure_cost(checkpoint.unquantized().build(), size_multiple)
-    precision = checkpoint.precision
-    made_with = {"torch": version("torch"), format: version(format), "edge-derain": __version__}
-    exported = () if format == "safetensors" else (f"export: {format} {precision}",)
-    return ModelCard(
-        name=checkpoint.name,
-        role=cast(Literal["student", "teacher"], checkpoint.role),  # the card checks it
-        architecture=checkpoint.architecture,
-        config=to_plain(checkpoint.config),
+    card = checkpoint_card(checkpoint, quality)
+    if format == "safetensors":
+        return card
+    precision = precision or checkpoint.precision
+    written_by = "ai-edge-litert" if format == "tflite" else format
+    made_with = {name: version(name) for name in ("torch", written_by)}
+    one_stage = ", one stage" if step else ""
+    return dataclasses.replace(
+        card,
         format=format,
         precision=precision,
-        layout="NCHW",
-        size_multiple=size_multiple,
-        halo=GLOBAL_HALO if cost.halo is None else cost.halo,
-        tiling_exact=cost.halo is not None,
-        parameters=cost.parameters,
-        macs_per_pixel=cost.macs_per_pixel,
-        quality=tuple(quality),
-        recipe=(*checkpoint.recipe, *exported),
-        data=checkpoint.data,
-        versions={**checkpoint.versions, **made_with},
-        licence=_licence(checkpoint.data),
+        io=io,
+        layout="NHWC" if format == "tflite" else "NCHW",
+        # Dynamic range: codes of activations span what is in the picture, or in the tile.
+        tiling_exact=card.tiling_exact and precision != "dynamic",
+        recipe=(*checkpoint.recipe, f"export: {format} {precision}{one_stage}"),
+        versions={**checkpoint.versions, **made_with, "edge-derain": __version__},
+        step=describe_step(checkpoint) if step else None,
     )
+
+
+def load_described(name_or_path: str | Path) -> Checkpoint:
+    """Read a checkpoint to export, and its card where it has one, which must be that of this file.
+
+    Raises:
+        CheckpointError: as :func:`core.checkpoint.load_checkpoint`.
+        CardError: a card that is malformed or of other weights.
+    """
+    path = find_checkpoint(name_or_path)
+    checkpoint = load_checkpoint(path)
+    if card_path(path).exists():
+        try:
+            load_card(path)
+        except CardError as error:
+            raise CardError(f"{error}; or write it again with derain-export card {path}") from None
+    return checkpoint
 
 
 def card_checkpoint(
@@ -96,8 +114,3 @@ def _kept_quality(checkpoint: Path, card: Path) -> tuple[QualityRow, ...]:
     except CardError as error:
         raise CardError(f"{error}; or remove it, or score again with --quality-config") from error
     return old.quality if old.sha256 == digest else ()
-
-
-def _licence(data: Sequence[str]) -> str:
-    named = f"research data ({', '.join(data)})" if data else "data that the checkpoint leaves out"
-    return f"Code Apache-2.0. Weights trained on {named}: non-commercial research use."

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import functools
 import json
 import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
+from export.errors import ExportError
 
 if TYPE_CHECKING:
     from core.evaluate import Derain
     from edge_runtime.card import QualityRow
+    from export.build import Built
     from export.verify import Check
 
     Score = Callable[[Derain], tuple[QualityRow, ...]]
@@ -24,7 +28,7 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``derain-export`` command and return its exit code."""
     arguments = _parser().parse_args(argv)
-    commands = {"onnx": _onnx, "verify": _verify, "card": _card}
+    commands = {"onnx": _onnx, "tflite": _tflite, "verify": _verify, "card": _card, "all": _all}
     try:
         return commands[arguments.command](arguments)
     except EdgeDerainError as error:
@@ -45,15 +49,31 @@ def _parser() -> argparse.ArgumentParser:
         help="write an ONNX artifact and its card, once it is verified",
         description="Write DIR/NAME_PRECISION.onnx and its card, once it is proven equal to torch.",
     )
-    onnx.add_argument("checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path")
-    onnx.add_argument("-o", dest="out", metavar="DIR", required=True, help="folder to write to")
+    _add_export(onnx, "fp32", "fp16", "int8")
     onnx.add_argument(
-        "--precision",
-        choices=("fp32", "fp16", "int8"),
-        help="of the artifact (default: the checkpoint's); int8 needs a quantized checkpoint",
+        "--step",
+        action="store_true",
+        help="one stage of a recurrent network, as NAME_step: edge-derain --stages repeats it",
     )
-    onnx.add_argument("--name", default="", help="name of the model (default: the checkpoint's)")
-    _add_quality(onnx, "artifact")
+    onnx.add_argument(
+        "--size",
+        type=_size,
+        metavar="HxW",
+        help="a static graph for pictures of this size (default: any size)",
+    )
+    tflite = commands.add_parser(
+        "tflite",
+        help="write a TFLite artifact and its card, once it is verified",
+        description="Write DIR/NAME_PRECISION.tflite and its card, once it is proven equal to "
+        "torch. dynamic is TFLite's dynamic range: int8 weights, float activations.",
+    )
+    _add_export(tflite, "fp32", "fp16", "dynamic", "int8")
+    tflite.add_argument(
+        "--io",
+        choices=("float32", "int8"),
+        default="float32",
+        help="type of the pictures in and out (default: float32); int8 needs --precision int8",
+    )
     verify = commands.add_parser(
         "verify",
         help="compare an artifact with the network it came from",
@@ -62,6 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("artifact", metavar="ARTIFACT", help="artifact with its card beside it")
     verify.add_argument("--checkpoint", metavar="CKPT", required=True, help="what it came from")
     verify.add_argument("--json", action="store_true", help="print one JSON object a check")
+    verify.add_argument("-o", dest="out", metavar="FILE", help="save all checks as JSON to a file")
+    _add_all(
+        commands.add_parser(
+            "all",
+            help="rebuild every artifact that ships, or check them",
+            description="Build every artifact that a release config lists. Without "
+            "--quality-config, artifacts that did not change keep their scores.",
+        )
+    )
     card = commands.add_parser(
         "card",
         help="write the cards of checkpoints",
@@ -76,6 +105,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_export(parser: argparse.ArgumentParser, *precisions: str) -> None:
+    parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path")
+    parser.add_argument("-o", dest="out", metavar="DIR", required=True, help="folder to write to")
+    parser.add_argument(
+        "--precision",
+        choices=precisions,
+        help="of the artifact (default: the checkpoint's); int8 needs a quantized checkpoint",
+    )
+    parser.add_argument("--name", default="", help="name of the model (default: the checkpoint's)")
+    _add_quality(parser, "artifact")
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    if not match:
+        raise argparse.ArgumentTypeError(f"must be HEIGHTxWIDTH such as 480x640, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _add_all(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", metavar="FILE", help="such as configs/release.yaml")
+    parser.add_argument(
+        "-o", dest="out", metavar="DIR", help="folder of the artifacts (default: those that ship)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; name what differs, and exit 1 then"
+    )
+    _add_quality(parser, "artifacts")
+
+
 def _add_quality(parser: argparse.ArgumentParser, scored: str) -> None:
     parser.add_argument(
         "--quality-config", metavar="FILE", help=f"YAML with data sets to score the {scored} on"
@@ -84,14 +143,29 @@ def _add_quality(parser: argparse.ArgumentParser, scored: str) -> None:
 
 
 def _onnx(arguments: argparse.Namespace) -> int:
-    from core.checkpoint import load_checkpoint
-    from core.evaluate import quality_table
     from export.build import build_onnx
 
+    if arguments.step and arguments.size:
+        raise UsageError("--step takes any size; leave --size out")
+    build = functools.partial(build_onnx, step=arguments.step, size=arguments.size)
+    _export(build, arguments)
+    return 0
+
+
+def _tflite(arguments: argparse.Namespace) -> int:
+    from export.build import build_tflite
+
+    _export(functools.partial(build_tflite, io=arguments.io), arguments)
+    return 0
+
+
+def _export(build: Callable[..., Built], arguments: argparse.Namespace) -> None:
+    from core.evaluate import quality_table
+    from export.cards import load_described
+
     quality = _score(arguments.quality_config, arguments.data_root)
-    checkpoint = load_checkpoint(arguments.checkpoint)
-    built = build_onnx(
-        checkpoint,
+    built = build(
+        load_described(arguments.checkpoint),
         Path(arguments.out),
         precision=arguments.precision,
         name=arguments.name,
@@ -101,6 +175,38 @@ def _onnx(arguments: argparse.Namespace) -> int:
     if built.card.quality:
         print(f"\n{quality_table(built.card.quality)}")
     print(f"\n{built.artifact}: {(built.card.bytes or 0) / 1000:.0f} kB, verified against torch")
+
+
+def _all(arguments: argparse.Namespace) -> int:
+    from core.config import load_config
+    from edge_runtime.models import WEIGHTS
+    from export.release import ReleaseConfig, build_release, check_release
+
+    if arguments.check and arguments.quality_config:
+        raise UsageError(
+            f"--quality-config {arguments.quality_config}: --check scores nothing; leave it out"
+        )
+    score = _score(arguments.quality_config, arguments.data_root)
+    config = load_config(ReleaseConfig, arguments.config)
+    folder = WEIGHTS if arguments.out is None else Path(arguments.out)
+    if not arguments.check:
+        for number, built in enumerate(build_release(config, folder, score), 1):
+            scored = f"{len(built.card.quality)} scores" if built.card.quality else "not scored"
+            size = f"{(built.card.bytes or 0) / 1000:.0f} kB"
+            print(
+                f"{number} of {len(config)}  {built.artifact}: {size}, verified, {scored}",
+                flush=True,
+            )
+        return 0
+    differing = 0
+    for name, problems in check_release(config, folder):
+        print(f"{name}: {'; '.join(problems) or 'same'}", flush=True)
+        differing += bool(problems)
+    if differing:
+        raise ExportError(
+            f"{folder}: {differing} differ from {arguments.config}; "
+            "build them again with derain-export all"
+        )
     return 0
 
 
@@ -153,6 +259,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     artifact = Path(arguments.artifact)
     checks = compare(artifact, load_checkpoint(arguments.checkpoint))
+    if arguments.out is not None:
+        _save_checks(Path(arguments.out), artifact, arguments.checkpoint, checks)
     if arguments.json:
         for check in checks:
             print(json.dumps(_record(check)))
@@ -160,6 +268,24 @@ def _verify(arguments: argparse.Namespace) -> int:
         _print_checks(checks)
     require_parity(artifact, checks)
     return 0
+
+
+def _save_checks(out: Path, artifact: Path, checkpoint: str, checks: Sequence[Check]) -> None:
+    from edge_runtime.atomic import write_atomically
+    from edge_runtime.card import read_card
+
+    report = {
+        "schema": 1,
+        "artifact": str(artifact),
+        "sha256": read_card(artifact).sha256,
+        "checkpoint": checkpoint,
+        "passed": all(check.passed for check in checks),
+        "checks": [_record(check) for check in checks],
+    }
+    try:
+        write_atomically(out, (json.dumps(report, indent=2) + "\n").encode())
+    except OSError as error:
+        raise ExportError(f"{out}: cannot be written ({error.strerror})") from error
 
 
 def _record(check: Check) -> dict[str, object]:
@@ -172,14 +298,14 @@ def _record(check: Check) -> dict[str, object]:
 
 
 def _print_checks(checks: Sequence[Check]) -> None:
-    print(f"{'height x width':14}  {'picture':8}  {'max difference':14}  {'limit':7}  8-bit PSNR")
+    print(f"{'height x width':14}  {'picture':12}  {'max difference':14}  {'limit':7}  8-bit PSNR")
     for check in checks:
         size = f"{check.height} x {check.width}"
         same = "same" if math.isinf(check.psnr) else f"{check.psnr:.1f} dB"
         limit = f"{check.psnr_limit:.0f} dB" if check.psnr_limit else f"{check.limit:.0e}"
         verdict = "" if check.passed else "  FAILED"
         print(
-            f"{size:14}  {check.picture:8}  {check.max_difference:<14.2e}  {limit:<7}  "
+            f"{size:14}  {check.picture:12}  {check.max_difference:<14.2e}  {limit:<7}  "
             f"{same}{verdict}"
         )
 

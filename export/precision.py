@@ -9,7 +9,10 @@ from core.checkpoint import Checkpoint
 from core.quantization import Quantization
 from export.errors import ExportError
 
-Precision = Literal["fp32", "fp16", "int8"]
+Precision = Literal["fp32", "fp16", "int8", "dynamic"]
+"""Of an artifact; ``dynamic`` is TFLite's dynamic range: int8 weights, float activations."""
+Io = Literal["float32", "int8"]
+"""Type of the pictures that an artifact takes and returns."""
 
 
 def at_precision(checkpoint: Checkpoint, precision: Precision) -> Checkpoint:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -15,6 +17,7 @@ from edge_runtime.errors import MissingExtraError
 from export.errors import ExportError
 from export.graph import ExportGraph
 from export.qdq import store_codes
+from export.stage_step import INPUTS, OUTPUTS, describe_step, step_graph
 
 try:
     import onnx
@@ -30,17 +33,20 @@ PRODUCER = "edge-derain"
 _DYNAMIC_AXES = {0: "batch", 2: "height", 3: "width"}
 
 
-def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
+def to_onnx(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> onnx.ModelProto:
     """Export a checkpoint in its own precision; equal checkpoints and versions give equal bytes.
 
     Args:
         checkpoint: any architecture whose config has a ``size_multiple``. int8 becomes
             QuantizeLinear and DequantizeLinear around each operation, with int8 weights; fp16
             computes in float16 between float32 pictures.
+        size: the one legal (height, width) that the model takes, one picture at a time; None
+            leaves all three open.
 
     Returns:
         A model with the input ``rainy`` and the output ``derained``, both float32
-        (batch, 3, height, width), RGB in [0, 1] and clamped; all three sizes are dynamic. All
+        (batch, 3, height, width), RGB in [0, 1] and clamped; without ``size`` all three sizes are
+        dynamic. All
         weights are inside, and it has passed ``onnx.checker`` with shape inference.
 
     Raises:
@@ -48,9 +54,58 @@ def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
         ExportError: an operation that ONNX cannot hold.
     """
     graph = ExportGraph(checkpoint.build()).eval()
+    rainy = _example(checkpoint) if size is None else torch.zeros(1, 3, *size)
+    return _to_model(checkpoint, _Traced(graph, (rainy,), (INPUT,), (OUTPUT,), size is None))
+
+
+def step_to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
+    """Export one stage of a recurrent checkpoint.
+
+    Returns:
+        A model with the inputs and outputs of :class:`export.stage_step.StepGraph`, float32 and
+        dynamic in batch, height and width; otherwise as :func:`to_onnx`.
+
+    Raises:
+        CheckpointError: weights that do not fit the config.
+        ExportError: the network hands no state from stage to stage, or it is int8.
+    """
+    graph = step_graph(checkpoint)
+    step, rainy = describe_step(checkpoint), _example(checkpoint)
+    count, _, height, width = rainy.shape
+    scale = step.state_scale
+    state = torch.zeros(count, step.state_width, height // scale, width // scale)
+    return _to_model(checkpoint, _Traced(graph, (rainy, rainy, state, state), INPUTS, OUTPUTS))
+
+
+class _Traced(NamedTuple):
+    """A graph, an example of its inputs, the names of its inputs and outputs, and their sizes."""
+
+    graph: nn.Module
+    example: tuple[torch.Tensor, ...]
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    dynamic: bool = True
+
+    @property
+    def dynamic_axes(self) -> dict[str, dict[int, str]]:
+        """The sizes that stay open; states, which may be smaller, have sizes of their own."""
+        if not self.dynamic:
+            return {}
+        states = {0: "batch", 2: "state_height", 3: "state_width"}
+        return {
+            name: states if name[0] in "hc" else _DYNAMIC_AXES
+            for name in (*self.inputs, *self.outputs)
+        }
+
+
+def _example(checkpoint: Checkpoint) -> torch.Tensor:
     side = 4 * checkpoint.config.size_multiple
+    return torch.zeros(2, 3, side, side + checkpoint.config.size_multiple)
+
+
+def _to_model(checkpoint: Checkpoint, traced: _Traced) -> onnx.ModelProto:
     try:
-        exported = _trace(graph, torch.zeros(2, 3, side, side + checkpoint.config.size_multiple))
+        exported = _trace(traced)
         model = min(exported, _simplified(exported), key=lambda candidate: candidate.ByteSize())
         if checkpoint.precision == "int8":
             store_codes(model)
@@ -68,7 +123,7 @@ def to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
     return model
 
 
-def _trace(graph: nn.Module, example: torch.Tensor) -> onnx.ModelProto:
+def _trace(traced: _Traced) -> onnx.ModelProto:
     """Export with torch's tracing exporter.
 
     On these networks it gives the same operations as the newer one, at the opset asked for, with
@@ -81,12 +136,12 @@ def _trace(graph: nn.Module, example: torch.Tensor) -> onnx.ModelProto:
         warnings.filterwarnings("ignore", message="Constant folding - Only steps=1")
         file = Path(folder) / "model.onnx"
         torch.onnx.export(
-            graph,
-            (example,),
+            traced.graph,
+            traced.example,
             file,
-            input_names=[INPUT],
-            output_names=[OUTPUT],
-            dynamic_axes={INPUT: _DYNAMIC_AXES, OUTPUT: _DYNAMIC_AXES},
+            input_names=list(traced.inputs),
+            output_names=list(traced.outputs),
+            dynamic_axes=traced.dynamic_axes,
             opset_version=OPSET,
             dynamo=False,
         )

@@ -14,10 +14,14 @@ from numpy.typing import NDArray
 
 from core.checkpoint import Checkpoint
 from core.config import network_config, to_plain
+from core.inference import derainer_of
 from core.synthesis import FixedRain
-from edge_runtime.card import ModelCard, QualityRow, load_card
+from edge_runtime.card import Golden, ModelCard, QualityRow, load_card
+from edge_runtime.derainer import Derainer
+from edge_runtime.fixed_size import FixedSizeSession
+from edge_runtime.golden import GoldenResult, check_golden, compare_with_golden, golden_input
 from edge_runtime.metrics import psnr
-from edge_runtime.session import open_session
+from edge_runtime.session import Session, open_session
 from export.artifact import read_embedded_card
 from export.errors import ExportError, ParityError
 from export.graph import ExportGraph
@@ -42,10 +46,12 @@ LIMITS = {
     "fp32": Limits(1e-5),
     "fp16": Limits(2e-3),
     "int8": Limits(math.inf, psnr=45.0, noise_psnr=30.0),
+    "dynamic": Limits(math.inf, psnr=45.0, noise_psnr=40.0),
 }
-"""By precision. fp16 is compared with the network in float32, int8 with the fake-quantized one.
-There an engine may round a sum to the code beside, which changes the rounding of all that follows:
-two results then differ by about as much as either does from float32, at any place."""
+"""By precision. fp16 and dynamic are compared with the network in float32, int8 with the
+fake-quantized one. There an engine may round a sum to the code beside, which changes the rounding
+of all that follows: two results then differ by about as much as either does from float32, at any
+place."""
 QUALITY_LIMIT_DB = 0.05
 """How much less PSNR against clean pictures than torch an int8 artifact may reach."""
 QUALITY_CAP_DB = 50.0
@@ -59,7 +65,8 @@ class Check:
     """One comparison of an artifact with torch.
 
     Attributes:
-        picture: what was put in: ``streaks``, ``noise``, or ``both`` in one batch.
+        picture: what was put in: ``streaks``, ``noise``, or ``both`` in one batch; ``golden``
+            compares the artifact's result with its golden pair, ``golden/torch`` torch's.
         height: of the input in pixels; ``width`` likewise.
         max_difference: largest absolute difference of the outputs, in [0, 1].
         psnr: between the outputs as 8-bit pictures, in dB, the lowest of the batch; infinite
@@ -79,6 +86,12 @@ class Check:
     @property
     def passed(self) -> bool:  # a NaN fails
         return self.max_difference <= self.limit and self.psnr >= self.psnr_limit
+
+    @property
+    def excess(self) -> float:
+        """How many times its limit the error is; infinite for a NaN."""
+        errors = (self.max_difference / self.limit, 10 ** ((self.psnr_limit - self.psnr) / 20))
+        return math.inf if math.isnan(self.max_difference) else max(errors)
 
 
 def verify(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
@@ -116,7 +129,9 @@ def compare(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
     exact: Precision = "int8" if card.precision == "int8" else "fp32"
     graph = ExportGraph(at_precision(checkpoint, exact).build())
     checks = []
-    for picture, batch in _cases(card.size_multiple):
+    for picture, batch in _cases(_sizes(card, session)):
+        if card.io == "int8":
+            batch = np.round(batch * 255) / np.float32(255)
         found = session.run(batch)
         with torch.no_grad():
             wanted = graph(torch.from_numpy(batch)).numpy()
@@ -125,6 +140,12 @@ def compare(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
         height, width = batch.shape[2:]
         least = limits.psnr if picture == "streaks" else limits.noise_psnr
         checks.append(Check(picture, height, width, difference, fidelity, limits.difference, least))
+    if card.golden is not None:
+        result = check_golden(Derainer(session, card, artifact))
+        checks.append(_golden_check("golden", card.golden, result))
+        derained = derainer_of(at_precision(checkpoint, exact))(golden_input(card.golden))
+        result = compare_with_golden(card.golden, derained, result.limits)
+        checks.append(_golden_check("golden/torch", card.golden, result))
     return checks
 
 
@@ -132,9 +153,9 @@ def require_parity(artifact: Path, checks: Sequence[Check]) -> None:
     """Raise ParityError if any check is past its limit, naming the worst."""
     failed = [check for check in checks if not check.passed]
     if failed:
-        worst = max(failed, key=lambda check: np.nan_to_num(check.max_difference, nan=np.inf))
-        limit = f"{worst.limit:g}"
-        if worst.psnr_limit:
+        worst = max(failed, key=lambda check: check.excess)
+        limit = f"{worst.limit:.2g}"
+        if worst.psnr < worst.psnr_limit:
             limit = f"{worst.psnr_limit:g} dB and it has {worst.psnr:.1f} dB"
         raise ParityError(
             f"{artifact}: differs from torch by {worst.max_difference:.2g} at "
@@ -179,15 +200,39 @@ def _require_same_network(artifact: Path, card: ModelCard, checkpoint: Checkpoin
         )
 
 
-def _cases(size_multiple: int) -> Iterator[tuple[str, Batch]]:
-    """Yield the smallest legal size, odd multiples, long and large ones, and a batch of two."""
-    long, large = (-(-least // size_multiple) for least in (160, 256))
-    for rows, columns in ((1, 1), (1, 3), (5, 3), (3, long), (large, long)):
-        height, width = rows * size_multiple, columns * size_multiple
+def _golden_check(picture: str, golden: Golden, result: GoldenResult) -> Check:
+    """Return a result in levels of 8 bits as a check of values in [0, 1]."""
+    differences = (result.largest / 255, _psnr_of(result.rms))
+    limits = (result.limits.largest / 255, _psnr_of(result.limits.rms))
+    return Check(picture, golden.height, golden.width, *differences, *limits)
+
+
+def _psnr_of(rms: float) -> float:
+    return 20 * math.log10(255 / rms) if rms else math.inf
+
+
+def _sizes(card: ModelCard, session: Session) -> list[tuple[int, int]]:
+    """Return the smallest legal size, odd multiples, long and large ones.
+
+    Of an artifact for one size: that, and one that takes four windows, where these are exact.
+    """
+    multiple = card.size_multiple
+    if isinstance(session, FixedSizeSession):
+        height, width = session.size
+        larger = [(height + 3 * multiple, width + multiple)] if card.tiling_exact else []
+        return [session.size, *larger]
+    long, large = (-(-least // multiple) for least in (160, 256))
+    sizes = ((1, 1), (1, 3), (5, 3), (3, long), (large, long))
+    return [(rows * multiple, columns * multiple) for rows, columns in sizes]
+
+
+def _cases(sizes: Sequence[tuple[int, int]]) -> Iterator[tuple[str, Batch]]:
+    """Yield pictures of these sizes, and a batch of two of the one in the middle."""
+    for number, (height, width) in enumerate(sizes):
         streaks, noise = _streaks(height, width), _noise(height, width)
         yield "streaks", streaks
         yield "noise", noise
-        if (rows, columns) == (5, 3):
+        if number == len(sizes) // 2:
             yield "both", np.concatenate([streaks, noise])
 
 

@@ -11,6 +11,7 @@ from core.config import load_config, network_config
 from core.train_config import TrainConfig
 from edge_runtime.card import ModelCard
 from edge_runtime.models import list_models
+from export.release import ReleaseConfig, check_release
 from export.verify import verify
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -23,6 +24,13 @@ def test_artifacts_compute_what_their_checkpoints_do(artifact: Path, card: Model
     assert verify(artifact, checkpoint)
     assert card.recipe[: len(checkpoint.recipe)] == checkpoint.recipe
     assert card.data == checkpoint.data
+
+
+def test_what_ships_is_what_the_release_config_builds() -> None:
+    config = load_config(ReleaseConfig, CONFIGS / "release.yaml")
+    found = dict(check_release(config))
+    assert {name: problems for name, problems in found.items() if problems} == {}
+    assert sorted(found) == sorted(path.name for path, _ in list_models())
 
 
 @pytest.mark.parametrize(("artifact", "card"), MODELS)

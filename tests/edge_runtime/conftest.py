@@ -41,6 +41,12 @@ def _model(gain: float, multiple: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
+@pytest.fixture(autouse=True)
+def nothing_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep what ``--tune`` remembered on this machine out of the tests, and the other way round."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture
 def card() -> ModelCard:
     return ModelCard(
@@ -84,7 +90,7 @@ def save_model(tmp_path: Path, card: ModelCard) -> SaveModel:
         values = {**vars(card), **changes}
         final = ModelCard(**values)
         model = _model(gain, final.size_multiple)
-        helper.set_model_props(model, {METADATA_KEY: final.embedded().to_json()})
+        helper.set_model_props(model, {METADATA_KEY: final.to_metadata()})
         path = folder / f"{stem}.onnx"
         path.write_bytes(model.SerializeToString())
         write_card(path, final)

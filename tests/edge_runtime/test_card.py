@@ -11,8 +11,10 @@ import pytest
 
 from edge_runtime.card import (
     METADATA_KEY,
+    Golden,
     ModelCard,
     QualityRow,
+    StageStep,
     TeacherLoss,
     card_path,
     load_card,
@@ -35,7 +37,21 @@ def test_round_trip(card: ModelCard) -> None:
         dataset="rain800-val",
         protocol="y",
     )
-    full = dataclasses.replace(card, teacher=loss, bytes=10, sha256="a" * 64)
+    golden = Golden(
+        drawer=1,
+        seed=0,
+        height=64,
+        width=64,
+        input_sha256="1" * 64,
+        output_sha256="2" * 64,
+        mean=(1.0, 2.5, 3.0),
+        deviation=(0.5, 0.5, 0.0),
+        samples="00ff7f",
+    )
+    step = StageStep(stages=6, state_width=32, state_scale=4)
+    full = dataclasses.replace(
+        card, teacher=loss, golden=golden, step=step, io="int8", bytes=10, sha256="a" * 64
+    )
     for each in (card, full):
         text = each.to_json()
         assert ModelCard.from_json(text, "here") == each
@@ -67,6 +83,7 @@ def test_identical_pairs_have_infinite_psnr_and_null_in_json(card: ModelCard) ->
         ("role", "pupil"),
         ("format", "onxx"),
         ("precision", "float32"),
+        ("io", "uint8"),
         ("layout", "CHW"),
         ("size_multiple", 0),
         ("size_multiple", True),
@@ -87,6 +104,21 @@ def test_identical_pairs_have_infinite_psnr_and_null_in_json(card: ModelCard) ->
 )
 def test_a_wrong_value_is_named(card: ModelCard, field: str, value: Any) -> None:
     with pytest.raises(CardError, match=rf"^x\.json: {field} must be"):
+        ModelCard.from_json(_edited(card, **{field: value}), "x.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("golden", "none", "golden must be an object"),
+        ("golden", {"drawer": 1}, "golden: key 'seed' is missing"),
+        ("step", {"stages": 6, "state_width": 0, "state_scale": 1}, "state_width must be"),
+    ],
+)
+def test_a_wrong_value_deeper_is_named(
+    card: ModelCard, field: str, value: Any, message: str
+) -> None:
+    with pytest.raises(CardError, match=rf"^x\.json: {message}"):
         ModelCard.from_json(_edited(card, **{field: value}), "x.json")
 
 
@@ -126,9 +158,19 @@ def test_not_a_card(text: str) -> None:
 
 def test_a_newer_schema_asks_for_an_upgrade(card: ModelCard) -> None:
     with pytest.raises(CardError, match="pip install --upgrade"):
-        ModelCard.from_json(_edited(card, schema=2, something_new=1), "x")
-    with pytest.raises(CardError, match="schema must be 1, got 'one'"):
-        ModelCard.from_json(_edited(card, schema="one"), "x")
+        ModelCard.from_json(_edited(card, schema=3, something_new=1), "x")
+    for schema in ("one", 0, [1], None):
+        with pytest.raises(CardError, match="x: schema must be 2, or from 1 in a file"):
+            ModelCard.from_json(_edited(card, schema=schema), "x")
+
+
+def test_cards_of_the_first_schema_are_read(card: ModelCard) -> None:
+    old = json.loads(card.to_json())
+    for key in ("io", "golden", "step"):
+        del old[key]
+    assert ModelCard.from_json(json.dumps({**old, "schema": 1}), "x") == card
+    with pytest.raises(CardError, match="key 'io' is missing"):
+        ModelCard.from_json(json.dumps(old), "x")
 
 
 def test_rows_must_be_rows(card: ModelCard) -> None:

@@ -40,7 +40,7 @@ def test_one_picture_one_line(
     out, err = capsys.readouterr()
     line = out.splitlines()[0]
     assert line.startswith("echo fp32 · 7x5 · ")
-    assert line.endswith(" ms · a_derained.png")
+    assert line.endswith(" ms · CPUExecutionProvider · a_derained.png")
     assert err == ""
     np.testing.assert_array_equal(read_picture("a_derained.png").rgb, (rgb.astype(int) + 1) // 2)
     np.testing.assert_array_equal(read_picture("a.png").rgb, rgb)

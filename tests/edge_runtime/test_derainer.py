@@ -138,6 +138,24 @@ def test_threads_share_one_derainer(save_model: SaveModel, noise: Noise) -> None
             np.testing.assert_array_equal(found, wanted)
 
 
+def test_one_that_differs_in_its_session(save_model: SaveModel, noise: Noise) -> None:
+    derainer = Derainer.load(save_model(gain=0.5), threads=1, tile=16)
+    image, session = noise(33, 40, 3), _Recorder(0, 0, 0)
+    other = derainer.with_session(session, 300)
+    np.testing.assert_array_equal(other(image), image)
+    assert len(session.batches) == 9
+    assert (other.tile, other.window_pixels, derainer.window_pixels) == (16, 300, None)
+    np.testing.assert_array_equal(derainer(image), (image.astype(int) + 1) // 2)
+
+
+def test_the_buffer_is_used_again(card: ModelCard, noise: Noise) -> None:
+    session = _Recorder(0, 0, 0)
+    derainer = Derainer(session, card, Path("m.onnx"))
+    for size in ((16, 16), (8, 8), (16, 8)):
+        derainer(noise(*size, 3))
+    assert all(np.shares_memory(session.batches[0], batch) for batch in session.batches[1:])
+
+
 def test_a_closed_derainer_says_so(save_model: SaveModel, noise: Noise) -> None:
     path = save_model()
     with Derainer.load(path, threads=1) as derainer:

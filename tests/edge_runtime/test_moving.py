@@ -40,7 +40,7 @@ def test_videos_with_a_line_for_each(
     out, err = capfd.readouterr()
     first, second = out.splitlines()
     assert first.startswith("echo fp32 · 32x32 · 12 frames · ")
-    assert first.endswith(" frames/s · new/a_derained.mp4")
+    assert first.endswith(" frames/s · CPUExecutionProvider · new/a_derained.mp4")
     assert second.endswith("new/b_derained.mp4")
     assert err.startswith("edge-derain: error: c.mp4: not a video that can be read")
     assert len(err.splitlines()) == 1

@@ -89,11 +89,10 @@ def test_one_input_and_one_output(tmp_path: Path) -> None:
         OnnxSession(tmp_path / "a.onnx")
 
 
-@pytest.mark.parametrize("format", ["tflite", "safetensors"])
-def test_other_formats_have_no_engine(tmp_path: Path, card: ModelCard, format: str) -> None:
-    values = {**vars(card), "format": format}
-    with pytest.raises(SessionError, match=f"no engine here reads '{format}'"):
-        open_session(tmp_path / f"a.{format}", ModelCard(**values))
+def test_other_formats_have_no_engine(tmp_path: Path, card: ModelCard) -> None:
+    values = {**vars(card), "format": "safetensors"}
+    with pytest.raises(SessionError, match="no engine here reads 'safetensors'"):
+        open_session(tmp_path / "a.safetensors", ModelCard(**values))
 
 
 def test_a_missing_engine_answers_with_the_pip_line(

@@ -19,7 +19,7 @@ from edge_runtime import derainer as derainer_module
 from edge_runtime.card import ModelCard
 from edge_runtime.errors import UsageError
 from edge_runtime.models import list_models
-from edge_runtime.tiles import plan_tiles
+from edge_runtime.tiles import least_work, plan_tiles
 
 Noise = Callable[..., NDArray[Any]]
 RADIUS = 9
@@ -96,16 +96,59 @@ def test_a_halo_that_is_too_small_shows(card: ModelCard, noise: Noise) -> None:
 def test_large_pictures_are_tiled_by_themselves(
     card: ModelCard, noise: Noise, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(derainer_module, "WHOLE_PIXELS", 3000)
-    monkeypatch.setattr(derainer_module, "TILE_SIDE", 32)
+    monkeypatch.setattr(derainer_module, "WINDOW_PIXELS", 3000)
     small, large = noise(50, 60, 3), noise(51, 60, 3)
     for image, exact, tiled in ((small, True, False), (large, True, True), (large, False, False)):
         derainer = _derainer(dataclasses.replace(card, tiling_exact=exact), None)
         derainer(image)
         assert isinstance(derainer.session, _Blurs)
         assert (len(derainer.session.shapes) > 1) == tiled
-        side = 32 + 2 * 12
-        assert not tiled or max(max(shape) for shape in derainer.session.shapes) <= side
+        pixels = [shape[2] * shape[3] for shape in derainer.session.shapes]
+        assert not tiled or max(pixels) <= 3000
+        # One size in turn, largest first.
+        assert pixels == sorted(pixels, reverse=True)
+
+
+def test_windows_of_huge_pictures_grow_with_them(
+    card: ModelCard, noise: Noise, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(derainer_module, "WINDOW_PIXELS", 3000)
+    derainer = _derainer(card, None)
+    derainer(noise(400, 400, 3))
+    assert isinstance(derainer.session, _Blurs)
+    assert 3000 < max(shape[2] * shape[3] for shape in derainer.session.shapes) <= 10_000
+    bounded = Derainer(_Blurs(), derainer.card, Path("blurs.onnx"), window_pixels=2000)
+    bounded(noise(400, 400, 3))
+    assert isinstance(bounded.session, _Blurs)
+    assert max(shape[2] * shape[3] for shape in bounded.session.shapes) <= 2000
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    height=st.integers(1, 150),
+    width=st.integers(1, 150),
+    pixels=st.integers(1, 10_000),
+    halo=st.integers(0, 12),
+    multiple=st.sampled_from([1, 4, 16]),
+)
+def test_the_least_work_within_so_many_pixels(
+    height: int, width: int, pixels: int, halo: int, multiple: int
+) -> None:
+    def windows(side: int | tuple[int, int]) -> list[int]:
+        tiles = plan_tiles(height, width, side, halo, multiple)
+        return [
+            len(range(*t.window[0].indices(height))) * len(range(*t.window[1].indices(width)))
+            for t in tiles
+        ]
+
+    found = windows(least_work(height, width, pixels, halo, multiple))
+    smallest = (3 * (halo + multiple)) ** 2
+    assert max(found) <= max(pixels, smallest)
+    # No square tile that keeps to the same limit does with clearly less.
+    squares = [windows(side) for side in range(multiple, 150, 2 * multiple + 8)]
+    fitting = [sum(areas) for areas in squares if max(areas) <= pixels]
+    if fitting and pixels > smallest:
+        assert sum(found) <= 1.2 * min(fitting)
 
 
 def test_a_negative_tile_is_refused(card: ModelCard, noise: Noise) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.cards import GLOBAL_HALO
 from compress.cost import measure_cost
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.config import to_plain
@@ -15,7 +16,7 @@ from core.networks import ARCHITECTURES
 from core.networks.gan_lstm import GanLstmConfig
 from edge_runtime.card import ModelCard, QualityRow, card_path, load_card
 from edge_runtime.errors import CardError
-from export.cards import GLOBAL_HALO, card_checkpoint, make_card
+from export.cards import card_checkpoint, make_card
 
 ROW = QualityRow(
     dataset="val", images=1, protocol="y", input_psnr=20, input_ssim=0.5, psnr=25, ssim=0.9

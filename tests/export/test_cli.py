@@ -47,11 +47,49 @@ def test_verify_prints_the_table_and_fails(
     weights = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 0.01}
     path = tmp_path / "moved.safetensors"
     save_checkpoint(path, dataclasses.replace(checkpoint, weights=weights))
-    assert main(["verify", str(artifact), "--checkpoint", str(path)]) == 1
+    report = tmp_path / "report.json"
+    verify = ["verify", str(artifact), "--checkpoint", str(path)]
+    assert main([*verify, "-o", str(report)]) == 1
     captured = capsys.readouterr()
-    assert captured.out.count("FAILED") == len(captured.out.splitlines()) - 1
+    # All but the header, and the golden pair, which is the artifact's own.
+    assert captured.out.count("FAILED") == len(captured.out.splitlines()) - 2
     assert captured.err.startswith("derain-export: error: ")
     assert captured.err.count("\n") == 1
+    saved = json.loads(report.read_text())
+    assert (saved["passed"], saved["sha256"]) == (False, load_card(artifact).sha256)
+    assert len(saved["checks"]) == len(captured.out.splitlines()) - 1
+    assert main([*verify, "-o", str(tmp_path / "none" / "report.json")]) == 1
+    assert "report.json: cannot be written" in capsys.readouterr().err
+
+
+def test_a_card_of_other_weights_is_refused(
+    saved: str, checkpoint: Checkpoint, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["card", saved]) == 0
+    weights = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 0.01}
+    save_checkpoint(saved, dataclasses.replace(checkpoint, weights=weights))
+    capsys.readouterr()
+    assert main(["onnx", saved, "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "sha256 is" in error
+    assert error.endswith(f"; or write it again with derain-export card {saved}\n")
+    assert not (tmp_path / "out").exists()
+    assert main(["card", saved]) == 0
+    assert main(["onnx", saved, "-o", str(tmp_path / "out")]) == 0
+
+
+def test_an_unknown_architecture_is_one_line(
+    saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = rb"\"architecture\": \""
+    content = Path(saved).read_bytes()
+    Path(saved).write_bytes(content.replace(key + b"student", key + b"studnet"))
+    assert main(["onnx", saved, "-o", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "'studnet'" in error
+    assert "student" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_nan_becomes_null_in_json(

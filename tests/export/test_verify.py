@@ -12,9 +12,12 @@ import pytest
 
 from core.checkpoint import Checkpoint
 from core.networks.student import StudentConfig
-from edge_runtime.card import load_card, write_card
+from edge_runtime.card import Golden, load_card, write_card
 from edge_runtime.errors import CardError
+from edge_runtime.golden import LIMITS, GoldenResult, draw_rainy, sample
+from edge_runtime.session import open_session
 from export import verify as verify_module
+from export.artifact import write_artifact
 from export.errors import ExportError, ParityError
 from export.verify import Check, compare, require_parity, verify
 
@@ -32,11 +35,18 @@ def tamper(artifact: Path, amount: float) -> None:
 
 def test_an_export_equals_torch(artifact: Path, checkpoint: Checkpoint) -> None:
     checks = verify(artifact, checkpoint)
-    assert all(check.passed and check.limit == 1e-5 for check in checks)
+    assert all(check.passed for check in checks)
+    assert {check.limit for check in checks if not check.picture.startswith("golden")} == {1e-5}
     assert all(check.psnr > 80 for check in checks)
     sizes = {(check.height, check.width) for check in checks}
     assert {(4, 4), (4, 12), (20, 12), (256, 160)} <= sizes
-    assert {check.picture for check in checks} == {"streaks", "noise", "both"}
+    assert {check.picture for check in checks} == {
+        "streaks",
+        "noise",
+        "both",
+        "golden",
+        "golden/torch",
+    }
 
 
 def test_tampered_weights_are_refused(artifact: Path, checkpoint: Checkpoint) -> None:
@@ -48,7 +58,54 @@ def test_tampered_weights_are_refused(artifact: Path, checkpoint: Checkpoint) ->
 def test_the_limit_is_tight(artifact: Path, checkpoint: Checkpoint) -> None:
     tamper(artifact, 2e-5)
     checks = compare(artifact, checkpoint)
-    assert not any(check.passed for check in checks)
+    assert {check.picture for check in checks if check.passed} == {"golden", "golden/torch"}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8", "dynamic"])
+def test_a_golden_result_is_judged_alike_as_a_check(precision: str) -> None:
+    golden = Golden(
+        drawer=1,
+        seed=0,
+        height=64,
+        width=80,
+        input_sha256="0" * 64,
+        output_sha256="0" * 64,
+        mean=(0.0,) * 3,
+        deviation=(0.0,) * 3,
+        samples="00",
+    )
+    limits = LIMITS[precision]
+    for largest, rms in ((0, 0.0), limits, (limits.largest + 1, 0.0), (0, limits.rms * 1.01)):
+        result = GoldenResult(True, False, largest, rms, limits)
+        check = verify_module._golden_check("golden", golden, result)
+        assert check.passed == result.passed == (largest <= limits.largest and rms <= limits.rms)
+        assert (check.height, check.width) == (64, 80)
+
+
+def test_a_golden_pair_of_another_network_is_refused(
+    artifact: Path, checkpoint: Checkpoint
+) -> None:
+    card, model = load_card(artifact), onnx.load(artifact)
+    assert card.golden is not None
+    other = draw_rainy(0, 64, 64)  # of a network that returns its input
+    golden = dataclasses.replace(
+        card.golden, output_sha256="0" * 64, samples=sample(other).tobytes().hex()
+    )
+    write_artifact(_without_card(model), dataclasses.replace(card, golden=golden), artifact)
+    failed = [check.picture for check in compare(artifact, checkpoint) if not check.passed]
+    assert failed == ["golden", "golden/torch"]
+
+
+def test_a_batch_of_two_is_of_an_odd_multiple(artifact: Path) -> None:
+    card = load_card(artifact)
+    sizes = verify_module._sizes(card, open_session(artifact, card))
+    found = {name: batch.shape for name, batch in verify_module._cases(sizes)}
+    assert found["both"] == (2, 3, 20, 12)
+
+
+def _without_card(model: onnx.ModelProto) -> onnx.ModelProto:
+    del model.metadata_props[:]
+    return model
 
 
 def test_a_damaged_file_is_refused_before_it_runs(artifact: Path, checkpoint: Checkpoint) -> None:
@@ -85,9 +142,13 @@ def test_the_worst_check_is_named_and_nan_is_worst() -> None:
 
 
 @pytest.mark.parametrize("multiple", [1, 2, 8, 48])
-def test_pictures_are_legal_and_the_same_every_time(multiple: int) -> None:
-    cases = list(verify_module._cases(multiple))
-    for (name, batch), (again, repeated) in zip(cases, verify_module._cases(multiple), strict=True):
+def test_pictures_are_legal_and_the_same_every_time(
+    multiple: int, artifact: Path, checkpoint: Checkpoint
+) -> None:
+    card = dataclasses.replace(load_card(artifact), size_multiple=multiple)
+    sizes = verify_module._sizes(card, open_session(artifact, card))
+    cases, again_cases = (list(verify_module._cases(sizes)) for _ in range(2))
+    for (name, batch), (again, repeated) in zip(cases, again_cases, strict=True):
         assert name == again
         assert np.array_equal(batch, repeated)
         assert batch.dtype == np.float32

@@ -1,0 +1,144 @@
+"""Time any two ONNX or TFLite files in one run, turn by turn, as a ratio with its spread.
+
+    python benchmarks/compare.py ours.onnx theirs.onnx --sizes 481x321 1280x720 --threads 1
+
+Files with a card run as ``edge-derain`` runs them, on the CPU. Others, such as exported nets of
+peers, are given float32 in [0, 1] of the shape that they ask for (NCHW or NHWC, three channels),
+with every dimension that is open set to the size; ``--multiple N`` rounds it up for nets that need
+that. Only the engine is timed, not the conversion of pixels. Which file goes first changes from
+round to round, and each round gives one ratio, so that a noisy machine widens the spread and does
+not shift the median. Prints a Markdown table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_runtime.card import card_path, load_card
+from edge_runtime.engines import CPU
+from edge_runtime.session import open_session
+
+Run = Callable[[], object]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("first", type=Path)
+    parser.add_argument("second", type=Path)
+    parser.add_argument("--sizes", nargs="+", default=["481x321", "1280x720"], metavar="WxH")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument("--warm-up", type=int, default=2)
+    parser.add_argument("--multiple", type=int, default=1, help="of files without a card")
+    arguments = parser.parse_args()
+    print(
+        f"{arguments.first.name} and {arguments.second.name}, {arguments.threads} threads, "
+        f"{arguments.rounds} rounds after {arguments.warm_up}, {platform.machine()}\n"
+    )
+    print("| size | first ms | second ms | second / first | half of the ratios lie within |")
+    print("| --- | ---: | ---: | ---: | --- |")
+    for size in arguments.sizes:
+        match = re.fullmatch(r"(\d+)x(\d+)", size)
+        if not match:
+            parser.error(f"--sizes {size}: must be WIDTHxHEIGHT, such as 1280x720")
+        width, height = int(match[1]), int(match[2])
+        runs = [
+            opened(path, height, width, arguments.threads, arguments.multiple)
+            for path in (arguments.first, arguments.second)
+        ]
+        times = interleaved(runs, arguments.rounds, arguments.warm_up)
+        first, second = np.median(times, axis=0) * 1000
+        low, median, high = np.percentile(times[:, 1] / times[:, 0], [25, 50, 75])
+        print(
+            f"| {width} x {height} | {first:.1f} | {second:.1f} | {median:.2f} "
+            f"| {low:.2f} to {high:.2f} |",
+            flush=True,
+        )
+
+
+def interleaved(
+    runs: list[Run], rounds: int, warm_up: int, clock: Callable[[], float] = time.perf_counter
+) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return seconds, one row a round and one column a run; the order turns round every time."""
+    times = np.zeros((warm_up + rounds, len(runs)))
+    for number in range(warm_up + rounds):
+        order = range(len(runs)) if number % 2 == 0 else range(len(runs) - 1, -1, -1)
+        for index in order:
+            start = clock()
+            runs[index]()
+            times[number, index] = clock() - start
+    return times[warm_up:]
+
+
+def opened(path: Path, height: int, width: int, threads: int, multiple: int) -> Run:
+    """Open a file for pictures of one size; what is returned runs it once."""
+    if card_path(path).exists():
+        card = load_card(path)
+        session = open_session(path, card, threads, CPU)
+        batch = _noise(1, 3, _up(height, card.size_multiple), _up(width, card.size_multiple))
+        return lambda: session.run(batch)
+    height, width = _up(height, multiple), _up(width, multiple)
+    if path.suffix == ".tflite":
+        return _tflite(path, height, width, threads)
+    return _onnx(path, height, width, threads)
+
+
+def _onnx(path: Path, height: int, width: int, threads: int) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    engine = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    wanted = engine.get_inputs()[0]
+    channels_last = wanted.shape[-1] == 3
+    batch = _noise(1, height, width, 3) if channels_last else _noise(1, 3, height, width)
+    _check(path, wanted.shape, batch.shape)
+    return lambda: engine.run(None, {wanted.name: batch})
+
+
+def _tflite(path: Path, height: int, width: int, threads: int) -> Run:
+    from ai_edge_litert.interpreter import Interpreter
+
+    engine = Interpreter(str(path), num_threads=threads)
+    wanted = engine.get_input_details()[0]
+    channels_last = wanted["shape_signature"][-1] == 3
+    shape = (1, height, width, 3) if channels_last else (1, 3, height, width)
+    _check(path, wanted["shape_signature"], shape)
+    engine.resize_tensor_input(wanted["index"], shape)
+    engine.allocate_tensors()
+    kind = np.dtype(wanted["dtype"])
+    batch = _noise(*shape)
+    engine.set_tensor(
+        wanted["index"], batch.astype(kind) if kind.kind == "f" else (batch * 127).astype(kind)
+    )
+    return engine.invoke
+
+
+def _check(path: Path, wanted: Any, shape: tuple[int, ...]) -> None:
+    fits = len(wanted) == len(shape) and all(
+        not isinstance(w, (int, np.integer)) or w in (-1, s)
+        for w, s in zip(wanted, shape, strict=True)
+    )
+    if not fits:
+        raise SystemExit(f"{path}: takes {list(wanted)}, which {list(shape)} does not fit")
+
+
+def _noise(*shape: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    return np.random.default_rng(0).random(shape, np.float32)
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+if __name__ == "__main__":
+    main()

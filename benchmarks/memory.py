@@ -1,0 +1,131 @@
+"""Peak memory and time of pictures of several sizes, whole and tiled, in each engine.
+
+    python benchmarks/memory.py --megapixels 1 8.3 12 48 --tiles 0 auto --rounds 3
+
+Each line is a JPEG file that is read, derained and written in a process of its own, which is what
+`edge-derain` does. Memory is all that the process held at most. Times are per megapixel: those of
+deraining alone, and the processor's for everything, which other processes disturb less. Rounds
+take turns through all lines, medians count, and ratios are of the processor's times against the
+first line of the same engine. Prints Markdown.
+Whole pictures (tile 0) above --whole-up-to megapixels are left out: they take gigabytes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_runtime.measure import machine, peak_memory_of
+
+
+@dataclass
+class Line:
+    backend: str
+    megapixels: float
+    tile: int | None
+    seconds: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    peaks: list[int] = field(default_factory=list)
+
+    def milliseconds(self, seconds: list[float]) -> float:
+        """Return the median as milliseconds a megapixel."""
+        return statistics.median(seconds) * 1000 / self.megapixels
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="small")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--backends", nargs="+", default=list(machine().engines))
+    parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 8.2944, 12, 48])
+    parser.add_argument("--tiles", type=_tile, nargs="+", default=[0, None])
+    parser.add_argument("--whole-up-to", type=float, default=12)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
+    lines = [
+        Line(backend, megapixels, tile)
+        for backend in arguments.backends
+        for megapixels in arguments.megapixels
+        for tile in arguments.tiles
+        if tile != 0 or megapixels <= arguments.whole_up_to
+    ]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for megapixels in arguments.megapixels:
+            peak_memory_of(make, folder / f"{megapixels:g}.jpg", megapixels)
+        for _ in range(arguments.rounds):
+            for line in lines:
+                found = peak_memory_of(
+                    derain,
+                    folder / f"{line.megapixels:g}.jpg",
+                    (arguments.model, line.backend, arguments.precision),
+                    arguments.threads,
+                    line.tile,
+                )
+                line.seconds.append(found.result[0])
+                line.cpu.append(found.result[1])
+                line.peaks.append(found.peak_bytes)
+    where = machine()
+    print(
+        f"{arguments.model} {arguments.precision}, {arguments.threads} threads, medians of "
+        f"{arguments.rounds}, {', '.join(where.engines.values())}, {where.cpu}, {where.system}\n"
+    )
+    print("| engine | megapixels | tile | ms a megapixel | CPU ms | of the first | peak MB |")
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    for line in lines:
+        first = next(other for other in lines if other.backend == line.backend)
+        tile = {None: "auto", 0: "whole"}.get(line.tile, line.tile)
+        print(
+            f"| {line.backend} | {line.megapixels:g} | {tile} "
+            f"| {line.milliseconds(line.seconds):.0f} | {line.milliseconds(line.cpu):.0f} "
+            f"| {line.milliseconds(line.cpu) / first.milliseconds(first.cpu):.2f} "
+            f"| {statistics.median(line.peaks) / 1e6:.0f} |"
+        )
+
+
+def make(path: Path, megapixels: float) -> None:
+    """Write a 16:9 picture of clouds and grain."""
+    import cv2
+    import numpy as np
+
+    from edge_runtime.image import Picture, write_picture
+
+    generator = np.random.default_rng(0)
+    width = round((megapixels * 1e6 * 16 / 9) ** 0.5)
+    height = round(megapixels * 1e6 / width)
+    coarse = generator.integers(0, 256, (18, 32, 3), np.uint8)
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    picture += generator.integers(0, 8, (height, width, 1), np.uint8)
+    write_picture(path, Picture(picture, quality=90))
+
+
+def derain(
+    path: Path, model: tuple[str, str, str], threads: int, tile: int | None
+) -> tuple[float, float]:
+    """Read, derain and write a picture; return seconds (of deraining, of the processor for all)."""
+    import time
+
+    from edge_runtime import Derainer
+    from edge_runtime.batch import Job
+    from edge_runtime.errors import ImageError
+    from edge_runtime.work import derain_batch
+
+    name, backend, precision = model
+    derainer = Derainer.load(name, backend=backend, precision=precision, threads=threads, tile=tile)
+    start = time.process_time()
+    (outcome,) = derain_batch(derainer, [Job(path, path.with_name("out.jpg"))])
+    if outcome.error is not None:
+        raise ImageError(outcome.error)
+    return outcome.seconds, time.process_time() - start
+
+
+def _tile(text: str) -> int | None:
+    return None if text == "auto" else int(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""Build all artifacts that ship, and tell whether those that ship are the ones that it builds."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.config import network_config
+from core.errors import ConfigError
+from core.evaluate import Derain
+from edge_runtime.card import ModelCard, QualityRow, load_card
+from edge_runtime.derainer import Derainer
+from edge_runtime.errors import EdgeDerainError
+from edge_runtime.models import WEIGHTS, list_models
+from export.build import Built, Score, build_onnx, build_tflite
+from export.cards import load_described
+from export.precision import Precision
+from export.sameness import difference
+
+_MEASURED = {"quality", "teacher", "golden", "versions", "bytes", "sha256"}
+"""Fields of a card that a rebuild elsewhere, or without data sets, may find otherwise."""
+
+
+@dataclass(frozen=True)
+class ReleasedModel:
+    """Artifacts of one checkpoint in one format.
+
+    Attributes:
+        checkpoint: shipped name, or path.
+        format: of the artifacts.
+        precisions: one artifact for each.
+        name: what the model is called; empty takes the checkpoint's name.
+        step: one stage of a recurrent network instead of the whole.
+
+    Raises:
+        ConfigError: no precision.
+    """
+
+    checkpoint: str
+    format: Literal["onnx", "tflite"]
+    precisions: tuple[Precision, ...]
+    name: str = ""
+    step: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.precisions:
+            raise ConfigError(f"precisions of {self.checkpoint} are none; name one, such as fp32")
+        if self.step and self.format != "onnx":
+            raise ConfigError(f"step of {self.checkpoint}: {self.format} has none; take onnx")
+
+
+@dataclass(frozen=True)
+class ReleaseConfig:
+    """What ships.
+
+    Attributes:
+        models: in the order in which they are built.
+
+    Raises:
+        ConfigError: no model.
+    """
+
+    models: tuple[ReleasedModel, ...]
+
+    def __post_init__(self) -> None:
+        if not self.models:
+            raise ConfigError("models are none; list checkpoint, format and precisions of each")
+
+    def __len__(self) -> int:
+        return sum(len(model.precisions) for model in self.models)
+
+
+def build_release(
+    config: ReleaseConfig, folder: Path = WEIGHTS, quality: Score | None = None
+) -> Iterator[Built]:
+    """Build every artifact into ``folder``, each replaced when it is verified, and yield it.
+
+    Args:
+        config: what to build.
+        folder: made if it is missing. Artifacts in it that ``config`` does not list stay.
+        quality: scores the artifacts. None keeps the scores of the artifact of the same name, if
+            it holds the same graph and weights.
+
+    Raises:
+        EdgeDerainError: as ``build_onnx``; what was built before stays.
+    """
+    for model in config.models:
+        for precision in model.precisions:
+            yield _build(model, precision, folder, quality or _Kept(folder))
+
+
+def check_release(config: ReleaseConfig, folder: Path = WEIGHTS) -> Iterator[tuple[str, list[str]]]:
+    """Build every artifact elsewhere and compare it with the one in ``folder``.
+
+    Yields:
+        The name of each artifact, and what differs from the one that was built, in words; nothing
+        where they are the same. Then those in ``folder`` that ``config`` does not list.
+
+    Raises:
+        EdgeDerainError: as ``build_onnx``.
+    """
+    listed = set()
+    with tempfile.TemporaryDirectory() as scratch:
+        for built in build_release(config, Path(scratch)):
+            listed.add(built.artifact.name)
+            yield built.artifact.name, _differences(folder / built.artifact.name, built)
+    for path, _ in list_models(folder):
+        if path.name not in listed:
+            yield path.name, ["is not listed"]
+
+
+def _build(model: ReleasedModel, precision: Precision, folder: Path, quality: Score) -> Built:
+    checkpoint, name = load_described(model.checkpoint), model.name
+    if model.format == "tflite":
+        return build_tflite(checkpoint, folder, precision=precision, name=name, quality=quality)
+    return build_onnx(
+        checkpoint, folder, precision=precision, name=name, quality=quality, step=model.step
+    )
+
+
+class _Kept:
+    """Scores an artifact with the scores of the one that it replaces, if that is the same."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._rows: tuple[QualityRow, ...] = ()
+
+    def __call__(self, derain: Derain) -> tuple[QualityRow, ...]:
+        if isinstance(derain, Derainer):  # otherwise it is the network that it was made of
+            self._rows = self._kept(derain.model_path)
+        return self._rows
+
+    def _kept(self, built: Path) -> tuple[QualityRow, ...]:
+        old = self._folder / built.name
+        try:
+            return load_card(old).quality if difference(old, built) is None else ()
+        except EdgeDerainError:  # there is none, or it is damaged
+            return ()
+
+
+def _differences(shipped: Path, built: Built) -> list[str]:
+    try:
+        card = load_card(shipped)
+        found = difference(shipped, built.artifact)
+        fields = _fields(built.card)
+        changed = [name for name, value in _fields(card).items() if value != fields[name]]
+    except EdgeDerainError as error:
+        return [str(error)]
+    differing = [f"{found} differ from what is built"] if found else []
+    return [*differing, *[f"its card has another {name}" for name in changed]]
+
+
+def _fields(card: ModelCard) -> dict[str, Any]:
+    # A card may be older than a field of the config, which then has its default.
+    config = network_config(card.architecture, card.config)
+    fields = {name: value for name, value in vars(card).items() if name not in _MEASURED}
+    return {**fields, "config": config}

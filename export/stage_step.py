@@ -1,0 +1,66 @@
+"""One stage of a recurrent network as a graph of its own, so that the device counts the stages."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from core.checkpoint import Checkpoint
+from core.networks.gan_lstm import GanLstm, GanLstmConfig
+from edge_runtime.card import StageStep
+from export.errors import ExportError
+
+INPUTS = ("rainy", "x", "h", "c")
+OUTPUTS = ("x_next", "h_next", "c_next")
+
+
+class StepGraph(nn.Module):
+    """One stage of a :class:`GanLstm`, computed in the type of its weights between float32.
+
+    Shapes: ``rainy`` and ``x`` float32 (N, 3, H, W), RGB in [0, 1] at first; ``h`` and ``c``
+    float32 (N, width, H / body_scale, W / body_scale), zeros at first. It returns the next ``x``,
+    which is not clamped, because the stages of the whole network hand it on so, ``h`` and ``c``.
+    """
+
+    def __init__(self, network: GanLstm) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self, rainy: Tensor, x: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        kind = self.network.entry.weight.dtype
+        rainy, x, h, c = rainy.to(kind), x.to(kind), h.to(kind), c.to(kind)
+        base = self.network.base_layer(rainy)
+        x, hidden, cell = self.network.step(rainy, base, x, h, c)
+        assert hidden is not None
+        assert cell is not None
+        return x.float(), hidden.float(), cell.float()
+
+
+def step_graph(checkpoint: Checkpoint) -> StepGraph:
+    """Build the graph of one stage of a checkpoint, in its precision.
+
+    Raises:
+        ExportError: the network has no stages or no states, or its arithmetic is int8.
+        CheckpointError: weights that do not fit the config.
+    """
+    network = checkpoint.unquantized().build()
+    if not isinstance(network, GanLstm) or not network.config.recurrent:
+        raise ExportError(
+            f"{checkpoint.name}: {checkpoint.architecture} hands no state from stage to stage; "
+            "--step is for gan_lstm with recurrent: true, leave it out"
+        )
+    if checkpoint.precision == "int8":
+        raise ExportError(
+            f"{checkpoint.name}: is int8, whose scales differ from stage to stage; "
+            "take --precision fp32 or fp16 for --step"
+        )
+    return StepGraph(network.half() if checkpoint.precision == "fp16" else network).eval()
+
+
+def describe_step(checkpoint: Checkpoint) -> StageStep:
+    """Return what a device has to know to run one stage of ``checkpoint``, a recurrent network."""
+    config: GanLstmConfig = checkpoint.config
+    return StageStep(
+        stages=config.stages, state_width=config.width, state_scale=int(config.body_scale)
+    )

@@ -1,0 +1,58 @@
+"""Turn a checkpoint into a TFLite file."""
+
+from __future__ import annotations
+
+from core.checkpoint import Checkpoint
+from core.quantization import TensorScale
+from edge_runtime import __version__
+from export.errors import ExportError
+from export.precision import Io, Precision, at_precision
+from export.tflite_graph import Lowering
+from export.tflite_ops import Emitter
+from export.tflite_writer import TfliteWriter
+
+INPUT, OUTPUT = "rainy", "derained"
+EIGHT_BIT = TensorScale(1 / 255, -128)
+"""How int8 pictures are stored: code -128 is 0 and 127 is 1, so each is one of 8 bits exactly."""
+
+
+def to_tflite(checkpoint: Checkpoint, precision: Precision, io: Io = "float32") -> bytes:
+    """Export a checkpoint; equal checkpoints and versions give equal bytes.
+
+    The operators are written as they are, not converted from another graph: the codes, scales and
+    sums of an int8 file are those that the checkpoint records.
+
+    Args:
+        checkpoint: any architecture whose config has a ``size_multiple``.
+        precision: ``fp16`` and ``dynamic`` store smaller weights and compute in float32 (what the
+            engine makes of it is its own business); ``int8`` computes in integers wherever the
+            checkpoint does.
+        io: ``int8`` takes and returns pictures as int8, 8-bit values less 128.
+
+    Returns:
+        A file with the input ``rainy`` and the output ``derained``, both (batch, height, width, 3),
+        RGB in [0, 1] and clamped. An interpreter can be resized to any batch and any legal height
+        and width; as it comes it takes one picture of the smallest.
+
+    Raises:
+        CheckpointError: weights or scales that do not fit the config.
+        ExportError: an operation that is not mapped to TFLite, int8 of a checkpoint that has no
+            int8 scales, or int8 pictures of another precision.
+    """
+    if io == "int8" and precision != "int8":
+        raise ExportError(f"io int8 needs precision int8, not {precision}; leave io at float32")
+    quantization = at_precision(checkpoint, precision).quantization if precision == "int8" else None
+    side = checkpoint.config.size_multiple
+    writer = TfliteWriter()
+    stored = EIGHT_BIT if io == "int8" else None
+    rainy = writer.input(INPUT, (1, side, side, 3), stored)
+    if stored is not None:
+        rainy = Emitter(writer, f"{INPUT}/float32").dequantize(rainy)
+    try:
+        lowering = Lowering(checkpoint.unquantized().build(), writer, precision, quantization)
+        derained = Emitter(writer, OUTPUT).clamp(lowering.run(rainy))
+    except ExportError as error:
+        raise ExportError(f"{checkpoint.name}: {checkpoint.architecture}: {error}") from None
+    if stored is not None:
+        derained = Emitter(writer, OUTPUT).quantize(derained, stored)
+    return writer.finish({OUTPUT: derained}, f"edge-derain {__version__}")

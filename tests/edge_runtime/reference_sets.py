@@ -1,0 +1,49 @@
+"""Reference sets that tests make: pictures that differ by known amounts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.image import Picture, write_picture
+from edge_runtime.records import to_json
+from edge_runtime.reference import (
+    KINDS,
+    ReferenceIndex,
+    ReferencePicture,
+    ReferenceTeacher,
+)
+
+Image = NDArray[np.uint8]
+
+
+def flat(value: int, height: int = 16, width: int = 20) -> Image:
+    """Return a grey picture of one value, HWC uint8 RGB."""
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def write_set(folder: Path, pictures: Mapping[str, tuple[Image, Image, Image]]) -> Path:
+    """Write a reference set of ``DATASET/NAME`` to (rainy, clean, teacher), and return it."""
+    index = []
+    for name, three in pictures.items():
+        dataset, stem = name.split("/")
+        hashes: dict[str, str] = {}
+        height, width = three[0].shape[:2]
+        picture = ReferencePicture(
+            dataset=dataset, name=stem, height=height, width=width, sha256=hashes
+        )
+        for kind, pixels in zip(KINDS, three, strict=True):
+            path = folder / picture.path(kind)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_picture(path, Picture(pixels))
+            hashes[kind] = hashlib.sha256(path.read_bytes()).hexdigest()
+        index.append(picture)
+    made = ReferenceIndex(
+        teacher=ReferenceTeacher(name="master", sha256="0" * 64), pictures=tuple(index)
+    )
+    (folder / "reference.json").write_text(to_json(made), encoding="utf-8")
+    return folder

@@ -1,0 +1,148 @@
+"""Engines on the command line, through the console script."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime import cli, models
+from edge_runtime.engines import BACKENDS
+from edge_runtime.image import Picture, write_picture
+from edge_runtime.models import PRECISIONS
+
+SaveModel = Callable[..., Path]
+SCRIPT = shutil.which("edge-derain", path=Path(sys.executable).parent)
+
+
+def _script(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    assert SCRIPT is not None
+    return subprocess.run(
+        [SCRIPT, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **environment},
+    )
+
+
+@pytest.fixture
+def shelf(here: Path, save_model: SaveModel, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two artifacts of one name, of which the second is not as precise."""
+    save_model("small_fp32", folder=here, name="small")
+    save_model("small_int8", folder=here, name="small", precision="int8", gain=0.5)
+    for function in (models.list_models, models.find_model):
+        monkeypatch.setattr(function, "__defaults__", (here,))
+    write_picture("a.png", Picture(np.full((4, 4, 3), 100, np.uint8)))
+    return here
+
+
+def test_the_choices_are_those_that_there_are() -> None:
+    assert set(cli.BACKENDS) == {"auto", *BACKENDS}
+    assert set(cli.PRECISIONS) == {"auto", *PRECISIONS}
+
+
+def test_precision_and_backend(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["a.png"]) == 0
+    assert cli.main(["a.png", "--precision", "int8", "--backend", "onnx"]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.startswith("small fp32 · 4x4 · ")
+    assert first.endswith(" ms · CPUExecutionProvider · a_derained.png")
+    assert second.startswith("small int8 · 4x4 · ")
+    assert cli.main(["a.png", "--backend", "tflite"]) == 2
+    error = capsys.readouterr().err
+    assert "model 'small': not there as tflite; there is: fp32 onnx, int8 onnx" in error
+
+
+def test_a_real_script_knows_a_wrong_wish(here: Path, model: str) -> None:
+    write_picture("a.png", Picture(np.full((4, 4, 3), 100, np.uint8)))
+    done = _script("a.png", "--model", model, "--precision", "int8")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("not there as int8; there is: fp32 onnx\n")
+    done = _script("a.png", "--model", model, "--backend", "onnx", "--precision", "fp32")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith(" ms · CPUExecutionProvider · a_derained.png\n")
+
+
+def test_tuning_is_remembered_for_the_next_time(tmp_path: Path) -> None:
+    done = _script("--tune", "--json", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    assert (done.returncode, done.stderr) == (0, "")
+    records = [json.loads(line) for line in done.stdout.splitlines()]
+    assert sum(record["chosen"] for record in records) >= 1
+    (chosen,) = {record["path"] for record in records if record["chosen"]}
+    remembered = json.loads((tmp_path / "cache" / "edge-derain" / "tune.json").read_text())
+    assert [entry["milliseconds"] for entry in remembered] == pytest.approx(
+        [record["milliseconds"] for record in records], abs=1e-3
+    )
+    write_picture(tmp_path / "a.png", Picture(np.full((4, 4, 3), 100, np.uint8)))
+    done = _script(tmp_path / "a.png", "--json", XDG_CACHE_HOME=str(tmp_path / "cache"))
+    precision = json.loads(done.stdout)["precision"]
+    assert precision in Path(chosen).stem
+
+
+def test_a_home_that_is_read_only_is_a_warning(
+    shelf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edge_runtime import measure_cli
+
+    (shelf / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(shelf / "file"))
+    monkeypatch.setattr(measure_cli.tune, "__defaults__", (shelf,))
+    monkeypatch.setitem(measure_cli.tune.__kwdefaults__, "seconds", 0.0)
+    assert cli.main(["--tune"]) == 0
+    out, err = capsys.readouterr()
+    assert err.startswith("edge-derain: warning: ")
+    assert len(err.splitlines()) == 1
+    assert out.splitlines()[-1] == "--model small now takes small_fp32.onnx"
+
+
+def test_bench(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
+    from edge_runtime import measure_cli
+
+    write_picture("a.png", Picture(np.full((4, 4, 3), 100, np.uint8)))
+    before = measure_cli.bench.__kwdefaults__["repeats"]
+    measure_cli.bench.__kwdefaults__["repeats"] = 1
+    try:
+        options = ["--bench", "a.png", "--model", model, "--threads", "1"]
+        assert cli.main([*options, "--json"]) == 0
+        assert cli.main(options) == 0
+    finally:
+        measure_cli.bench.__kwdefaults__["repeats"] = before
+    record, *table = capsys.readouterr().out.splitlines()
+    found = json.loads(record)
+    assert (found["model"], found["threads"], found["provider"]) == (
+        "echo",
+        1,
+        "CPUExecutionProvider",
+    )
+    assert found["machine"]["cores"] >= 1
+    assert len(found["times"]) == 5
+    assert {"median_ms", "p95_ms", "ratio", "repeats", "warm_up"} <= found["times"][0].keys()
+    assert table[0].startswith("echo fp32 · onnxruntime ")
+    assert table[2].startswith("4 x 4 png, one by one ")
+    assert table[-1] == "medians of 1 runs after 2 that do not count"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--tune", "a.png"], "leave out IMAGE"),
+        (["--tune", "--backend", "onnx"], "leave out IMAGE, --backend"),
+        (["--tune", "--threads", "2"], "--threads: has no effect on --tune"),
+        (["--tune", "--bench"], "--bench: has no effect on --tune"),
+        (["--tune", "--model", "no"], "--tune 'no': no model has this name; there are: "),
+        (["a.png", "--bench"], "--bench takes one IMAGE"),
+    ],
+)
+def test_what_does_not_go_together(
+    here: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert cli.main(arguments) == 2
+    assert message in capsys.readouterr().err

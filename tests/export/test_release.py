@@ -1,0 +1,149 @@
+"""A release: everything listed is built, scores are kept, and what differs is named."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.checkpoint import Checkpoint, save_checkpoint
+from edge_runtime.card import QualityRow, load_card, write_card
+from export.build import build_onnx
+from export.cli import main
+from export.release import ReleaseConfig, ReleasedModel, build_release, check_release
+from tests.export.conftest import int8_of
+
+ROW = QualityRow(
+    dataset="one", images=1, protocol="y", input_psnr=20.0, input_ssim=0.5, psnr=30.0, ssim=0.9
+)
+
+
+@pytest.fixture
+def saved(checkpoint: Checkpoint, tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.safetensors"
+    save_checkpoint(path, checkpoint)
+    save_checkpoint(tmp_path / "tiny_int8.safetensors", int8_of(checkpoint))
+    return path
+
+
+@pytest.fixture
+def config(saved: Path) -> ReleaseConfig:
+    int8 = str(saved.with_name("tiny_int8.safetensors"))
+    return ReleaseConfig(
+        (
+            ReleasedModel(str(saved), "onnx", ("fp32", "fp16")),
+            ReleasedModel(int8, "onnx", ("int8",), name="tiny"),
+        )
+    )
+
+
+@pytest.fixture
+def config_file(config: ReleaseConfig, tmp_path: Path) -> Path:
+    path = tmp_path / "release.yaml"
+    models = [
+        {**dataclasses.asdict(model), "precisions": list(model.precisions)}
+        for model in config.models
+    ]
+    path.write_text(yaml.safe_dump({"models": models}))
+    return path
+
+
+def problems_of(config: ReleaseConfig, folder: Path) -> dict[str, list[str]]:
+    return {name: problems for name, problems in check_release(config, folder) if problems}
+
+
+def test_everything_listed_is_built_and_then_the_same(
+    config: ReleaseConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    names = [built.artifact.name for built in build_release(config, folder)]
+    assert names == ["tiny_fp32.onnx", "tiny_fp16.onnx", "tiny_int8.onnx"]
+    assert len(config) == 3
+    assert problems_of(config, folder) == {}
+
+
+def test_scores_of_the_same_weights_are_kept_and_of_others_are_not(
+    checkpoint: Checkpoint, saved: Path, config: ReleaseConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    scored = list(build_release(config, folder, lambda _: (ROW,)))
+    again = list(build_release(config, folder))
+    assert [built.card for built in again] == [built.card for built in scored]
+    assert [built.card.quality for built in again] == [(ROW,)] * 3
+
+    weights = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 0.01}
+    save_checkpoint(saved, dataclasses.replace(checkpoint, weights=weights))
+    changed = [built.card.quality for built in build_release(config, folder)]
+    assert changed == [(), (), (ROW,)]
+
+
+def test_what_differs_is_named(
+    checkpoint: Checkpoint, config: ReleaseConfig, tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    list(build_release(config, folder))
+    weights = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 0.01}
+    other = dataclasses.replace(checkpoint, weights=weights, recipe=("train: three steps",))
+    build_onnx(other, folder)
+    build_onnx(checkpoint, folder, name="more")
+    card = load_card(folder / "tiny_fp16.onnx")
+    write_card(folder / "tiny_fp16.onnx", dataclasses.replace(card, halo=1))
+    (folder / "tiny_int8.onnx").unlink()
+    found = problems_of(config, folder)
+    assert list(found) == ["tiny_fp32.onnx", "tiny_fp16.onnx", "tiny_int8.onnx", "more_fp32.onnx"]
+    assert found["tiny_fp32.onnx"] == [
+        "weights differ from what is built",
+        "its card has another recipe",
+    ]
+    assert found["tiny_fp16.onnx"] == ["its card has another halo"]
+    assert "cannot be read" in found["tiny_int8.onnx"][0]
+    assert found["more_fp32.onnx"] == ["is not listed"]
+
+
+def test_the_command_builds_and_checks(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    assert main(["all", str(config_file), "-o", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == [
+        f"{number} of 3  {folder}/tiny_{precision}.onnx"
+        for number, precision in enumerate(("fp32", "fp16", "int8"), 1)
+    ]
+    assert main(["all", str(config_file), "-o", str(folder), "--check"]) == 0
+    assert capsys.readouterr().out.count(": same\n") == 3
+    before = (folder / "tiny_fp32.onnx").read_bytes()
+    (folder / "tiny_fp32.onnx").write_bytes(before[:-1])
+    assert main(["all", str(config_file), "-o", str(folder), "--check"]) == 1
+    captured = capsys.readouterr()
+    assert "tiny_fp32.onnx: " in captured.out
+    assert captured.err.startswith(f"derain-export: error: {folder}: 1 differ from ")
+    assert (folder / "tiny_fp32.onnx").read_bytes() == before[:-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("models: []", "models are none"),
+        ("models: [{checkpoint: small, format: onxx, precisions: [fp32]}]", "onxx"),
+        ("models: [{checkpoint: small, format: onnx, precisions: [fp8]}]", "fp8"),
+        ("models: [{checkpoint: small, format: onnx, precisions: []}]", "are none"),
+        (
+            "models: [{checkpoint: small, format: tflite, precisions: [fp32], step: true}]",
+            "tflite has none; take onnx",
+        ),
+        ("models: [{checkpiont: small, format: onnx, precisions: [fp32]}]", "checkpoint"),
+        ("models: [{checkpoint: smal, format: onnx, precisions: [fp32]}]", "'smal': unknown"),
+    ],
+)
+def test_a_wrong_config_is_one_line(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "release.yaml").write_text(text)
+    assert main(["all", str(tmp_path / "release.yaml"), "-o", str(tmp_path / "out")]) != 0
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
