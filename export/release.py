@@ -87,9 +87,12 @@ def build_release(
     Raises:
         EdgeDerainError: as ``build_onnx``; what was built before stays.
     """
+    networks: dict[tuple[str, Precision], tuple[QualityRow, ...]] = {}
     for model in config.models:
         for precision in model.precisions:
-            yield _build(model, precision, folder, quality or _Kept(folder))
+            network = model.checkpoint, precision
+            score = _Once(quality, networks, network) if quality else _Kept(folder)
+            yield _build(model, precision, folder, score)
 
 
 def check_release(config: ReleaseConfig, folder: Path = WEIGHTS) -> Iterator[tuple[str, list[str]]]:
@@ -119,6 +122,25 @@ def _build(model: ReleasedModel, precision: Precision, folder: Path, quality: Sc
     return build_onnx(
         checkpoint, folder, precision=precision, name=name, quality=quality, step=model.step
     )
+
+
+class _Once:
+    """Scores every artifact, and the network that several of them are made of only once."""
+
+    def __init__(
+        self,
+        quality: Score,
+        networks: dict[tuple[str, Precision], tuple[QualityRow, ...]],
+        network: tuple[str, Precision],
+    ) -> None:
+        self._quality, self._networks, self._network = quality, networks, network
+
+    def __call__(self, derain: Derain) -> tuple[QualityRow, ...]:
+        if isinstance(derain, Derainer):
+            return self._quality(derain)
+        if self._network not in self._networks:
+            self._networks[self._network] = self._quality(derain)
+        return self._networks[self._network]
 
 
 class _Kept:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import yaml
 
 from core.checkpoint import Checkpoint, save_checkpoint
+from core.evaluate import Derain
 from edge_runtime.card import QualityRow, load_card, write_card
+from edge_runtime.derainer import Derainer
 from export.build import build_onnx
 from export.cli import main
 from export.release import ReleaseConfig, ReleasedModel, build_release, check_release
@@ -18,6 +21,7 @@ from tests.export.conftest import int8_of
 ROW = QualityRow(
     dataset="one", images=1, protocol="y", input_psnr=20.0, input_ssim=0.5, psnr=30.0, ssim=0.9
 )
+FORMATS: tuple[Literal["onnx"], Literal["tflite"]] = ("onnx", "tflite")
 
 
 @pytest.fixture
@@ -77,6 +81,21 @@ def test_scores_of_the_same_weights_are_kept_and_of_others_are_not(
     save_checkpoint(saved, dataclasses.replace(checkpoint, weights=weights))
     changed = [built.card.quality for built in build_release(config, folder)]
     assert changed == [(), (), (ROW,)]
+
+
+def test_the_network_behind_two_formats_is_scored_once(saved: Path, tmp_path: Path) -> None:
+    int8 = str(saved.with_name("tiny_int8.safetensors"))
+    models = [ReleasedModel(int8, format, ("int8",), name="tiny") for format in FORMATS]
+    models.append(ReleasedModel(str(saved), "tflite", ("dynamic",)))
+    scored = []
+
+    def quality(derain: Derain) -> tuple[QualityRow, ...]:
+        scored.append(isinstance(derain, Derainer))
+        return (ROW,)
+
+    list(build_release(ReleaseConfig(tuple(models)), tmp_path / "out", quality))
+    # Artifact and network, the artifact of the same network, then those of the float checkpoint.
+    assert scored == [True, False, True, True, False]
 
 
 def test_what_differs_is_named(
