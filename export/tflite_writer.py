@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,11 +51,12 @@ class Tensor:
 
 
 class TfliteWriter:
-    """A graph under construction. Equal constants are kept once; what comes first stands first."""
+    """A graph under construction. Equal constants are kept once; equal names are numbered."""
 
     def __init__(self) -> None:
         self._buffers = [schema.BufferT()]  # the first is that of all tensors without data
         self._tensors: list[Any] = []
+        self._uses: Counter[str] = Counter()
         self._operators: list[Any] = []
         self._codes: dict[tuple[int, int], int] = {}
         self._inputs: list[Tensor] = []
@@ -117,11 +119,7 @@ class TfliteWriter:
         Returns:
             The outputs.
         """
-        ends = "" if len(shapes) == 1 else ":{}"
-        outputs = tuple(
-            self._flowing(name + ends.format(number), shape, stored)
-            for number, shape in enumerate(shapes)
-        )
+        outputs = tuple(self._flowing(name, shape, stored) for shape in shapes)
         code = (getattr(schema.BuiltinOperator, kind), _version(kind, inputs))
         operator = schema.OperatorT()
         operator.opcodeIndex = self._codes.setdefault(code, len(self._codes))
@@ -185,7 +183,10 @@ class TfliteWriter:
         stored: TensorScale | None = None,
     ) -> Tensor:
         entry = schema.TensorT()
-        entry.name, entry.shape, entry.type = name, list(shape), _TYPES[dtype]
+        uses = self._uses[name]
+        self._uses[name] += 1
+        entry.name = f"{name}:{uses}" if uses else name
+        entry.shape, entry.type = list(shape), _TYPES[dtype]
         entry.buffer, entry.quantization, entry.hasRank = buffer, quantization, True
         self._tensors.append(entry)
         return Tensor(len(self._tensors) - 1, tuple(shape), dtype, stored)
@@ -193,9 +194,23 @@ class TfliteWriter:
 
 def pack(model: Any) -> bytes:
     """Return the file of a ``ModelT``."""
-    builder = flatbuffers.Builder(1 << 20)
+    builder = _SharingBuilder(1 << 20)
     builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
+
+
+class _SharingBuilder(flatbuffers.Builder):  # type: ignore[misc]
+    """Writes equal vectors once: the zero points of int8 weights are eight bytes a channel."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self._written: dict[tuple[str, bytes], int] = {}
+
+    def CreateNumpyVector(self, x: NDArray[Any]) -> int:  # noqa: N802
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]
 
 
 def _version(kind: str, inputs: Sequence[Tensor]) -> int:

@@ -50,9 +50,9 @@ def to_tflite(checkpoint: Checkpoint, precision: Precision, io: Io = "float32") 
         rainy = Emitter(writer, f"{INPUT}/float32").dequantize(rainy)
     try:
         lowering = Lowering(checkpoint.unquantized().build(), writer, precision, quantization)
-        derained = Emitter(writer, OUTPUT).clamp(lowering.run(rainy))
+        derained = Emitter(writer, "clamped").clamp(lowering.run(rainy))
     except ExportError as error:
         raise ExportError(f"{checkpoint.name}: {checkpoint.architecture}: {error}") from None
     if stored is not None:
-        derained = Emitter(writer, OUTPUT).quantize(derained, stored)
+        derained = Emitter(writer, "codes").quantize(derained, stored)
     return writer.finish({OUTPUT: derained}, f"edge-derain {__version__}")

@@ -140,7 +140,8 @@ def test_an_int8_artifact_is_built_and_verified(int8: Checkpoint, tmp_path: Path
     card = load_card(built.artifact)
     assert (card.precision, card.recipe[-1]) == ("int8", "export: onnx int8")
     assert card.parameters == sum(each.numel() for each in int8.weights.values())
-    assert {check.psnr_limit for check in built.checks} == {45.0, 30.0}
+    checks = [check for check in built.checks if not check.picture.startswith("golden")]
+    assert {check.psnr_limit for check in checks} == {45.0, 30.0}
     assert all(check.passed for check in verify(built.artifact, int8))
     with pytest.raises(ExportError, match="tiny: is fp32 and has no int8 scales"):
         compare(built.artifact, int8.unquantized())
@@ -166,7 +167,8 @@ def test_other_precisions_of_an_int8_checkpoint(
     built = build_onnx(int8, tmp_path, precision=precision)  # type: ignore[arg-type]
     assert built.artifact.name == f"tiny_{precision}.onnx"
     assert built.card.precision == precision
-    assert all(check.limit == {"fp32": 1e-5, "fp16": 2e-3}[precision] for check in built.checks)
+    checks = [check for check in built.checks if not check.picture.startswith("golden")]
+    assert all(check.limit == {"fp32": 1e-5, "fp16": 2e-3}[precision] for check in checks)
     model = onnx.load(built.artifact)
     kinds = {each.data_type for each in model.graph.initializer if len(each.dims) == 4}
     assert kinds == {TensorProto.FLOAT if precision == "fp32" else TensorProto.FLOAT16}
@@ -198,7 +200,7 @@ def test_the_quality_limit() -> None:
         require_quality(Path("a"), [row], [dataclasses.replace(row, psnr=torch_psnr)])
     with pytest.raises(ParityError):
         require_quality(Path("a"), [row], [dataclasses.replace(row, psnr=26.06)])
-    near = dataclasses.replace(row, psnr=51.0)
+    near = dataclasses.replace(row, psnr=40.5)
     require_quality(Path("a"), [near], [dataclasses.replace(row, psnr=np.inf)])
 
 
