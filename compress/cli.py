@@ -170,7 +170,16 @@ def _quantize(arguments: argparse.Namespace) -> int:
 def _check_quantize(arguments: argparse.Namespace) -> None:
     given = {
         f"--{name.replace('_', '-')}": getattr(arguments, name)
-        for name in ("config", "data_root", "method", "crops", "symmetric", "max_drop", "qat")
+        for name in (
+            "config",
+            "data_root",
+            "method",
+            "crops",
+            "symmetric",
+            "keep_float",
+            "max_drop",
+            "qat",
+        )
     }
     if arguments.scheme == "fp16":
         for option, value in given.items():
@@ -200,7 +209,13 @@ def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoin
         if getattr(arguments, name) is not None
     }
     config = read_job_config(checkpoint, Path(arguments.config), options)
-    job = Job(config, symmetric=arguments.symmetric, qat=arguments.qat, **chosen)
+    job = Job(
+        config,
+        symmetric=arguments.symmetric,
+        qat=arguments.qat,
+        keep_float=tuple(arguments.keep_float),
+        **chosen,
+    )
     found = to_int8(checkpoint, job, resume=arguments.resume)
     if not isinstance(found, Quantized):
         for line in found.summary():

@@ -77,6 +77,9 @@ def _add_quantize(quantize: argparse.ArgumentParser) -> None:
         "--symmetric", action="store_true", help="zero points 0, as TensorRT needs them (int8)"
     )
     quantize.add_argument(
+        "--keep-float", nargs="+", default=[], metavar="LAYER", help="leave these in float (int8)"
+    )
+    quantize.add_argument(
         "--max-drop", type=float, metavar="DB", help="keep the worst layers in float (int8)"
     )
     quantize.add_argument("--qat", action="store_true", help="fine-tune as --config says (int8)")

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from torch import nn
+
 from compress.calibrate import METHODS, Method, Observed, calibration_crops, choose_scales, observe
 from compress.sensitivity import Harm, keep_in_float, measure_harm
 from compress.validate import Judge, Judged
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import config_parser, parse_config, to_plain
+from core.config_errors import nearest
 from core.errors import CheckpointError, ConfigError
 from core.quantization import Quantization, TensorScale, weight_scales
 from core.quantized_graph import Placement, channel_axis
@@ -38,6 +41,7 @@ class Job:
         crops: how many crops of the mixture to calibrate on.
         symmetric: zero points 0 everywhere, as TensorRT wants them; ReLUs lose half the codes.
         qat: fine-tune with the rounding in place, by the loop and the options of ``config``.
+        keep_float: layers that stay in float whatever they harm.
         max_drop: largest loss of score in dB; the worst layers stay in float until it holds.
             None keeps none.
         progress: show bars on standard error.
@@ -48,6 +52,7 @@ class Job:
     crops: int = 256
     symmetric: bool = False
     qat: bool = False
+    keep_float: tuple[str, ...] = ()
     max_drop: float | None = None
     progress: bool = True
 
@@ -131,11 +136,12 @@ def to_int8(checkpoint: Checkpoint, job: Job, resume: bool = False) -> Quantized
         DataError: a data set that is missing or has a wrong picture.
     """
     _require_float(checkpoint)
+    network = checkpoint.build()
+    _check_layers(job.keep_float, network)
     if job.qat and not resume and _start(job).exists():
         raise ConfigError(
             f"{_start(job).parent} holds a run already; add --resume to go on with it, or remove it"
         )
-    network = checkpoint.build()
     crops = calibration_crops(job.config, job.crops, job.progress)
     observed = observe(network, crops, job.progress)
     judge = Judge(job.config, checkpoint.config.size_multiple, job.progress)
@@ -187,7 +193,11 @@ def _calibrated(
     scales = choose_scales(observed, method, job.symmetric)
     points = ", zero points 0" if job.symmetric else ""
     line = f"quantize: int8, {method} of {job.crops} crops{points}"
-    return _with_line(with_scales(checkpoint, scales), line)
+    quantized = _with_line(with_scales(checkpoint, scales), line)
+    if not job.keep_float:
+        return quantized
+    kept = keep_in_float(quantized, job.keep_float)
+    return _with_line(kept, f"quantize: {', '.join(job.keep_float)} in float")
 
 
 def _fine_tune(quantized: Checkpoint, job: Job, resume: bool) -> TrainResult:
@@ -231,6 +241,13 @@ def _warnings(quantized: Checkpoint, observed: Mapping[str, Observed]) -> list[s
                 f"layer {layer}: {share:.2%} of the values of {name} saturate; take --method minmax"
             )
     return lines
+
+
+def _check_layers(names: tuple[str, ...], network: nn.Module) -> None:
+    layers = Placement(network).layers
+    for name in names:
+        if name not in layers:
+            raise UsageError(f"--keep-float {name}: no such layer; {nearest(name, layers)}")
 
 
 def _require_float(checkpoint: Checkpoint) -> None:

@@ -216,7 +216,8 @@ def _curves(results: Results, column: str) -> tuple[Curve, ...]:
 
     def point(entry: Entry, cost: float) -> Point:
         quality, card = entry.columns[column].psnr, entry.card
-        return Point(labels[entry.file], cost, quality, card.precision, card.format)
+        # To hundredths of a dB, as the tables show it: less is no reason to pay more.
+        return Point(labels[entry.file], cost, round(quality, 2), card.precision, card.format)
 
     sizes = tuple(point(entry, entry.kilobytes) for entry in scored)
     curves = [Curve("size", "Size against quality", "kB", "", sizes, level)]

@@ -55,7 +55,7 @@ def test_two_steps_of_training_reach_a_derained_picture(
     assert edge_derain(["street.png", "--model", "models/light_fp32.onnx", "--threads", "1"]) == 0
     line = capsys.readouterr().out
     assert line.startswith("light fp32 · 51x37 · ")
-    assert line.endswith(" ms · street_derained.png\n")
+    assert line.endswith(" ms · CPUExecutionProvider · street_derained.png\n")
 
     derained = read_picture("street_derained.png").rgb
     checkpoint = load_checkpoint(best)

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from core.checkpoint import SHIPPED
 from core.evaluate import quality_table
 from core.table import find_checkpoints, make_table, markdown
-from edge_runtime.card import ModelCard
-from edge_runtime.models import list_models
+from edge_runtime.models import list_models, model_table
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MODELS = list_models()
 
 
-def test_a_model_ships() -> None:
-    assert [card.name for _, card in MODELS] == ["small"]
+def test_every_student_ships_for_both_engines_in_float_and_int8() -> None:
+    kinds = ("fp32.onnx", "int8.onnx", "fp16.tflite", "int8.tflite")
+    wanted = {f"{name}_{kind}" for name in ("nano", "small", "base") for kind in kinds}
+    assert {path.name for path, _ in MODELS} == wanted
+    assert sum(path.stat().st_size for path, _ in MODELS) < 7_000_000
 
 
-@pytest.mark.parametrize("card", [card for _, card in MODELS], ids=lambda card: card.name)
-def test_readme_repeats_the_card(card: ModelCard) -> None:
+def test_readme_lists_the_models() -> None:
+    assert "\n".join(model_table(card for _, card in MODELS)) in README
+
+
+def test_readme_repeats_the_card_of_the_default_model() -> None:
+    (card,) = [card for path, card in MODELS if path.name == "small_fp32.onnx"]
     assert quality_table(card.quality) in README
     assert card.bytes is not None
     facts = (
@@ -32,7 +35,9 @@ def test_readme_repeats_the_card(card: ModelCard) -> None:
 
 
 def test_readme_repeats_the_table_of_checkpoints() -> None:
-    assert markdown(make_table(find_checkpoints([str(SHIPPED)]))) in README
+    names = ["nano", "small", "base", "gan_lstm"]
+    assert markdown(make_table(find_checkpoints(names))) in README
+    assert f"derain table {' '.join(names)}`" in README
 
 
 def test_command_lines_are_those_that_continuous_integration_runs() -> None:

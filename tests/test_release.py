@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,8 @@ MODELS = [pytest.param(path, card, id=path.stem) for path, card in list_models()
 
 @pytest.mark.parametrize(("artifact", "card"), MODELS)
 def test_artifacts_compute_what_their_checkpoints_do(artifact: Path, card: ModelCard) -> None:
-    checkpoint = load_checkpoint(card.name)
+    suffix = "_int8" if card.precision == "int8" else ""
+    checkpoint = load_checkpoint(f"{card.name}{suffix}")
     assert verify(artifact, checkpoint)
     assert card.recipe[: len(checkpoint.recipe)] == checkpoint.recipe
     assert card.data == checkpoint.data
@@ -33,10 +35,17 @@ def test_what_ships_is_what_the_release_config_builds() -> None:
     assert sorted(found) == sorted(path.name for path, _ in list_models())
 
 
-@pytest.mark.parametrize(("artifact", "card"), MODELS)
-def test_a_config_reproduces_every_shipped_model(artifact: Path, card: ModelCard) -> None:
-    config = load_config(TrainConfig, CONFIGS / f"student_{card.name}.yaml")
-    assert (config.name, config.architecture) == (card.name, card.architecture)
-    checkpoint = load_checkpoint(card.name)
-    assert network_config(config.architecture, config.network) == checkpoint.config
-    assert f"{config.steps} of {config.steps} steps" in checkpoint.recipe[-1]
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("nano", "student_nano"), ("small", "student_small_finetune"), ("base", "student_base")],
+)
+def test_a_config_says_how_every_shipped_model_was_trained(name: str, file: str) -> None:
+    config = load_config(TrainConfig, CONFIGS / f"{file}.yaml")
+    assert (config.name, config.architecture) == (name, "student")
+    checkpoint = load_checkpoint(name)
+    trained = network_config(config.architecture, config.network)
+    assert dataclasses.replace(checkpoint.config, encoder_inner=(), decoder_inner=()) == trained
+    assert any(f"{config.steps} of {config.steps} steps" in line for line in checkpoint.recipe)
+    quantized = load_checkpoint(f"{name}_int8")
+    assert quantized.config == checkpoint.config
+    assert quantized.recipe[: len(checkpoint.recipe)] == checkpoint.recipe

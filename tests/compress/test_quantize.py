@@ -86,6 +86,18 @@ def test_a_budget_that_holds_keeps_nothing_in_float(
     assert found.checkpoint.quantization.float_layers == ()
 
 
+def test_named_layers_stay_in_float(checkpoint: Checkpoint, config_file: Path) -> None:
+    found = _done(checkpoint, _job(checkpoint, config_file, keep_float=("exit", "entry")))
+    record = found.checkpoint.quantization
+    assert record is not None
+    assert record.float_layers == ("exit", "entry")
+    assert not {"exit", "entry"} & record.weights.keys()
+    assert record.weights
+    assert found.checkpoint.recipe[-1] == "quantize: exit, entry in float"
+    with pytest.raises(UsageError, match="--keep-float exot: no such layer; did you mean 'exit'"):
+        _done(checkpoint, _job(checkpoint, config_file, keep_float=("exot",)))
+
+
 def test_all_in_float_is_the_float_network(checkpoint: Checkpoint, config_file: Path) -> None:
     quantized = _done(checkpoint, _job(checkpoint, config_file)).checkpoint
     crops = torch.randint(0, 256, (2, 3, 17, 16), dtype=torch.uint8)  # not of the size multiple
