@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
+from edge_runtime.terminal import Terminated, termination_raised
 from export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -30,11 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
     commands = {"onnx": _onnx, "tflite": _tflite, "verify": _verify, "card": _card, "all": _all}
     try:
-        return commands[arguments.command](arguments)
+        with termination_raised():  # so that what is staged is cleared away
+            return commands[arguments.command](arguments)
     except EdgeDerainError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
         return _fail(MissingExtraError(error.name or str(error), "export"))
+    except Terminated:
+        return 143
     except KeyboardInterrupt:
         return 130
 

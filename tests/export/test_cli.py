@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +19,7 @@ from core.checkpoint import Checkpoint, save_checkpoint
 from core.evaluate import score_set
 from core.inference import derainer_of
 from edge_runtime.card import load_card
+from export import build
 from export.cli import main
 
 
@@ -39,6 +42,19 @@ def test_export_then_verify(saved: str, tmp_path: Path, capsys: pytest.CaptureFi
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert all(record["passed"] for record in records)
     assert records[0]["limit"] == 1e-5
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_leaves_nothing_behind(
+    saved: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int
+) -> None:
+    def stopped(*_: object) -> None:
+        assert list((tmp_path / "out").iterdir())  # what is staged
+        os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(build, "verify", stopped)
+    assert main(["onnx", saved, "-o", str(tmp_path / "out")]) == code
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_verify_prints_the_table_and_fails(
