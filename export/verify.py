@@ -54,10 +54,8 @@ of all that follows: two results then differ by about as much as either does fro
 place."""
 QUALITY_LIMIT_DB = 0.05
 """How much less PSNR against clean pictures than torch an int8 artifact may reach."""
-QUALITY_CAP_DB = 40.0
-"""What more PSNR than this counts, as in the score of training. Engines round sums differently: two
-that agree to 60 dB differ by 0.04 dB on a picture that is 40 dB away, and by far more on nearer
-ones."""
+QUALITY_CAP_DB = 50.0
+"""What more PSNR than this counts: such pictures differ by less than a level of 8 bits."""
 
 Batch = NDArray[np.float32]
 
