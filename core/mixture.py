@@ -115,6 +115,9 @@ class MixtureConfig:
         flips: mirror left to right at random.
         upside_down: mirror top to bottom at random as well.
         turns: turn by a random number of quarter turns. Rain falls, so this costs quality.
+        shrink: probability of taking a larger piece and shrinking it to the crop, rain of its own
+            included, so that fine texture and small pictures are seen as well.
+        shrink_to: range of the factor; a picture that is too small for it is shrunk less.
         generated: the drawn rain.
         rendered: the rendered rain.
     """
@@ -124,6 +127,8 @@ class MixtureConfig:
     flips: bool = True
     upside_down: bool = False
     turns: bool = False
+    shrink: float = 0.0
+    shrink_to: tuple[float, float] = (0.4, 1.0)
     generated: GeneratedConfig = field(default_factory=GeneratedConfig)
     rendered: RenderedConfig = field(default_factory=RenderedConfig)
 
@@ -132,6 +137,12 @@ class MixtureConfig:
             raise ConfigError("mixture.parts is empty; name at least one data set")
         if not 8 <= self.crop <= POOL_SIZE:
             raise ConfigError(f"mixture.crop {self.crop} is not within [8, {POOL_SIZE}]")
+        if not 0 <= self.shrink <= 1:
+            raise ConfigError(f"mixture.shrink {self.shrink} is not within [0, 1]")
+        if not 0 < self.shrink_to[0] <= self.shrink_to[1] <= 1:
+            raise ConfigError(
+                f"mixture.shrink_to {list(self.shrink_to)} is not a range within (0, 1]"
+            )
 
 
 class MixtureDataset(Dataset[Sample]):
@@ -220,20 +231,21 @@ class MixtureDataset(Dataset[Sample]):
         kind = _KINDS.get(part.rain, Kind.MADE)
         chosen = int(rng.integers(len(pairs)))
         taught: list[Image] = []
+        scale = self._scale(rng)
         if part.rain == "rendered" and self._renderer is not None:
             deep = (pairs[chosen][1], self._depths[which][chosen])
-            clean, depth = self._crop(deep, self.config.crop, rng)
+            clean, depth = self._piece(deep, scale, rng)
             rainy = self._renderer.rain_on(clean, depth, rng)
         else:
             whole: tuple[Image, ...] = pairs[chosen]
             if self._taught is not None and part.rain in _TAUGHT:
                 whole = (*whole, self._taught[part.source][chosen])
-            rainy, clean, *taught = self._crop(whole, self.config.crop, rng)
+            rainy, clean, *taught = self._piece(whole, scale, rng)
             if part.rain == "generated":
                 rainy = self._rain_on(clean, rng)
             elif part.rain == "borrowed":
                 lenders = self._lenders[which]
-                pair = self._crop(lenders[rng.integers(len(lenders))], self.config.crop, rng)
+                pair = self._piece(lenders[rng.integers(len(lenders))], scale, rng)
                 rainy = borrow_rain(clean, pair[0], pair[1], screen=bool(rng.random() < 0.5))
             elif part.rain == "none":
                 rainy = clean
@@ -255,6 +267,27 @@ class MixtureDataset(Dataset[Sample]):
             quarter = int(rng.integers(4))
             pictures = [np.rot90(picture, quarter) for picture in pictures]
         return pictures
+
+    def _scale(self, rng: np.random.Generator) -> float:
+        if self.config.shrink and rng.random() < self.config.shrink:
+            return float(rng.uniform(*self.config.shrink_to))
+        return 1.0
+
+    def _piece(
+        self, pictures: tuple[NDArray[Any], ...], scale: float, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], ...]:
+        """Cut the same piece of all pictures and shrink it by ``scale`` to the size of a crop."""
+        size = self.config.crop
+        larger = min(round(size / scale), *pictures[0].shape[:2])
+        cut = self._crop(pictures, larger, rng)
+        if larger == size:
+            return cut
+        return tuple(
+            cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA).astype(
+                picture.dtype, copy=False
+            )
+            for picture in cut
+        )
 
     @staticmethod
     def _crop(

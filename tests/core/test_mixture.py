@@ -71,6 +71,62 @@ def test_samples_are_uint8_crops(data_root: Path) -> None:
         assert picture.is_contiguous()
 
 
+def test_shrunk_pieces_are_means_of_what_they_cover(tmp_path: Path) -> None:
+    # Columns count up by 4 and rows by 2, so a piece at half size starts anywhere and steps by 8
+    # and 4 levels.
+    (tmp_path / "dry").mkdir()
+    ramp = np.add.outer(2 * np.arange(40), 4 * np.arange(40))[..., None].repeat(3, 2)
+    write_picture(tmp_path / "dry/0.png", Picture(ramp.astype(np.uint8)))
+    data = _data(
+        tmp_path, PartConfig(DRY, rain="none"), shrink=1, shrink_to=(0.5, 0.5), flips=False
+    )
+    starts = set()
+    for index in range(10):
+        rainy, clean, *_ = data[index]
+        assert torch.equal(rainy, clean)
+        assert clean.shape == (3, 16, 16)
+        assert clean[0].int().diff(dim=0).unique().tolist() == [4]
+        assert clean[0].int().diff(dim=1).unique().tolist() == [8]
+        starts.add(int(clean[0, 0, 0]))
+    assert len(starts) > 3
+
+
+@pytest.mark.parametrize("rain", ["as_is", "borrowed", "generated", "rendered", "none"])
+def test_every_kind_of_rain_is_shrunk_with_its_picture(data_root: Path, rain: str) -> None:
+    # Small pictures are shrunk less than asked: 24 rows make at most 16 / 24.
+    lender = PAIRS if rain == "borrowed" else None
+    part = PartConfig(PAIRS, 1.0, rain, lender)  # type: ignore[arg-type]
+    data = _data(data_root, part, shrink=1, shrink_to=(0.1, 0.2))
+    for index in range(5):
+        rainy, clean, *_ = data[index]
+        assert rainy.shape == clean.shape == (3, 16, 16)
+        assert clean.dtype == torch.uint8
+        if rain == "as_is":
+            assert torch.equal(rainy.int() - clean.int(), torch.full_like(clean, 40).int())
+
+
+def test_without_shrinking_samples_are_those_of_before(data_root: Path) -> None:
+    plain, other = _mixed(data_root), _mixed(data_root, shrink_to=(0.1, 0.2))
+    half = _mixed(data_root, shrink=0.5, shrink_to=(0.7, 0.9))
+    pairs = [(plain[index], other[index], half[index]) for index in range(20)]
+    assert all(torch.equal(one[1], two[1]) for one, two, _ in pairs)
+    assert any(not torch.equal(one[1], three[1]) for one, _, three in pairs)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shrink": 1.5}, r"mixture.shrink 1.5 is not within \[0, 1\]"),
+        ({"shrink_to": (0.0, 0.5)}, r"mixture.shrink_to \[0.0, 0.5\] is not a range"),
+        ({"shrink_to": (0.9, 0.5)}, r"mixture.shrink_to \[0.9, 0.5\] is not a range"),
+        ({"shrink_to": (0.5, 1.5)}, r"mixture.shrink_to \[0.5, 1.5\] is not a range"),
+    ],
+)
+def test_bad_shrinking_is_refused(options: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        MixtureConfig((PartConfig(DRY, rain="none"),), **options)  # type: ignore[arg-type]
+
+
 def test_flips_and_turns_are_those_of_both_pictures(data_root: Path) -> None:
     # The rainy halves are exactly 40 levels brighter, which only one geometry can keep.
     data = _data(data_root, PartConfig(PAIRS), turns=True, upside_down=True)
