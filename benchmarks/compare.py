@@ -1,22 +1,22 @@
-"""Time any two ONNX or TFLite files in one run, turn by turn, as a ratio with its spread.
+"""Time ONNX or TFLite files against each other in one run, turn by turn, as ratios with spread.
 
     python benchmarks/compare.py ours.onnx theirs.onnx --sizes 481x321 1280x720 --threads 1
 
-Files with a card run as ``edge-derain`` runs them, on the CPU. Others, such as exported nets of
-peers, are given float32 in [0, 1] of the shape that they ask for (NCHW or NHWC, three channels),
-with every dimension that is open set to the size; ``--multiple N`` rounds it up for nets that need
-that. Only the engine is timed, not the conversion of pixels. Which file goes first changes from
-round to round, and each round gives one ratio, so that a noisy machine widens the spread and does
-not shift the median. Prints a Markdown table.
+Files with a card run as ``edge-derain`` runs them, on the CPU, but whole and not in tiles. Others,
+such as exported nets of peers, are given float32 in [0, 1] of the shape that they ask for (NCHW or
+NHWC, three channels), with every dimension that is open set to the size; ``--multiple N`` rounds it
+up for nets that need that. Only the engine is timed, not the conversion of pixels. Which file goes
+first changes from round to round, and each round gives one ratio to the first file, so that a noisy
+machine widens the spread and does not shift the median. Time is told twice: by the clock, and what
+the processor spent on all threads, which other processes disturb less. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,58 +24,80 @@ import numpy as np
 
 from edge_runtime.card import card_path, load_card
 from edge_runtime.engines import CPU
+from edge_runtime.errors import EdgeDerainError
+from edge_runtime.machine import machine
 from edge_runtime.session import open_session
 
 Run = Callable[[], object]
+Clock = Callable[[], float]
+Times = np.ndarray[Any, np.dtype[np.float64]]
+
+HEAD = (
+    *("size", "file", "ms", "CPU ms", "times the first", "half within"),
+    *("CPU times the first", "half within"),
+)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("first", type=Path)
-    parser.add_argument("second", type=Path)
+    parser.add_argument("first", type=Path, metavar="FILE", help="what ratios are to")
+    parser.add_argument("others", type=Path, nargs="+", metavar="FILE")
     parser.add_argument("--sizes", nargs="+", default=["481x321", "1280x720"], metavar="WxH")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--multiple", type=int, default=1, help="of files without a card")
     arguments = parser.parse_args()
+    sizes = [re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", size) for size in arguments.sizes]
+    if None in sizes:
+        parser.error("--sizes: must be WIDTHxHEIGHT, such as 1280x720")
+    paths = [arguments.first, *arguments.others]
+    where = machine()
     print(
-        f"{arguments.first.name} and {arguments.second.name}, {arguments.threads} threads, "
-        f"{arguments.rounds} rounds after {arguments.warm_up}, {platform.machine()}\n"
+        f"{where.cpu}, {where.system}, {', '.join(where.engines.values())}; threads: "
+        f"{arguments.threads}; medians of {arguments.rounds} rounds after {arguments.warm_up}.\n"
     )
-    print("| size | first ms | second ms | second / first | half of the ratios lie within |")
-    print("| --- | ---: | ---: | ---: | --- |")
-    for size in arguments.sizes:
-        match = re.fullmatch(r"(\d+)x(\d+)", size)
-        if not match:
-            parser.error(f"--sizes {size}: must be WIDTHxHEIGHT, such as 1280x720")
+    print(f"| {' | '.join(HEAD)} |")
+    print("| --- | --- | ---: | ---: | ---: | --- | ---: | --- |")
+    for match in filter(None, sizes):
         width, height = int(match[1]), int(match[2])
-        runs = [
-            opened(path, height, width, arguments.threads, arguments.multiple)
-            for path in (arguments.first, arguments.second)
-        ]
+        try:
+            runs = [
+                opened(path, height, width, arguments.threads, arguments.multiple) for path in paths
+            ]
+        except EdgeDerainError as error:
+            parser.exit(error.exit_code, f"compare.py: error: {error}\n")
         times = interleaved(runs, arguments.rounds, arguments.warm_up)
-        first, second = np.median(times, axis=0) * 1000
-        low, median, high = np.percentile(times[:, 1] / times[:, 0], [25, 50, 75])
-        print(
-            f"| {width} x {height} | {first:.1f} | {second:.1f} | {median:.2f} "
-            f"| {low:.2f} to {high:.2f} |",
-            flush=True,
-        )
+        for index, path in enumerate(paths):
+            cells = (f"{width} x {height}", path.name, *told(times, index))
+            print(f"| {' | '.join(cells)} |", flush=True)
 
 
 def interleaved(
-    runs: list[Run], rounds: int, warm_up: int, clock: Callable[[], float] = time.perf_counter
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Return seconds, one row a round and one column a run; the order turns round every time."""
-    times = np.zeros((warm_up + rounds, len(runs)))
+    runs: Sequence[Run],
+    rounds: int,
+    warm_up: int,
+    clocks: Sequence[Clock] = (time.perf_counter, time.process_time),
+) -> Times:
+    """Return seconds of shape (clocks, rounds, runs); the order turns round every time."""
+    times = np.zeros((len(clocks), warm_up + rounds, len(runs)))
     for number in range(warm_up + rounds):
         order = range(len(runs)) if number % 2 == 0 else range(len(runs) - 1, -1, -1)
         for index in order:
-            start = clock()
+            starts = [clock() for clock in clocks]
             runs[index]()
-            times[number, index] = clock() - start
-    return times[warm_up:]
+            ends = [clock() for clock in clocks]
+            times[:, number, index] = np.subtract(ends, starts)
+    return times[:, warm_up:]
+
+
+def told(times: Times, index: int) -> list[str]:
+    """Return the cells of one file: medians by each clock, then ratios with their quartiles."""
+    cells = [f"{median:.1f}" for median in np.median(times[:, :, index], axis=1) * 1000]
+    for ratios in times[:, :, index] / times[:, :, 0]:
+        low, median, high = np.percentile(ratios, [25, 50, 75])
+        cells += [f"{median:.2f}", f"{low:.2f} to {high:.2f}"]
+    return cells
 
 
 def opened(path: Path, height: int, width: int, threads: int, multiple: int) -> Run:

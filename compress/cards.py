@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Literal, cast
 
@@ -10,7 +10,8 @@ from compress.cost import measure_cost
 from core.checkpoint import Checkpoint
 from core.config import to_plain
 from edge_runtime import __version__
-from edge_runtime.card import ModelCard, QualityRow, TeacherLoss
+from edge_runtime.card import LossRow, ModelCard, QualityRow, TeacherLoss
+from edge_runtime.card_records import learned_from
 
 GLOBAL_HALO = 64
 """Overlap in pixels of tiles where no overlap is exact, because the network pools globally."""
@@ -26,7 +27,7 @@ def checkpoint_card(
     Args:
         checkpoint: what to describe.
         quality: scores measured with it.
-        teacher: what it gave up against its teacher.
+        teacher: what it gave up against a teacher.
 
     Raises:
         CardError: the name of the checkpoint cannot be that of an artifact.
@@ -56,33 +57,41 @@ def checkpoint_card(
 
 
 def teacher_loss(
-    teacher: ModelCard, quality: Sequence[QualityRow], dataset: str
+    name: str,
+    sha256: str,
+    theirs: Sequence[QualityRow],
+    ours: Sequence[QualityRow],
+    recipe: Sequence[str],
+    fidelity: Mapping[tuple[str, str], float] | None = None,
 ) -> TeacherLoss | None:
-    """Compare rgb scores with those of the teacher on one data set that both were scored on.
+    """Compare scores with those of a teacher on the data sets that both were scored on.
 
     Args:
-        teacher: complete card of the teacher.
-        quality: scores of the student.
-        dataset: name of the set.
+        name: of the teacher.
+        sha256: of the teacher's file.
+        theirs: scores of the teacher.
+        ours: scores of the student.
+        recipe: steps that made the student; they say whether it learned from this teacher.
+        fidelity: PSNR of the student's pictures against the teacher's in dB, by data set and
+            protocol.
 
     Returns:
-        None where one of them has no score on it.
+        None where there is no common score.
     """
-    theirs, ours = (_row(rows, dataset) for rows in (teacher.quality, quality))
-    if theirs is None or ours is None or teacher.sha256 is None:
-        return None
-    return TeacherLoss(
-        name=teacher.name,
-        sha256=teacher.sha256,
-        psnr_loss_db=theirs.psnr - ours.psnr,
-        ssim_loss=theirs.ssim - ours.ssim,
-        dataset=dataset,
-        protocol="rgb",
+    by_set = {(row.dataset, row.protocol): row for row in theirs}
+    rows = tuple(
+        LossRow(
+            dataset=row.dataset,
+            protocol=row.protocol,
+            psnr_loss_db=by_set[row.dataset, row.protocol].psnr - row.psnr,
+            ssim_loss=by_set[row.dataset, row.protocol].ssim - row.ssim,
+            fidelity_db=(fidelity or {}).get((row.dataset, row.protocol)),
+        )
+        for row in ours
+        if (row.dataset, row.protocol) in by_set
     )
-
-
-def _row(rows: Sequence[QualityRow], dataset: str) -> QualityRow | None:
-    return next((r for r in rows if r.dataset == dataset and r.protocol == "rgb"), None)
+    taught = learned_from(recipe, sha256)
+    return TeacherLoss(name=name, sha256=sha256, taught=taught, rows=rows) if rows else None
 
 
 def _licence(data: Sequence[str]) -> str:

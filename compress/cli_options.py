@@ -56,6 +56,14 @@ def command_parser() -> argparse.ArgumentParser:
             "into one page of HTML, and the same as Markdown, CSV and PNG.",
         )
     )
+    _add_strip(
+        commands.add_parser(
+            "strip",
+            help="draw pictures before and after, side by side",
+            description="Draw a row for each data set of a reference set: rainy, derained by each "
+            "model, clean; with PSNR (rgb).",
+        )
+    )
     return parser
 
 
@@ -137,6 +145,15 @@ def _add_report(report: argparse.ArgumentParser) -> None:
     report.add_argument("--force", action="store_true", help="write into a folder that exists")
 
 
+def _add_strip(strip: argparse.ArgumentParser) -> None:
+    strip.add_argument("models", nargs="+", metavar="MODEL", help="artifact: shipped name, or path")
+    strip.add_argument("-o", dest="out", metavar="FILE", required=True, help="picture to write")
+    strip.add_argument(
+        "--reference", metavar="DIR", help="reference set (default: the one that ships)"
+    )
+    strip.add_argument("--force", action="store_true", help="replace FILE")
+
+
 def _add_place(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data-root", metavar="DIR", help="folder of the data sets")
     command.add_argument("--teacher", metavar="CKPT", help="checkpoint: shipped name, or path")
@@ -160,7 +177,7 @@ def prune_parser() -> argparse.ArgumentParser:
         "--target-macs", type=float, metavar="SHARE", help="of the MACs per pixel to keep, as 0.5"
     )
     parser.add_argument("--target-bytes", type=int, metavar="N", help="of the weights in fp32")
-    parser.add_argument("--stages", type=int, metavar="N", help="of a GAN-LSTM to keep")
+    parser.add_argument("--stages", type=int, metavar="N", help="of a recurrent network to keep")
     parser.add_argument(
         "--importance",
         choices=("l2", "taylor"),

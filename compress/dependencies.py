@@ -11,7 +11,9 @@ from torch_pruning import DependencyGraph
 from torch_pruning.dependency import Group
 
 from core.networks.gan_lstm import GanLstm
+from core.networks.jorder import Jorder
 from core.networks.layers import ChannelAttention, SpatialAttention
+from core.networks.rescan import Rescan
 
 Convolution = (nn.Conv2d, nn.ConvTranspose2d)
 
@@ -85,10 +87,11 @@ def find_axes(net: nn.Module, size_multiple: int) -> list[Axis]:
 class _Traced(nn.Module):
     """A view of a network for tracing: the same dependencies, not the same values.
 
-    torch-pruning follows a layer that runs once and works on channels of equal number. So GAN-LSTM
-    shows one of its stages, with a block that it shares applied once; the hidden state enters
-    that very stage again, added to itself, which ties the channels of both. A spatial attention's
-    map, one channel that multiplies them all, becomes an output of its own.
+    torch-pruning follows a layer that runs once and works on channels of equal number. So GAN-LSTM,
+    JORDER and RESCAN show one of their stages, with a block that is shared applied once; the hidden
+    state enters that very stage again, added to itself, which ties the channels of both. A spatial
+    attention's map, one channel that multiplies them all, becomes an output of its own, as does the
+    rain mask of JORDER.
     """
 
     def __init__(self, net: nn.Module) -> None:
@@ -104,7 +107,8 @@ class _Traced(nn.Module):
         ]
         try:
             net = self.net
-            picture = _one_stage(net, rainy) if isinstance(net, GanLstm) else net(rainy)
+            show = _SHOWN.get(type(net))
+            picture = show(net, rainy) if show else net(rainy)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -120,18 +124,59 @@ def _divert(maps: list[Tensor]) -> Callable[..., Tensor]:
     return hook
 
 
-def _one_stage(net: GanLstm, rainy: Tensor) -> Tensor:
+def _one_gan_lstm_stage(net: Any, rainy: Tensor) -> Tensor:
     pictures = 3 if net.config.base_layer else 2
     features = torch.relu(net.entry(torch.cat([rainy] * pictures, dim=1)))
     if net.cell is not None:
-        state = features.new_zeros(len(features), net.config.width, *features.shape[2:])
-        hidden, _ = net.cell(features, None, state)  # the state keeps the forget gate in
-        features = hidden
-        for gate in net.cell.from_hidden(hidden).chunk(4, dim=1):
-            features = features + gate
+        features = _one_step(net.cell, features)
     body = net.body[0] if net.config.share_blocks else net.through_body
     picture: Tensor = net.exit(body(features))
     return picture
+
+
+def _one_jorder_stage(net: Any, rainy: Tensor) -> Tensor:
+    features = net.context.refine(torch.relu(net.context.entry(rainy)))
+    mask = net.mask(features)
+    streaks = net.streaks(torch.cat([features, mask], dim=1))
+    rest = rainy - streaks
+    change = net.background(torch.cat([features, mask, streaks, rest], dim=1))
+    return torch.cat([rest + change, mask], dim=1)  # the channels of all three are to stay
+
+
+def _one_rescan_stage(net: Any, rainy: Tensor) -> Tensor:
+    features = rainy
+    for layer in net.layers:
+        features = layer.attention(_one_step(layer.cell, features))
+    picture: Tensor = net.exit(net.merge_attention(net.merge(features)))
+    return picture
+
+
+def _one_step(cell: Any, x: Tensor) -> Tensor:
+    """Add up, gate by gate, all that a recurrent cell computes of x and of the hidden state."""
+    width = cell.from_hidden.in_channels
+    hidden = total = _add_gates(cell.from_input(x), width)
+    for convolution in cell.children():
+        if convolution is not cell.from_input:
+            total = total + _add_gates(convolution(hidden), width)
+    return total
+
+
+def _add_gates(gates: Tensor, width: int) -> Tensor:
+    count = gates.shape[1] // width
+    if count == 1:  # a single chunk breaks the chain that torch-pruning follows
+        return gates
+    first, *others = gates.chunk(count, dim=1)
+    for gate in others:
+        first = first + gate
+    return first
+
+
+_SHOWN: dict[type[nn.Module], Callable[[Any, Tensor], Tensor]] = {
+    GanLstm: _one_gan_lstm_stage,
+    Jorder: _one_jorder_stage,
+    Rescan: _one_rescan_stage,
+}
+"""What a network of stages shows; the others show all that they do."""
 
 
 def _root(graph: DependencyGraph, group: Group) -> Any:

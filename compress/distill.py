@@ -29,8 +29,9 @@ class DistillConfig(TrainConfig):
     """A training run under a teacher; the fields of :class:`core.train_config.TrainConfig`, and
 
     Attributes:
-        teacher: checkpoint to learn from, shipped name or path, of any architecture; empty trains
-            the student alone, the control of every claim.
+        teacher: checkpoint to learn from, shipped name or path, of any architecture; several,
+            separated by commas, teach by their mean; empty trains the student alone, the control
+            of every claim.
         distill: what the teacher says.
     """
 

@@ -133,6 +133,8 @@ def default_layers(architecture: str, config: Any) -> tuple[str, str]:
             "decoder.0" if len(config.widths) > 1 else "encoder.0",
         ),
         "gan_lstm": lambda: _body(len(config.module_levels)),
+        "jorder": lambda: ("context", "background.first"),
+        "rescan": lambda: (f"layers.{len(config.dilations) // 2}.attention", "merge_attention"),
         "deconv": lambda: (
             f"down.{len(config.widths) - 1}",
             f"up.{max(0, len(config.widths) - 2)}",

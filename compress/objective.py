@@ -108,11 +108,12 @@ class Distillation(Objective):
         self.teacher = teacher
         self.verb = "distill"
         self.note = (
-            f"teacher {teacher.checkpoint.name} sha256 {teacher.sha256}, views {config.views}, "
+            f"teacher {teacher.description}, views {config.views}, "
             f"weights {config.clean:g} clean, {config.teacher:g} teacher, "
             f"{config.features:g} features"
         )
-        self.data = teacher.checkpoint.data
+        self.data = teacher.data
+        self.clean_weight = config.clean
         self.takes_unlabelled = config.teacher > 0
         self.teach = TaughtPictures(teacher, folder) if config.keep else None
         self._taps: tuple[Taps, Taps] | None = None

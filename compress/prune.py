@@ -17,7 +17,6 @@ from compress.shapes import pruned_config
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import to_plain
 from core.errors import CheckpointError, ConfigError
-from core.networks.gan_lstm import GanLstmConfig
 from core.samples import Sample
 from core.train_result import TrainResult
 
@@ -32,8 +31,8 @@ class PruneConfig:
         target_macs: share of the multiply-accumulates per pixel to keep at most, within (0, 1); 0
             sets no such target.
         target_bytes: bytes of the weights in fp32 to keep at most; 0 sets no such target.
-        stages: passes of a GAN-LSTM to keep; 0 keeps all. Stages share their weights, so this
-            saves multiply-accumulates, which count towards ``target_macs``, and no bytes.
+        stages: passes of a recurrent network to keep; 0 keeps all. They share their weights, so
+            this saves multiply-accumulates, which count towards ``target_macs``, and no bytes.
         importance: what says which channels go: ``l2`` of their weights, or ``taylor``, what the
             loss would change by; ``auto`` is ``taylor`` where there is data.
         rounds: parts in which the cost falls, each by the same factor, with training after each.
@@ -196,7 +195,7 @@ def _goal(checkpoint: Checkpoint, config: PruneConfig) -> Goal | None:
 def _cut_stages(checkpoint: Checkpoint, stages: int) -> Checkpoint:
     if not stages:
         return checkpoint
-    if not isinstance(checkpoint.config, GanLstmConfig):
+    if not hasattr(checkpoint.config, "stages"):
         raise ConfigError(
             f"stages {stages}: {checkpoint.name} is a {checkpoint.architecture}, which has none; "
             "leave it out"

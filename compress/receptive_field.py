@@ -58,10 +58,11 @@ def measure_receptive_field(module: nn.Module, size_multiple: int) -> ReceptiveF
 def _positive_copy(module: nn.Module) -> nn.Module:
     probe = copy.deepcopy(module).cpu().double().eval()
     for parameter in probe.parameters():
-        # Layers that halve their input keep values near 1: deep residual networks do not overflow,
-        # and gates stay open, where a saturated sigmoid or tanh would pass on no gradient.
+        # Layers that quarter their input keep values near 1, also where several add up: deep
+        # residual networks do not overflow, and gates stay open, where a saturated sigmoid or tanh
+        # would pass on no gradient.
         fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
-        parameter.data.fill_(0.5 / fan_in)
+        parameter.data.fill_(0.25 / fan_in)
         parameter.requires_grad_(False)
     return probe
 

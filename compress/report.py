@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.peers import Peers, read_peers
 from compress.report_front import Point, Step, pareto_front, steps
 from compress.report_gate import Condition
 from compress.report_pictures import Gallery, make_gallery
@@ -88,6 +89,7 @@ class Evidence:
         curves: Size first, then latency place by place.
         tree: Recipes from teacher to artifact.
         gallery: Pictures.
+        peers: What others publish.
         verdicts: Of the conditions, in order.
         version: Of this package.
     """
@@ -97,6 +99,7 @@ class Evidence:
     curves: tuple[Curve, ...]
     tree: tuple[Branch, ...]
     gallery: Gallery
+    peers: Peers
     verdicts: tuple[Verdict, ...]
     version: str = __version__
 
@@ -137,6 +140,7 @@ def make_evidence(
         curves=curves,
         tree=recipe_tree(results.entries),
         gallery=make_gallery(results, reference, student),
+        peers=read_peers(),
         verdicts=tuple(
             Verdict(each, tuple(each.violations(results.entries, chosen))) for each in conditions
         ),
@@ -148,7 +152,7 @@ def recipe_tree(entries: Sequence[Entry]) -> tuple[Branch, ...]:
     by_teacher: dict[str, list[Entry]] = {}
     for entry in entries:
         teacher = entry.card.teacher
-        label = f"teacher {teacher.name}" if teacher else "without a teacher"
+        label = f"teacher {teacher.name}" if teacher and teacher.taught else "without a teacher"
         by_teacher.setdefault(label, []).append(entry)
     return tuple(_branch(label, members, 0) for label, members in by_teacher.items())
 
@@ -251,7 +255,7 @@ def _teacher_level(results: Results, column: str) -> tuple[str, float] | None:
     names = results.teacher_names
     if column.startswith(f"{REFERENCE}/") and results.reference:
         names = (results.reference.teacher,)
-    return (names[0] if len(names) == 1 else "teacher", known[0])
+    return (f"teacher {names[0]}" if len(names) == 1 else "teacher", known[0])
 
 
 def _branch(label: str, entries: Sequence[Entry], depth: int) -> Branch:

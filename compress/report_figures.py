@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,12 +113,19 @@ def lay_out(points: Sequence[Point], level: tuple[str, float] | None, frame: Fra
     up = Axis(low, high, frame.floor, frame.top)
     front = pareto_front(points)
     taken = [_box(across(p.cost) - 7, up(p.quality) - 7, 14, 14) for p in points]
+    lines: list[Box] = []
     if level:
+        lines.append(_box(frame.left, up(level[1]) - 1, frame.end - frame.left, 2))
         width = _LETTER * (len(level[0]) + 6)
         taken.append(_box(frame.end - width, up(level[1]) - 18, width, 20))
     labels: dict[Point, tuple[float, float] | None] = {}
     for point in sorted(points, key=lambda p: p not in front):
-        labels[point] = _label(point, across(point.cost), up(point.quality), taken, frame)
+        x, y = across(point.cost), up(point.quality)
+        # Across a line is better than no label, on the front.
+        tries = [[*taken, *lines], taken] if point in front else [[*taken, *lines]]
+        labels[point] = _label(point, x, y, tries, frame)
+        if place := labels[point]:
+            taken.append(_label_box(point, *place))
     return Layout(across, up, front, labels)
 
 
@@ -241,20 +249,23 @@ def _marker(point: Point, laid: Layout) -> str:
 
 
 def _label(
-    point: Point, x: float, y: float, taken: list[Box], frame: Frame
+    point: Point, x: float, y: float, tries: Sequence[Sequence[Box]], frame: Frame
 ) -> tuple[float, float] | None:
-    """Find a free place around a point and take it."""
+    """Find a place around a point that is clear of the first boxes, or else of the next."""
     width = _LETTER * len(point.label)
     places = [(x + 10, y + 4), (x - 10 - width, y + 4), (x - width / 2, y - 12)]
     places += [(x - width / 2, y + 20), (x + 8, y - 10), (x + 8, y + 18)]
     places += [(x - width - 8, y - 10), (x - width - 8, y + 18)]
-    for left, base in places:
-        box = _box(left, base - 11, width, 14)
+    for avoided, (left, base) in itertools.product(tries, places):
+        box = _label_box(point, left, base)
         inside = box[0] >= frame.left and box[2] <= frame.width and box[1] >= frame.top
-        if inside and box[3] <= frame.floor and not any(_overlap(box, other) for other in taken):
-            taken.append(box)
+        if inside and box[3] <= frame.floor and not any(_overlap(box, other) for other in avoided):
             return left, base
     return None
+
+
+def _label_box(point: Point, left: float, base: float) -> Box:
+    return _box(left, base - 11, _LETTER * len(point.label), 14)
 
 
 def _box(x: float, y: float, width: float, height: float) -> Box:

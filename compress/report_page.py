@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from compress.peers import peer_rows, sources_named
 from compress.report_figures import NARROW, WIDE, Frame, bin_edges, count, curve, histogram
 from compress.report_pictures import HEAT_LEVELS
 from compress.report_text import (
     about,
     cost_rows,
+    endured,
     loss_rows,
     places_named,
     quality_rows,
     step_rows,
 )
 from edge_runtime.errors import MissingExtraError
+from edge_runtime.report_text import ENDURANCE
 
 if TYPE_CHECKING:
     from compress.report import Curve, Evidence
@@ -53,8 +56,13 @@ def page(evidence: Evidence) -> str:
             for each in evidence.curves
         ],
         costs=cost_rows(evidence),
+        endured=[(place, (head, rows)) for place, head, rows in endured(evidence)],
+        endurance=ENDURANCE,
         on_front=_files(evidence),
         qualities={protocol: found for protocol, found in qualities.items() if len(found[0]) > 1},
+        peers=peer_rows(evidence.peers, evidence.results.entries),
+        sources=sources_named(evidence.peers),
+        ours={entry.file for entry in evidence.results.entries},
         losses=loss_rows(evidence),
         histograms=[Markup(svg) for svg in _histograms(evidence)],
         precisions=list(dict.fromkeys(e.card.precision for e in evidence.results.entries)),

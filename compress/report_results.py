@@ -48,7 +48,8 @@ class Column:
 
     Attributes:
         psnr: Mean of the artifact. ``ssim`` likewise.
-        input_psnr: Mean of the rainy pictures. ``images``: how many there are.
+        input_psnr: Mean of the rainy pictures; ``input_ssim`` likewise.
+        images: How many there are.
         teacher_psnr: Mean of the teacher on the same pictures; None where that is not known.
             ``teacher_ssim`` likewise.
     """
@@ -56,6 +57,7 @@ class Column:
     psnr: float
     ssim: float
     input_psnr: float
+    input_ssim: float
     images: int
     teacher_psnr: float | None = None
     teacher_ssim: float | None = None
@@ -254,6 +256,7 @@ def _entry(
                 psnr=row.psnr,
                 ssim=row.ssim,
                 input_psnr=row.input_psnr,
+                input_ssim=row.input_ssim,
                 images=row.images,
                 teacher_psnr=row.teacher_psnr,
                 teacher_ssim=row.teacher_ssim,
@@ -263,7 +266,7 @@ def _entry(
 
 def _column(card: ModelCard, row: QualityRow, teachers: Sequence[ModelCard]) -> Column:
     """Take the teacher's score from its own card, or else from what the student's says of it."""
-    column = Column(row.psnr, row.ssim, row.input_psnr, row.images)
+    column = Column(row.psnr, row.ssim, row.input_psnr, row.input_ssim, row.images)
     known = card.teacher
     of_it = [t for t in teachers if known is None or t.sha256 == known.sha256]
     for teacher in of_it or (teachers if known is None else ()):
@@ -275,10 +278,9 @@ def _column(card: ModelCard, row: QualityRow, teachers: Sequence[ModelCard]) -> 
             )
             if same and math.isclose(other.input_psnr, row.input_psnr, abs_tol=_SAME_DB):
                 return dataclasses.replace(column, teacher_psnr=other.psnr, teacher_ssim=other.ssim)
-    if known and (known.dataset, known.protocol) == (row.dataset, row.protocol):
-        return dataclasses.replace(
-            column,
-            teacher_psnr=row.psnr + known.psnr_loss_db,
-            teacher_ssim=row.ssim + known.ssim_loss,
-        )
-    return column
+    loss = known.row(row.dataset, row.protocol) if known else None
+    if loss is None:
+        return column
+    return dataclasses.replace(
+        column, teacher_psnr=row.psnr + loss.psnr_loss_db, teacher_ssim=row.ssim + loss.ssim_loss
+    )

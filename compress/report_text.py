@@ -7,8 +7,9 @@ import io
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from compress.peers import peer_rows, sources_named
 from compress.report_results import REFERENCE
-from edge_runtime.report_text import table
+from edge_runtime.report_text import ENDURANCE, endurance_rows, table
 
 if TYPE_CHECKING:
     from compress.report import Branch, Curve, Evidence
@@ -56,7 +57,8 @@ def quality_rows(evidence: Evidence, protocol: str) -> tuple[list[str], list[lis
     head = ["artifact", *(name.removesuffix(f"/{protocol}") for name in columns)]
     entries = evidence.results.entries
     known = {name: [e.columns[name] for e in entries if name in e.columns] for name in columns}
-    rows = [["input", *(f"{known[name][0].input_psnr:.2f}" for name in columns)]]
+    first = [known[name][0] for name in columns]
+    rows = [["input", *(f"{each.input_psnr:.2f} / {each.input_ssim:.4f}" for each in first)]]
     taught = [
         next((c for c in known[name] if c.teacher_psnr is not None), None) for name in columns
     ]
@@ -68,6 +70,16 @@ def quality_rows(evidence: Evidence, protocol: str) -> tuple[list[str], list[lis
         cells = [f"{each.psnr:.2f} / {each.ssim:.4f}" if each else ABSENT for each in found]
         rows.append([entry.file, *cells])
     return head, rows
+
+
+def endured(evidence: Evidence) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    """Return place, head and rows of time and heat over minutes, where devices measured them."""
+    found = []
+    for device in evidence.results.devices:
+        head, rows = endurance_rows(device.artifacts)
+        if rows:
+            found.append((device.machine.cpu, head, rows))
+    return found
 
 
 def step_rows(curve: Curve) -> tuple[list[str], list[list[str]]]:
@@ -113,10 +125,15 @@ def markdown(evidence: Evidence) -> str:
         if curve.steps:
             parts.append(table(*step_rows(curve), 2))
     parts += ["## Artifacts", table(*cost_rows(evidence), 3), *places_named(evidence)]
+    for place, titles, lines in endured(evidence):
+        parts += [f"## Time on end on {place}", table(titles, lines, 1), ENDURANCE]
     for protocol in ("rgb", "y"):
         head, rows = quality_rows(evidence, protocol)
         if len(head) > 1:
             parts += [f"## PSNR / SSIM, {protocol}", table(head, rows, 1)]
+    head, rows = peer_rows(evidence.peers, evidence.results.entries)
+    if rows:
+        parts += ["## Peers", table(head, rows, 2), *sources_named(evidence.peers)]
     if evidence.gallery.worst:
         parts += ["## Where most is lost", table(*loss_rows(evidence), 2)]
     parts += ["## Recipes", "\n".join(_tree_lines(evidence.tree, 0))]
@@ -160,7 +177,7 @@ def about(evidence: Evidence) -> list[str]:
     results = evidence.results
     said = [f"Quality on the curves is PSNR on {evidence.column}, in dB."]
     if results.teacher_names:
-        said.append(f"Loss is against {' or '.join(results.teacher_names)}.")
+        said.append(f"Loss is against the teacher {' or '.join(results.teacher_names)}.")
     if results.reference:
         said.append(
             f"The data set “{REFERENCE}” is one of {results.reference.images} pictures "
@@ -170,7 +187,7 @@ def about(evidence: Evidence) -> list[str]:
         engines = ", ".join(device.machine.engines.values())
         said.append(
             f"Measured on {device.machine.cpu} (cores: {device.machine.cores}, "
-            f"{device.machine.system}, {engines}), {device.made}."
+            f"{device.machine.system}, {engines}), {device.made[:10]}."
         )
     return said
 

@@ -51,8 +51,10 @@ class Scorer:
         """
         quality = self._score(checkpoint)
         teacher = self.teacher()
-        first = next(iter(self._recipe.judge.sets))
-        loss = teacher_loss(teacher, quality, first) if teacher else None
+        loss = None
+        if teacher is not None and teacher.sha256 is not None:
+            name, sha256, theirs = teacher.name, teacher.sha256, teacher.quality
+            loss = teacher_loss(name, sha256, theirs, quality, checkpoint.recipe)
         return write_card(path, checkpoint_card(checkpoint, quality, loss))
 
     def teacher(self) -> ModelCard | None:

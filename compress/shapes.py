@@ -10,6 +10,8 @@ from torch import nn
 
 from core.networks.deconv import DeconvConfig, DeconvNet
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
+from core.networks.jorder import HEADS, Jorder, JorderConfig
+from core.networks.rescan import Rescan, RescanConfig
 from core.networks.student import StudentConfig, StudentNet
 
 
@@ -65,6 +67,32 @@ def _gan_lstm(net: Any) -> GanLstmConfig:
     )
 
 
+def _jorder(net: Any) -> JorderConfig:
+    config: JorderConfig = net.config
+    width = net.context.entry.out_channels
+    paths = _outputs(path.first for path in net.context.paths)
+    heads = _outputs(getattr(net, name).first for name in HEADS)
+    return replace(
+        config,
+        width=width,
+        path_widths=_unless(paths, (width,) * len(paths)),
+        head_widths=_unless(heads, (width,) * len(heads)),
+    )
+
+
+def _rescan(net: Any) -> RescanConfig:
+    config: RescanConfig = net.config
+    attentions = [*(layer.attention for layer in net.layers), net.merge_attention]
+    widths = _outputs(attention.excite for attention in attentions)
+    squeezed = _outputs(attention.squeeze for attention in attentions)
+    return replace(
+        config,
+        width=widths[0],
+        layer_widths=_unless(widths, (widths[0],) * len(widths)),
+        squeeze_widths=_unless(squeezed, tuple(max(4, width // 4) for width in widths)),
+    )
+
+
 def _outputs(layers: Any) -> tuple[int, ...]:
     return tuple(layer.out_channels for layer in layers)
 
@@ -80,5 +108,7 @@ def _unless(found: tuple[Any, ...], own: tuple[Any, ...]) -> tuple[Any, ...]:
 _READERS: dict[type[nn.Module], Callable[[Any], Any]] = {
     DeconvNet: _deconv,
     GanLstm: _gan_lstm,
+    Jorder: _jorder,
+    Rescan: _rescan,
     StudentNet: _student,
 }

@@ -16,8 +16,8 @@ from edge_runtime.image import Picture, read_picture, write_picture
 class TaughtPictures:
     """Derains whole pictures with a teacher, each only once.
 
-    Results are 8-bit PNG files in ``folder``, under the teacher's sha256, the number of its views
-    and the sha256 of the picture, so that every seed of a run and a resumed one find them again.
+    Results are 8-bit PNG files in ``folder``, under the teacher's key (networks and views) and the
+    sha256 of the picture, so that every seed of a run and a resumed one find them again.
     They are computed in the precision of the weights, float32, whatever that of the run.
 
     A crop of such a result is not what the teacher makes of the crop. It is rounded to 8 bits;
@@ -33,7 +33,7 @@ class TaughtPictures:
 
     def __init__(self, teacher: Teacher, folder: Path) -> None:
         self._teacher = teacher
-        self._folder = folder / f"{teacher.sha256[:16]}_x{teacher.views}"
+        self._folder = folder / teacher.key
 
     def __call__(self, rainy: Image) -> Image:
         """Return what the teacher makes of ``rainy``, uint8 (H, W, 3) RGB in and out.

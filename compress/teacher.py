@@ -1,8 +1,10 @@
-"""The network that a student learns from: frozen, of any architecture, seen through any views."""
+"""What a student learns from: one network or several, frozen, of any architecture and views."""
 
 from __future__ import annotations
 
 import hashlib
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +18,10 @@ Views = Literal[1, 2, 8]
 
 
 class Teacher(nn.Module):
-    """A trained network that no longer changes: in eval mode, without gradients.
+    """Trained networks that no longer change: in eval mode, without gradients.
+
+    With several networks its result is the mean of theirs: their errors differ, so the mean is
+    better than each, and one student can learn what several know.
 
     With several ``views`` its result is the mean of what it makes of the picture and of its mirror
     images, turned back (the self-ensemble of EDSR, Lim et al., CVPRW 2017, section 3.4): 2 mirrors
@@ -24,25 +29,38 @@ class Teacher(nn.Module):
     trained on falling rain counts on: try 2 before 8.
 
     Args:
-        checkpoint: the network.
-        sha256: of its file.
-        views: 1, 2 or 8 passes a picture.
+        checkpoints: the networks. Where features are compared, they are those of the first.
+        sha256s: of their files.
+        views: 1, 2 or 8 passes a picture of each.
+
+    Attributes:
+        network: the first of the networks, and ``checkpoint`` what it was made of.
+        sha256: of its file; of the text of all where there are several.
+        description: names and sha256 of all.
+        key: short text that tells these networks and views from others.
 
     Raises:
         CheckpointError: weights that do not fit the config.
     """
 
-    def __init__(self, checkpoint: Checkpoint, sha256: str, views: Views = 1) -> None:
+    def __init__(
+        self, checkpoints: Sequence[Checkpoint], sha256s: Sequence[str], views: Views = 1
+    ) -> None:
         super().__init__()
-        self.checkpoint, self.sha256, self.views = checkpoint, sha256, views
-        network = checkpoint.build().requires_grad_(False)
-        self.network: nn.Module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.eval()
-
-    @property
-    def size_multiple(self) -> int:
+        self.checkpoint, self.views = checkpoints[0], views
+        self.sha256 = sha256s[0]
+        if len(sha256s) > 1:
+            self.sha256 = hashlib.sha256("".join(sha256s).encode()).hexdigest()
+        named = zip(checkpoints, sha256s, strict=True)
+        self.description = " and ".join(f"{each.name} sha256 {sha256}" for each, sha256 in named)
+        self.key = "_".join([*(sha256[:16] for sha256 in sha256s), f"x{views}"])
+        self.data = tuple(dict.fromkeys(name for each in checkpoints for name in each.data))
+        self._networks = nn.ModuleList(_frozen(each) for each in checkpoints)
+        self.network = self._networks[0]
+        multiples = (int(each.config.size_multiple) for each in checkpoints)
+        self.size_multiple = math.lcm(*multiples)
         """Height and width of an input must be multiples of this many pixels."""
-        return int(self.checkpoint.config.size_multiple)
+        self.eval()
 
     def train(self, mode: bool = True) -> Teacher:
         """Stay in eval mode, whatever the modules around it do."""
@@ -60,27 +78,39 @@ class Teacher(nn.Module):
             float32 of the same shape, clamped to [0, 1].
         """
         total = torch.zeros_like(rainy, dtype=torch.float32)
-        # The picture as it is comes last, so that hooks on the network keep what belongs to it.
-        for view in reversed(range(self.views)):
-            total += _back(self.network(_view(rainy, view)).float(), view)
-        return (total / self.views).clamp_(0, 1)
+        # The picture as it is comes last, and the first network, so that hooks on that keep what
+        # belongs to it.
+        for network in reversed(self._networks):
+            for view in reversed(range(self.views)):
+                total += _back(network(_view(rainy, view)).float(), view)
+        return (total / (self.views * len(self._networks))).clamp_(0, 1)
 
 
 def load_teacher(place: str | Path, views: Views = 1) -> Teacher:
-    """Read a teacher by path or shipped name.
+    """Read a teacher by path or shipped name, or several, separated by commas.
 
     Raises:
         CheckpointError: an unknown name, a missing or torn file, or one that is not a checkpoint of
             this project; what to do with published weights (``.pth``) is said.
     """
+    paths = [_find(each.strip()) for each in str(place).split(",")]
+    checkpoints = [load_checkpoint(path) for path in paths]
+    sha256s = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
+    return Teacher(checkpoints, sha256s, views)
+
+
+def _find(place: str) -> Path:
     if Path(place).suffix in (".pth", ".pt"):
         raise CheckpointError(
             f"teacher {place}: is no checkpoint of this project; make one of it: "
             f"derain import {place} --family prenet"
         )
-    path = find_checkpoint(place)
-    checkpoint = load_checkpoint(path)
-    return Teacher(checkpoint, hashlib.sha256(path.read_bytes()).hexdigest(), views)
+    return find_checkpoint(place)
+
+
+def _frozen(checkpoint: Checkpoint) -> nn.Module:
+    network = checkpoint.build().requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
 
 
 def _view(pictures: Tensor, view: int) -> Tensor:

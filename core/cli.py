@@ -27,6 +27,7 @@ commands:
   average     mix weights:            derain average A.safetensors B.safetensors -o C.safetensors
   synthesize  rain on clean pictures: derain synthesize CLEAN_DIR -o OUT --preset heavy
   import      read published weights: derain import PreNet.pth --family prenet
+  gmm-prior   learn a patch mixture:  derain gmm-prior --config configs/gmm_prior.yaml -o FILE
 
 `derain COMMAND --help` lists the options of a command.
 """
@@ -42,6 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "average": _average,
         "import": _import,
         "synthesize": _synthesize,
+        "gmm-prior": _gmm_prior,
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="", file=sys.stdout if arguments else sys.stderr)
@@ -80,13 +82,14 @@ def _train(arguments: Sequence[str]) -> int:
 def _evaluate(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="derain evaluate",
-        description="Score a checkpoint or an artifact and print the quality table.",
+        description="Score a checkpoint, an artifact or a method and print the quality table.",
     )
     which = parser.add_mutually_exclusive_group(required=True)
     which.add_argument(
         "--checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path (.safetensors)"
     )
     which.add_argument("--model", help="shipped model by name, or an artifact by path")
+    which.add_argument("--method", choices=("gmm",), help="no network: Gaussian mixtures (slow)")
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("--config", metavar="FILE", help="YAML with the data sets (quality.yaml)")
     where.add_argument(
@@ -95,6 +98,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
     parser.add_argument("--dataset", metavar="NAME", help="which one that is, such as rain100h")
     parser.add_argument("--data-root", "--data_root", metavar="DIR", help="folder of the data sets")
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these data sets")
+    parser.add_argument("--iterations", type=int, metavar="N", help="of --method gmm (default 6)")
     parser.add_argument("--json", metavar="FILE", help="write the rows to this file as well")
     parser.add_argument("--csv", metavar="FILE", help="write the scores of every picture to it")
     parser.add_argument("--save", metavar="DIR", help="write derained pictures: DIR/SET/NAME.png")
@@ -126,7 +130,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
             check_text_target(f"--{option}", Path(getattr(options, option)))
     if save:
         check_picture_targets(config, save, force=options.force)
-    model = _from_checkpoint(options.checkpoint) if options.checkpoint else _shipped(options.model)
+    model = _model(options)
     scores = []
     with _reference_writer(options) as reference:
         for scored in score_pairs(model, config, progress=True):
@@ -157,6 +161,13 @@ def _check_evaluation(options: argparse.Namespace) -> None:
             f"--dataset {options.dataset} says what --root DIR holds; give --root, or take "
             "--sets with --config"
         )
+    if options.reference and options.method:
+        raise UsageError(
+            f"--reference {options.reference}: its teacher is a file, which --method "
+            f"{options.method} has none of; give --checkpoint or --model"
+        )
+    if options.iterations is not None and not options.method:
+        raise UsageError(f"--iterations {options.iterations} goes with --method gmm; leave it out")
     if options.force and not (options.save or options.reference):
         raise UsageError(
             "--force lets --save replace files; give --save DIR or --reference DIR, or leave it out"
@@ -189,17 +200,23 @@ def _configured(options: argparse.Namespace) -> EvaluationConfig:
     return config.only(options.sets) if options.sets else config
 
 
-def _from_checkpoint(path: str) -> Derain:
-    from core.checkpoint import load_checkpoint
-    from core.inference import derainer_of
+def _model(options: argparse.Namespace) -> Derain:
+    if options.checkpoint:
+        from core.checkpoint import load_checkpoint
+        from core.inference import derainer_of
 
-    return derainer_of(load_checkpoint(path))
+        return derainer_of(load_checkpoint(options.checkpoint))
+    if options.method:
+        from core.gmm.derain import GmmConfig, gmm_derainer
+        from core.gmm.files import load_background
 
-
-def _shipped(model: str) -> Derain:
+        settings = GmmConfig()
+        if options.iterations is not None:
+            settings = dataclasses.replace(settings, iterations=options.iterations)
+        return gmm_derainer(load_background(), settings)
     from edge_runtime import Derainer
 
-    return Derainer.load(model)
+    return Derainer.load(options.model)
 
 
 def _reference_writer(
@@ -216,10 +233,21 @@ def _reference_writer(
     return ReferenceWriter(Path(options.reference), teacher_of(path), force=options.force)
 
 
+def _gmm_prior(arguments: Sequence[str]) -> int:
+    from core.gmm.cli import gmm_prior
+
+    return gmm_prior(arguments)
+
+
 def _table(arguments: Sequence[str]) -> int:
+    if arguments and arguments[0] == "papers":
+        from core.papers.cli import papers
+
+        return papers(arguments[1:])
     parser = argparse.ArgumentParser(
         prog="derain table",
-        description="Compare checkpoints: cost, training and PSNR, from their cards, as Markdown.",
+        description="Compare checkpoints: cost, training and PSNR, from their cards, as Markdown. "
+        "`derain table papers` compares the methods of the papers (--help says more).",
     )
     parser.add_argument(
         "places", nargs="+", metavar="CKPT", help="checkpoint: shipped name, path, or a folder"

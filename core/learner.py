@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from core.adversary import Adversary
+from core.auxiliary import Auxiliary, auxiliary_losses
 from core.checkpoint import Checkpoint, TrainingCost, load_checkpoint
 from core.config import network_config, to_plain
 from core.devices import hardware, make_fabric
 from core.errors import ConfigError, TrainingError
 from core.grow import grow
+from core.losses import reconstruction_loss
 from core.networks import ARCHITECTURES
 from core.objective import MakeObjective, Objective
 from core.samples import Sample, to_float
@@ -66,7 +68,10 @@ class Learner:
             weight_decay=config.weight_decay,
             betas=(0.9, 0.99),
         )
-        forward: Any = _FromBytes(self.module)
+        # int8 and fp16 arithmetic takes the place of ``forward`` alone.
+        floating = not (self._earlier and self._earlier.quantization)
+        self._auxiliary = self.module if floating and isinstance(self.module, Auxiliary) else None
+        forward: Any = _FromBytes(self.module, self._auxiliary is not None)
         if config.compile:
             # What was compiled for another network of this process may be taken for this one,
             # because hooks are not compared.
@@ -89,9 +94,9 @@ class Learner:
 
         Returns:
             Losses before the step by name, float scalars without gradient: ``loss``, the sum of
-            all terms, and the others that the objective names; in the GAN phase also
-            ``adversarial``, the part of the sum that the discriminator contributes, and
-            ``discriminator``, the loss of that.
+            all terms, and the others that the objective and the network (see
+            :mod:`core.auxiliary`) name; in the GAN phase also ``adversarial``, the part of the sum
+            that the discriminator contributes, and ``discriminator``, the loss of that.
 
         Raises:
             TrainingError: a gradient is not finite; the weights have not changed then.
@@ -127,8 +132,13 @@ class Learner:
         parts = self.config.accumulate
         adversary = self.adversary if step >= self.config.adversarial.start else None
         with self.fabric.no_backward_sync(self._network, enabled=not last):
-            derained, observed = self._network(batch)
+            derained, outputs, observed = self._network(batch)
             losses = self.objective(derained, batch, observed)
+            if self._auxiliary is not None:
+                own = auxiliary_losses(self._auxiliary, outputs, batch, self._picture_loss)
+                weighted = {name: self.objective.clean_weight * loss for name, loss in own.items()}
+                losses = {**losses, **weighted}
+                losses["loss"] = losses["loss"] + sum(weighted.values())
             if adversary:
                 wanted = to_float(batch.clean)
                 losses["adversarial"] = adversary.generator_loss(derained, wanted)
@@ -137,6 +147,9 @@ class Learner:
         if adversary:
             losses["discriminator"] = adversary.collect(derained, wanted, parts, last)
         return {name: value.detach() for name, value in losses.items()}
+
+    def _picture_loss(self, picture: Tensor, clean: Tensor) -> Tensor:
+        return reconstruction_loss(picture, clean, self.objective.loss)
 
     def state(self) -> Stateful:
         """Return everything that steps change."""
@@ -200,13 +213,16 @@ class Learner:
 class _FromBytes(nn.Module):
     """Takes pictures as bytes, because Fabric rounds inputs that are floats to 16 bits."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Any, auxiliary: bool) -> None:
         super().__init__()
-        self.network = network
+        self.network, self._auxiliary = network, auxiliary
 
-    def forward(self, rainy: Tensor) -> Tensor:
-        derained: Tensor = self.network(to_float(rainy))
-        return derained.float()
+    def forward(self, rainy: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        if not self._auxiliary:
+            derained: Tensor = self.network(to_float(rainy))
+            return derained.float(), {}
+        derained, outputs = self.network.forward_auxiliary(to_float(rainy))
+        return derained.float(), {name: tensor.float() for name, tensor in outputs.items()}
 
 
 class _Forward(nn.Module):
@@ -216,9 +232,9 @@ class _Forward(nn.Module):
         super().__init__()
         self.network, self.objective = network, objective
 
-    def forward(self, batch: Sample) -> tuple[Tensor, dict[str, Tensor]]:
-        derained = self.network(batch.rainy)
-        return derained, self.objective.observe(batch)
+    def forward(self, batch: Sample) -> tuple[Tensor, dict[str, Tensor], dict[str, Tensor]]:
+        derained, outputs = self.network(batch.rainy)
+        return derained, outputs, self.objective.observe(batch)
 
 
 def _check_unlabelled(config: TrainConfig, objective: Objective) -> None:

@@ -28,6 +28,8 @@ class Objective(nn.Module):
         note: end of the recipe line, such as the name of a teacher. A run resumes only with the
             note that it was started with.
         data: names of further data sets to which the network owes something.
+        clean_weight: of what clean pictures say; the losses that a network has of its own (see
+            :mod:`core.auxiliary`) are added with it.
         takes_unlabelled: whether it needs no clean picture for the kind ``UNLABELLED``.
         teach: derains a whole picture, uint8 (H, W, 3) RGB in and out, where such results are to
             be kept and handed back as :attr:`core.samples.Sample.taught`; otherwise None.
@@ -40,6 +42,7 @@ class Objective(nn.Module):
         self.verb = "train"
         self.note = ""
         self.data: tuple[str, ...] = ()
+        self.clean_weight = 1.0
         self.takes_unlabelled = False
         self.teach: Callable[[Image], Image] | None = None
 

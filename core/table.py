@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,7 +40,8 @@ _HEADINGS = {
     "hours": "---:",
     "hardware": "---",
 }
-_ABSENT = "–"
+ABSENT = "–"
+"""What a table says where nothing is known."""
 
 
 @dataclass(frozen=True)
@@ -123,15 +124,16 @@ def make_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> T
         UsageError: a column that no card has.
         DataError: checkpoints that were scored on different pictures.
     """
-    cards = {path: _card(path) for path in paths}
-    scored = {path: _by_column(card.quality) for path, card in cards.items() if card}
+    cards = {path: card_of(path) for path in paths}
+    scored = {path: by_column(card.quality) for path, card in cards.items() if card}
     measured = list(dict.fromkeys(column for scores in scored.values() for column in scores))
     if columns is None:
         columns = [column for column in DEFAULT_COLUMNS if column in measured]
     for column in columns:
         if measured and column not in measured:
             raise UsageError(f"column {column!r}: in no card; {nearest(column, measured)}")
-    rows = [TableRow(INPUT, psnr=_inputs(scored, columns))]
+    given = inputs(scored, columns)
+    rows = [TableRow(INPUT, psnr={c: row.input_psnr for c, row in given.items()})]
     for path, card in cards.items():
         checkpoint, scores = load_checkpoint(path), scored.get(path, {})
         cost = checkpoint.cost
@@ -163,14 +165,14 @@ def markdown(table: Table) -> str:
         lines.append(
             [
                 row.name,
-                row.architecture or _ABSENT,
-                _number(row.parameters, ",d"),
-                _number(row.macs_per_pixel, ",.1f", 1000),
-                _number(row.bytes, ".2f", _MIB),
-                _number(row.steps, ",d"),
-                _number(row.hours, ".1f"),
-                row.hardware or _ABSENT,
-                *(_number(row.psnr.get(column), ".2f") for column in table.columns),
+                row.architecture or ABSENT,
+                number(row.parameters, ",d"),
+                number(row.macs_per_pixel, ",.1f", 1000),
+                number(row.bytes, ".2f", _MIB),
+                number(row.steps, ",d"),
+                number(row.hours, ".1f"),
+                row.hardware or ABSENT,
+                *(number(row.psnr.get(column), ".2f") for column in table.columns),
             ]
         )
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -181,7 +183,12 @@ def card_command(path: str | Path) -> str:
     return f"derain-export card {path} --quality-config configs/quality.yaml --data-root data"
 
 
-def _card(path: Path) -> ModelCard | None:
+def card_of(path: Path) -> ModelCard | None:
+    """Read the card beside a checkpoint, None where there is none.
+
+    Raises:
+        CardError: it is malformed or another file's; with the command that makes it.
+    """
     if not card_path(path).exists():
         return None
     try:
@@ -190,13 +197,24 @@ def _card(path: Path) -> ModelCard | None:
         raise CardError(f"{error}; or make it again with: {card_command(path)}") from error
 
 
-def _by_column(quality: Iterable[QualityRow]) -> dict[str, QualityRow]:
+def by_column(quality: Iterable[QualityRow]) -> dict[str, QualityRow]:
+    """Return rows by their column, ``DATASET/PROTOCOL``."""
     return {f"{row.dataset}/{row.protocol}": row for row in quality}
 
 
-def _inputs(scored: dict[Path, dict[str, QualityRow]], columns: Sequence[str]) -> dict[str, float]:
-    """Take the input's PSNR from the first card that has it; the others must say the same."""
-    inputs: dict[str, float] = {}
+def inputs(
+    scored: Mapping[Path, Mapping[str, QualityRow]], columns: Sequence[str]
+) -> dict[str, QualityRow]:
+    """Take, of each column, the first row that has it; the input of the others must be the same.
+
+    Args:
+        scored: by file, its rows by column, as :func:`by_column` makes them.
+        columns: ``DATASET/PROTOCOL``; one that no file has is left out.
+
+    Raises:
+        DataError: files that were scored on different pictures.
+    """
+    found: dict[str, QualityRow] = {}
     for column in columns:
         first: tuple[Path, QualityRow] | None = None
         for path, scores in scored.items():
@@ -210,15 +228,16 @@ def _inputs(scored: dict[Path, dict[str, QualityRow]], columns: Sequence[str]) -
                     f"{column}: {first[0]} was scored on {_said(first[1])}, but {path} on "
                     f"{_said(row)}; score both on the same data"
                 )
-            inputs[column] = first[1].input_psnr
-    return inputs
+            found[column] = first[1]
+    return found
 
 
 def _said(row: QualityRow) -> str:
     return f"{row.images} pictures with an input of {row.input_psnr:.2f} dB"
 
 
-def _number(value: float | None, form: str, unit: int = 1) -> str:
+def number(value: float | None, form: str, unit: int = 1) -> str:
+    """Write a number in ``unit``s as the format ``form`` says, :data:`ABSENT` for None."""
     if value is None:
-        return _ABSENT
+        return ABSENT
     return format(value if unit == 1 else value / unit, form)

@@ -8,113 +8,42 @@ A checkpoint has only the card beside it; its own header says how to rebuild the
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from edge_runtime.atomic import write_atomically
 from edge_runtime.card_fields import check_fields, plain_json
+from edge_runtime.card_json import SCHEMA, decode, encode, schema_message, with_tables
+from edge_runtime.card_records import (
+    Golden,
+    LossRow,
+    QualityRow,
+    StageStep,
+    TeacherLoss,
+    rounded,
+)
 from edge_runtime.errors import CardError
 
-SCHEMA = 2
-"""What is written. Cards of schema 1 are read still: the fields since then take their defaults."""
+__all__ = [
+    "METADATA_KEY",
+    "SCHEMA",
+    "Golden",
+    "LossRow",
+    "ModelCard",
+    "QualityRow",
+    "StageStep",
+    "TeacherLoss",
+    "card_path",
+    "load_card",
+    "read_card",
+    "write_card",
+]
+
 METADATA_KEY = "edge_derain.card"
 """Key of the artifact's own metadata under which ``card.to_metadata()`` is stored."""
-
-
-_ADDED_SINCE: dict[int, dict[str, Any]] = {1: {"io": "float32", "golden": None, "step": None}}
-"""By schema: the fields that came later, and what cards without them mean."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class QualityRow:
-    """Mean quality on one data set, measured on rounded 8-bit pictures.
-
-    PSNR is in dB (peak 255). What measures may count identical pictures as a large number, as
-    ``derain evaluate`` does with 100 dB, or as infinite; JSON has no infinity and says ``null``
-    there. SSIM is in [-1, 1].
-    """
-
-    dataset: str
-    images: int
-    protocol: Literal["rgb", "y"]
-    input_psnr: float
-    input_ssim: float
-    psnr: float
-    ssim: float
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TeacherLoss:
-    """What was given up against the teacher: ``psnr(teacher) - psnr(student)``, SSIM likewise."""
-
-    name: str
-    sha256: str
-    psnr_loss_db: float
-    ssim_loss: float
-    dataset: str
-    protocol: Literal["rgb", "y"]
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Golden:
-    """A generated rainy picture and what the artifact makes of it, to prove an engine on a chip.
-
-    ``edge_runtime.golden`` draws the picture and judges the result.
-
-    Attributes:
-        drawer: Version of the drawing; ``seed``, ``height`` and ``width`` say which picture.
-        input_sha256: Hash of the picture: HWC uint8 RGB, row by row.
-        output_sha256: Hash of the derained picture, likewise.
-        mean: Of the derained picture in levels of 8 bits, for R, G and B; ``deviation`` is the
-            standard deviation.
-        samples: Some of its values, two hexadecimal digits each; ``golden.sample`` says which.
-    """
-
-    drawer: int
-    seed: int
-    height: int
-    width: int
-    input_sha256: str
-    output_sha256: str
-    mean: tuple[float, ...]
-    deviation: tuple[float, ...]
-    samples: str
-
-    def __post_init__(self) -> None:
-        check_fields(self)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StageStep:
-    """What a runtime needs to run an artifact that is one stage of a recurrent network.
-
-    The artifact takes ``rainy``, the picture ``x`` so far and the states ``h`` and ``c``, and gives
-    the next ``x``, ``h`` and ``c``. The first stage takes the rainy picture as ``x`` and zeros as
-    states.
-
-    Attributes:
-        stages: How many the network was trained with.
-        state_width: Channels of ``h`` and of ``c``.
-        state_scale: The states are this many times smaller than the picture in height and width.
-    """
-
-    stages: int
-    state_width: int
-    state_scale: int
-
-    def __post_init__(self) -> None:
-        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,8 +61,8 @@ class ModelCard:
         halo: Pixels around a tile that influence its result.
         tiling_exact: Whether tiles that overlap by ``halo`` give exactly the whole result.
         parameters: Number of weights. ``macs_per_pixel``: multiply-accumulates per input pixel.
-        quality: Scores per data set and protocol.
-        teacher: The loss against the teacher, or None for a network trained without one.
+        quality: Scores per data set and protocol, kept to 0.0001 dB and 0.000001 of SSIM.
+        teacher: The loss against a teacher, kept likewise; None where it was not measured.
         recipe: Steps that made the artifact, in order. ``data``: data sets used in training.
         versions: Library versions, by package. ``licence``: what may be done with the weights.
         golden: A picture and the expected result, or None where the card is older than these.
@@ -172,24 +101,33 @@ class ModelCard:
 
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
-            raise CardError(_schema_message(self.schema))
+            raise CardError(schema_message(self.schema))
         check_fields(self)
         object.__setattr__(self, "config", plain_json(self.config))
+        object.__setattr__(self, "quality", rounded(self.quality))
+        if self.teacher is not None:
+            teacher = dataclasses.replace(self.teacher, rows=rounded(self.teacher.rows))
+            object.__setattr__(self, "teacher", teacher)
 
     def to_json(self) -> str:
         """Return the card as JSON: fields in the order above, two spaces, a final newline."""
-        return json.dumps(_encode(self), indent=2, allow_nan=False) + "\n"
+        return json.dumps(encode(self), indent=2, allow_nan=False) + "\n"
 
     def to_metadata(self) -> str:
-        """Return the card as it goes into the artifact: on one line, without size and hash."""
-        return json.dumps(_encode(self.embedded()), separators=(",", ":"), allow_nan=False)
+        """Return the card as it goes into the artifact: on one line, without size and hash.
+
+        Scores and losses are tables there, ``{"columns": [...], "rows": [[...], ...]}``, instead
+        of objects that name every number again.
+        """
+        values = with_tables(encode(self.embedded()))
+        return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, source: str | Path) -> ModelCard:
         """Read a card and refuse anything that is not exactly one.
 
         Args:
-            text: What ``to_json`` wrote.
+            text: What ``to_json`` or ``to_metadata`` wrote.
             source: Where the text came from, for error messages.
 
         Raises:
@@ -197,7 +135,7 @@ class ModelCard:
                 range, or a schema that only a later version understands.
         """
         try:
-            return _decode_card(text)
+            return cls(**decode(text, [field.name for field in dataclasses.fields(cls)]))
         except CardError as error:
             raise CardError(f"{source}: {error}") from None
 
@@ -278,86 +216,3 @@ def write_card(artifact: Path, card: ModelCard, path: Path | None = None) -> Mod
     except OSError as error:
         raise CardError(f"{error.filename or artifact}: {error.strerror}") from None
     return complete
-
-
-def _schema_message(schema: object) -> str:
-    if isinstance(schema, int) and schema > SCHEMA:
-        return (
-            f"schema {schema} is newer than {SCHEMA}, the newest that this version reads; "
-            "upgrade with: pip install --upgrade edge-derain"
-        )
-    return (
-        f"schema must be {SCHEMA}, or from 1 in a file, got {schema!r}; export the artifact again"
-    )
-
-
-def _encode(value: Any) -> Any:
-    if dataclasses.is_dataclass(value):
-        return {f.name: _encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, tuple):
-        return [_encode(item) for item in value]
-    if isinstance(value, float) and math.isinf(value):
-        return None
-    return value
-
-
-def _decode_card(text: str) -> ModelCard:
-    def refuse(constant: str) -> None:
-        raise CardError(f"{constant} is not JSON; write a finite number")
-
-    try:
-        values = json.loads(text, parse_constant=refuse)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise CardError(f"not JSON ({error}); export the artifact again") from None
-    values = _upgraded(values)
-    values = _exact_keys(ModelCard, values, "card")
-    rows = values["quality"]
-    if not isinstance(rows, list):
-        raise CardError(f"quality must be a list, got {rows!r}")
-    values["quality"] = tuple(_decode_row(row, f"quality[{i}]") for i, row in enumerate(rows))
-    if values["teacher"] is not None:
-        values["teacher"] = TeacherLoss(**_exact_keys(TeacherLoss, values["teacher"], "teacher"))
-    if values["golden"] is not None:
-        golden = _exact_keys(Golden, values["golden"], "golden")
-        values["golden"] = Golden(**_with_tuples(golden, "mean", "deviation"))
-    if values["step"] is not None:
-        values["step"] = StageStep(**_exact_keys(StageStep, values["step"], "step"))
-    return ModelCard(**_with_tuples(values, "recipe", "data"))
-
-
-def _upgraded(values: Any) -> Any:
-    """Return a card of an older schema as one of this."""
-    if not isinstance(values, dict) or "schema" not in values:
-        return values
-    schema = values["schema"]
-    if not isinstance(schema, int) or not 1 <= schema <= SCHEMA:
-        raise CardError(_schema_message(schema))
-    return {**_ADDED_SINCE.get(schema, {}), **values, "schema": SCHEMA}
-
-
-def _with_tuples(values: dict[str, Any], *keys: str) -> dict[str, Any]:
-    lists = {key: tuple(values[key]) for key in keys if isinstance(values[key], list)}
-    return {**values, **lists}
-
-
-def _decode_row(values: Any, where: str) -> QualityRow:
-    values = _exact_keys(QualityRow, values, where)
-    for key in ("input_psnr", "psnr"):
-        if values[key] is None:
-            values[key] = math.inf
-    return QualityRow(**values)
-
-
-def _exact_keys(kind: type, values: Any, where: str) -> dict[str, Any]:
-    if not isinstance(values, dict):
-        raise CardError(f"{where} must be an object, got {values!r}")
-    known = [field.name for field in dataclasses.fields(kind)]
-    for key in values:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-            raise CardError(f"{where}: unknown key {key!r}; {hint}")
-    for key in known:
-        if key not in values:
-            raise CardError(f"{where}: key {key!r} is missing; export the artifact again")
-    return dict(values)

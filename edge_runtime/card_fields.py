@@ -90,6 +90,7 @@ def _of_record(name: str) -> Callable[[Any], bool]:
 
 _TEXT: Rule = (_is_text, "a text that is not blank")
 _TEXTS: Rule = (_is_texts, "a list of texts")
+_BOOLEAN: Rule = (lambda value: isinstance(value, bool), "true or false")
 _FINITE: Rule = (_is_finite, "a finite number")
 _PSNR: Rule = (_is_psnr, "a number of dB, infinite where all pairs are identical")
 _SSIM: Rule = (lambda value: _is_finite(value) and -1 <= value <= 1, "a number from -1 to 1")
@@ -114,7 +115,7 @@ _RULES: dict[str, Rule] = {
     "layout": _one_of("NCHW", "NHWC"),
     "size_multiple": _integer_from(1),
     "halo": _integer_from(0),
-    "tiling_exact": (lambda value: isinstance(value, bool), "true or false"),
+    "tiling_exact": _BOOLEAN,
     "parameters": _integer_from(0),
     "macs_per_pixel": (lambda value: _is_finite(value) and value >= 0, "a number of at least 0"),
     "quality": (
@@ -137,8 +138,14 @@ _RULES: dict[str, Rule] = {
     "input_ssim": _SSIM,
     "psnr": _PSNR,
     "ssim": _SSIM,
+    "taught": _BOOLEAN,
+    "rows": (
+        lambda value: isinstance(value, tuple) and all(map(_of_record("LossRow"), value)),
+        "a tuple of LossRow",
+    ),
     "psnr_loss_db": _FINITE,
     "ssim_loss": _FINITE,
+    "fidelity_db": _or_none(_FINITE),
     "drawer": _integer_from(1),
     "seed": _integer_from(0),
     "height": _integer_from(1),

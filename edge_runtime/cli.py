@@ -25,6 +25,7 @@ from edge_runtime.terminal import (
 
 if TYPE_CHECKING:
     from edge_runtime.batch import Job, Naming
+    from edge_runtime.clips import MovingJob
     from edge_runtime.derainer import Derainer
     from edge_runtime.work import Settings
 
@@ -42,7 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     never_fail_on_encoding()
     try:
         with termination_raised():
-            return _run(parse_options(argv))
+            argv = sys.argv[1:] if argv is None else argv
+            return _run(parse_options(argv), argv)
     except EdgeDerainError as error:
         _complain(str(error))
         return error.exit_code
@@ -59,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     if arguments.version:
         import edge_runtime
 
@@ -77,8 +79,9 @@ def _run(arguments: argparse.Namespace) -> int:
     from edge_runtime.clips import is_clip, is_stream
 
     if arguments.camera is not None or any(is_clip(n) or is_stream(n) for n in arguments.images):
-        return _derain_moving(arguments)
+        return _derain_moving(arguments, argv)
     _refuse(arguments, ("show", "steady", "crf", "seconds"), "is for videos and cameras")
+    _refuse(arguments, ("print_systemd_unit",), "is for cameras")
     if arguments.watch is not None:
         return _watch(arguments)
     return _derain_pictures(arguments)
@@ -91,7 +94,7 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
             raise UsageError(f"--{name.replace('_', '-')}: {reason}; leave it out")
 
 
-def _derain_moving(arguments: argparse.Namespace) -> int:
+def _derain_moving(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Derain videos, or one camera or stream; print a line for each and return the exit code."""
     from edge_runtime.clips import plan_moving
     from edge_runtime.moving import MovingOptions, derain_moving, describe
@@ -109,7 +112,9 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
         mark=_naming(arguments).mark,
     )
     if not any(job.live for job in jobs):
-        _refuse(arguments, ("seconds",), "is for cameras")
+        _refuse(arguments, ("seconds", "print_systemd_unit"), "is for cameras")
+    if arguments.print_systemd_unit:
+        return _print_unit(arguments, jobs[0], argv)
     crf = CRF if arguments.crf is None else arguments.crf
     options = MovingOptions(arguments.steady, arguments.show, crf, arguments.seconds)
     derainer = _load(arguments)
@@ -125,6 +130,13 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
                 _complain(record["error"])
                 failed = True
     return int(failed)
+
+
+def _print_unit(arguments: argparse.Namespace, job: MovingJob, argv: Sequence[str]) -> int:
+    from edge_runtime.unit import systemd_unit
+
+    print(systemd_unit(argv, job.source, job.target, endless=arguments.seconds is None), end="")
+    return 0
 
 
 def _derain_pictures(arguments: argparse.Namespace) -> int:
@@ -165,6 +177,8 @@ def _load(arguments: argparse.Namespace) -> Derainer:
         threads=arguments.threads,
         tile=arguments.tile,
         stages=arguments.stages,
+        scale=arguments.scale,
+        ensemble=arguments.ensemble,
     )
 
 

@@ -10,6 +10,7 @@ from edge_runtime.quantities import (
     Shard,
     Workers,
     parse_amount,
+    parse_scale,
     parse_seconds,
     parse_stages,
     whole_number,
@@ -43,6 +44,18 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
         type=_checked(parse_stages),
         metavar="N|auto",
         help="of a model that is one stage; auto: until the picture is still (default: all)",
+    )
+    parser.add_argument(
+        "--scale",
+        type=_checked(parse_scale),
+        default="auto",
+        metavar="N|auto",
+        help="look for rain at 1/N of the size: 1, 2, 4, 8, 16 (default: auto, by the size)",
+    )
+    parser.add_argument(
+        "--ensemble",
+        action="store_true",
+        help="derain the mirror image too and take the mean: better, in twice the time",
     )
     _add_engines(parser)
     parser.add_argument("--list-models", action="store_true", help="show the models that ship")
@@ -162,6 +175,11 @@ def _add_moving(parser: argparse.ArgumentParser) -> None:
         type=_checked(whole_number(0, 51)),
         metavar="N",
         help="of the video encoder, 0 (best) to 51 (default: 18)",
+    )
+    group.add_argument(
+        "--print-systemd-unit",
+        action="store_true",
+        help="print the service that runs this camera for good, and exit",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,7 +62,8 @@ def plan_moving(
         camera: Number of a camera, or the address of a stream.
         out: A video or ``'-'`` for raw frames on standard output, for one input; or a folder for
             videos: one that exists, or any name when it ends in a separator or there are several
-            inputs. None writes beside each input, and frames of cameras nowhere.
+            inputs. None writes beside each input, and frames of cameras nowhere. That of a camera
+            may hold the time as ``strftime`` writes it, such as ``'%Y-%m-%d %H:%M:%S.mkv'``.
         show: Whether frames are shown, which is enough for a camera.
         force: Allow outputs to replace inputs, and the file that ``out`` names.
         skip_existing: Leave out what has its output already.
@@ -107,7 +109,7 @@ def _live_job(source: str, out: str | None, show: bool, force: bool) -> MovingJo
         raise UsageError("a camera needs -o FILE, -o - for raw frames, or --show; name one")
     if out is None or out == "-":
         return MovingJob(source, None if out is None else STDIO, live=True)
-    return MovingJob(source, _named(out, force), live=True)
+    return MovingJob(source, _named(time.strftime(out), force), live=True)
 
 
 def _named(out: str, replace: bool) -> Path:

@@ -12,16 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.card import ModelCard, load_card
-from edge_runtime.errors import ImageError
+from edge_runtime.errors import ImageError, UsageError
 from edge_runtime.models import DEFAULT_MODEL, fastest_provider, find_model
 from edge_runtime.pixels import PEAKS, from_planes, to_batch
-from edge_runtime.quantities import Stages
+from edge_runtime.quantities import SCALES, Scale, Stages
+from edge_runtime.scales import Change, passes, shrink
 from edge_runtime.session import ClosedSession, Session, open_session
 from edge_runtime.tiles import Tile, least_work, plan_tiles
 
 WINDOW_PIXELS = 1_500_000
 """What is derained in one piece unless told otherwise: pictures up to this size, and the tiles of
 larger ones with their halo."""
+SHRUNK_WINDOW_PIXELS = 1_000_000
+"""The same for a shrunk picture, because the one at full size is held beside it."""
 _WINDOW_SHARE = 16
 """One in so many pixels of a huge picture may be in a window. Its memory is then about that of
 the rainy and the derained picture."""
@@ -46,6 +49,15 @@ class Derainer:
             tiles give the same result.
         window_pixels: What is derained in one piece where ``tile`` is None. None takes
             ``WINDOW_PIXELS``, or a 16th of the picture where that is more.
+        scale: At what size rain is looked for: 1 is the full one, 2, 4, 8 or 16 a fraction of it,
+            for pictures whose streaks are larger than those the network learned from; see
+            ``edge_runtime.scales``. ``'auto'`` follows the size of the picture.
+        ensemble: Take the mean of what the network makes of the picture and of its mirror image,
+            turned back: better, and twice the time (the self-ensemble of EDSR, Lim et al., CVPRW
+            2017, section 3.4, with the one view under which rain still falls).
+
+    Raises:
+        UsageError: There is no such scale.
     """
 
     def __init__(
@@ -55,12 +67,18 @@ class Derainer:
         model_path: Path,
         tile: int | None = None,
         window_pixels: int | None = None,
+        scale: Scale = "auto",
+        ensemble: bool = False,
     ) -> None:
+        if scale != "auto" and scale not in SCALES:
+            raise UsageError(f"scale {scale}: must be {', '.join(map(str, SCALES))} or 'auto'")
         self.session = session
         self.card = card
         self.model_path = model_path
         self.tile = tile
         self.window_pixels = window_pixels
+        self.scale: Scale = scale
+        self.ensemble = ensemble
         self._spare: list[NDArray[np.float32]] = []
 
     @classmethod
@@ -73,6 +91,8 @@ class Derainer:
         threads: int | None = None,
         tile: int | None = None,
         stages: Stages | None = None,
+        scale: Scale = "auto",
+        ensemble: bool = False,
     ) -> Derainer:
         """Open a shipped model by name, or any model by path, after checking it against its card.
 
@@ -86,10 +106,13 @@ class Derainer:
             stages: Of a model that is one stage of a recurrent network: how many, up to what it
                 was trained with, or ``'auto'`` to stop when the picture no longer changes; see
                 ``StagedSession``. None takes all.
+            scale: At what size rain is looked for, as the class takes it.
+            ensemble: Whether the mirror image is derained as well, as the class takes it.
 
         Raises:
             ModelNotFoundError: Nothing answers to ``model`` with this backend and precision.
-            UsageError: There is no such backend or precision, or the model has no such stages.
+            UsageError: There is no such backend, precision or scale, or the model has no such
+                stages.
             CardError: The card is missing, malformed, or not that of this file.
             MissingExtraError: The engine is not installed.
             SessionError: The engine cannot open the model.
@@ -97,7 +120,7 @@ class Derainer:
         path = find_model(model, backend=backend, precision=precision)
         card = load_card(path)
         session = open_session(path, card, threads, fastest_provider(card), stages)
-        return cls(session, card, path, tile)
+        return cls(session, card, path, tile, scale=scale, ensemble=ensemble)
 
     def __call__(self, image: NDArray[Any]) -> NDArray[Any]:
         """Derain one picture.
@@ -117,8 +140,24 @@ class Derainer:
             UsageError: ``tile`` is negative.
         """
         _check_image(image)
+        change: Change | None = None
+        for factor in passes(self.scale, *image.shape[:2]):
+            if factor == 1:
+                return self._at_one_size(image, change)
+            small = shrink(image, factor)
+            change = Change(small, self._at_one_size(small, change, shrunk=True))
+            del small
+        assert change is not None
+        self._spare.clear()
+        everywhere = slice(0, image.shape[0]), slice(0, image.shape[1])
+        return change.done_to(image, factor, everywhere)
+
+    def _at_one_size(
+        self, image: NDArray[Any], change: Change | None, *, shrunk: bool = False
+    ) -> NDArray[Any]:
+        """Derain a picture in tiles, after the change that was found at half its size."""
         height, width = image.shape[:2]
-        side = self._tile_side(height, width) if self.tile is None else self.tile
+        side = self._tile_side(height, width, shrunk) if self.tile is None else self.tile
         tiles = plan_tiles(height, width, side, self.card.halo, self.card.size_multiple)
         derained = np.empty(image.shape, image.dtype)
         try:
@@ -127,14 +166,25 @@ class Derainer:
             memory = None
         # Windows of one size in turn, largest first: engines lay their memory out anew for another.
         for tile in sorted(tiles, key=_size, reverse=True):
-            batch = to_batch(image[tile.window], self.card.size_multiple, memory)
+            window = image[tile.window]
+            if change is not None:
+                window = change.done_to(image, 2, tile.window)
+            batch = to_batch(window, self.card.size_multiple, memory)
             if memory is None or memory.size < batch.size:
                 memory = batch.reshape(-1)
             inner = (0, slice(None), *tile.inner)
-            from_planes(self.session.run(batch)[inner], derained[tile.target])
+            from_planes(self._run(batch)[inner], derained[tile.target])
         if memory is not None:
             self._spare.append(memory)
         return derained
+
+    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        derained = self.session.run(batch)
+        if not self.ensemble:
+            return derained
+        mirrored = self.session.run(np.ascontiguousarray(batch[..., ::-1]))[..., ::-1]
+        mean: NDArray[np.float32] = (derained + mirrored) / np.float32(2)
+        return mean
 
     def frames(
         self, frames: Iterable[NDArray[Any]], *, steady: bool = False
@@ -180,8 +230,10 @@ class Derainer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _tile_side(self, height: int, width: int) -> int | tuple[int, int]:
+    def _tile_side(self, height: int, width: int, shrunk: bool) -> int | tuple[int, int]:
         most = self.window_pixels or max(WINDOW_PIXELS, height * width // _WINDOW_SHARE)
+        if shrunk:
+            most = min(most, SHRUNK_WINDOW_PIXELS)
         if height * width <= most or not self.card.tiling_exact:
             return 0
         return least_work(height, width, most, self.card.halo, self.card.size_multiple)

@@ -27,7 +27,7 @@ DRAWER = 1
 Picture = NDArray[np.uint8]
 
 _LEAST_SIDE = 64
-_SAMPLES = 1536
+_SAMPLES = 384
 _STRIDE = 7919  # a prime, so that samples lie all over the picture and its channels
 
 
@@ -155,22 +155,24 @@ def compare_with_golden(golden: Golden, derained: Picture, limits: Limits) -> Go
     if _sha256(derained) == golden.output_sha256:
         return GoldenResult(True, True, 0, 0.0, limits)
     expected = np.frombuffer(bytes.fromhex(golden.samples), np.uint8)
-    found = sample(derained)
-    if len(found) != len(expected):
+    if len(expected) > derained.size:
         raise CardError(
             f"golden.samples: has {len(expected)} values, a picture of "
-            f"{golden.height}x{golden.width} has {len(found)}; export the artifact again"
+            f"{golden.height}x{golden.width} has {derained.size}; export the artifact again"
         )
-    difference = np.abs(found.astype(np.float64) - expected)
+    difference = np.abs(sample(derained, len(expected)).astype(np.float64) - expected)
     mean, deviation = _statistics(derained)
     shifts = np.abs([mean - golden.mean, deviation - golden.deviation])
     rms = max(math.sqrt(float(np.mean(difference**2))), float(shifts.max()))
     return GoldenResult(True, False, int(difference.max()), rms, limits)
 
 
-def sample(picture: Picture) -> Picture:
-    """Return the values of a picture that a card keeps: up to 1536, spread by a stride of 7919."""
-    places = np.arange(min(_SAMPLES, picture.size), dtype=np.int64) * _STRIDE % picture.size
+def sample(picture: Picture, count: int = _SAMPLES) -> Picture:
+    """Return ``count`` values of a picture, as a card keeps them, spread by a stride of 7919.
+
+    A picture of fewer values gives all of them.
+    """
+    places = np.arange(min(count, picture.size), dtype=np.int64) * _STRIDE % picture.size
     return picture.reshape(-1)[places]
 
 

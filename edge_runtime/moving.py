@@ -14,6 +14,7 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.errors import EdgeDerainError, UsageError
 from edge_runtime.frames import Reader, VideoInfo, Writer
 from edge_runtime.live import LiveSummary, derain_live
+from edge_runtime.notify import Notifier
 from edge_runtime.sinks import destination
 from edge_runtime.sources import STDIO
 from edge_runtime.video import VideoSummary, derain_frames
@@ -92,14 +93,23 @@ def _derain_clip(
 def _derain_camera(
     derainer: Derainer, job: MovingJob, options: MovingOptions, raw: BinaryIO, on_frame: OnFrame
 ) -> dict[str, Any]:
-    with closing(Camera(job.source)) as camera, _writer(job, camera.info, options, raw) as writer:
+    with (
+        Notifier() as notifier,
+        closing(Camera(job.source)) as camera,
+        _writer(job, camera.info, options, raw) as writer,
+    ):
+
+        def done() -> None:
+            notifier.frame()
+            on_frame(None)
+
         summary = derain_live(
             derainer,
             camera,
             writer,
             steady=options.steady,
             seconds=options.seconds,
-            on_frame=lambda: on_frame(None),
+            on_frame=done,
         )
     record = {
         **_record(derainer, job, summary),

@@ -10,6 +10,11 @@ from typing import Literal
 Stages = int | Literal["auto"]
 """Passes of a recurrent network over a picture; ``'auto'``: until it no longer changes."""
 
+SCALES = (1, 2, 4, 8, 16)
+Scale = int | Literal["auto"]
+"""Rain is looked for at 1 / N of the size, and at 2 / N; 1 looks at full size only, ``'auto'``
+follows the size."""
+
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?(?:B|P|PX)?", re.IGNORECASE)
 
@@ -67,6 +72,19 @@ def parse_stages(text: str) -> Stages:
         return whole_number(1)(text)
     except ValueError:
         raise ValueError(f"must be a whole number of at least 1, or auto, got {text!r}") from None
+
+
+def parse_scale(text: str) -> Scale:
+    """Read ``'auto'`` or one of ``SCALES``.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text == "auto":
+        return "auto"
+    if text not in map(str, SCALES):
+        raise ValueError(f"must be {', '.join(map(str, SCALES))} or auto, got {text!r}")
+    return int(text)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,12 @@ from collections.abc import Iterable, Sequence
 from edge_runtime.board import BoardState
 from edge_runtime.report import ArtifactReport, DeviceReport
 
+ENDURANCE = (
+    "Derained without a pause; first and last are medians of the first and the last tenth of the "
+    "pictures, hottest the highest temperature of the processor."
+)
+"""What the rows of ``endurance_rows`` say."""
+
 
 def markdown(report: DeviceReport) -> str:
     """Return the report as Markdown: the machine, cost, quality, and time on end where measured."""
@@ -19,9 +25,9 @@ def markdown(report: DeviceReport) -> str:
         f"({used.teacher_sha256[:12]}). {used.protocol}."
     )
     parts = [f"# {title}", _cost(report), _method(report), _quality(report), scored]
-    endured = [artifact for artifact in report.artifacts if artifact.sustained]
-    if endured:
-        parts.append(_endurance(endured))
+    head, rows = endurance_rows(report.artifacts)
+    if rows:
+        parts += [table(head, rows, 1), ENDURANCE]
     return "\n\n".join(parts)
 
 
@@ -87,9 +93,12 @@ def _quality(report: DeviceReport) -> str:
     return table(head, rows, 3)
 
 
-def _endurance(artifacts: Sequence[ArtifactReport]) -> str:
+def endurance_rows(
+    artifacts: Iterable[ArtifactReport],
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return head and rows of time and heat over minutes, of those measured so."""
     head = ("artifact", "minutes", "pictures", "first ms", "last ms", "p95 ms", "hottest", "slowed")
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for each in artifacts:
         if each.sustained is None:
             continue
@@ -107,7 +116,7 @@ def _endurance(artifacts: Sequence[ArtifactReport]) -> str:
                 flags,
             )
         )
-    return table(head, rows, 1)
+    return head, rows
 
 
 def _state(state: BoardState) -> str:

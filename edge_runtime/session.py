@@ -46,6 +46,17 @@ class Session(Protocol):
         """
 
 
+class Engine(Session, Protocol):
+    """A session of an artifact of any number of inputs and outputs."""
+
+    def call(self, tensors: Sequence[Batch], shapes: Sequence[tuple[int, ...]]) -> list[Batch]:
+        """Run once: ``tensors``, NCHW, in the artifact's order in, of ``shapes`` out.
+
+        Raises:
+            SessionError: The engine failed, or a result has another shape.
+        """
+
+
 class OnnxSession:
     """A session of ONNX Runtime.
 
@@ -54,17 +65,19 @@ class OnnxSession:
         threads: Threads that share one picture on the CPU; None takes ``physical_cores()``.
         provider: What executes; None takes the first of ``onnx_providers()``. Where it cannot
             be set up, as for want of a driver, the CPU executes, and ``provider`` says so.
+        signature: How many inputs and outputs the artifact must have.
 
     Raises:
         MissingExtraError: onnxruntime is not installed.
         SessionError: The file cannot be opened, or keeps weights in other files.
     """
 
-    signature = (1, 1)
-    """How many inputs and outputs an artifact must have."""
-
     def __init__(
-        self, artifact: Path, threads: int | None = None, provider: str | None = None
+        self,
+        artifact: Path,
+        threads: int | None = None,
+        provider: str | None = None,
+        signature: tuple[int, int] = (1, 1),
     ) -> None:
         try:
             import onnxruntime
@@ -86,11 +99,7 @@ class OnnxSession:
                 f"{artifact}: ONNX Runtime cannot open it ({first_line(error)})"
             ) from None
         inputs, outputs = self._engine.get_inputs(), self._engine.get_outputs()
-        if (len(inputs), len(outputs)) != self.signature:
-            raise SessionError(
-                f"{artifact}: has {len(inputs)} inputs and {len(outputs)} outputs, needed are "
-                f"{self.signature[0]} and {self.signature[1]}; export it with derain-export"
-            )
+        check_signature((len(inputs), len(outputs)), signature, artifact)
         self._inputs = [tensor.name for tensor in inputs]
         height, width = inputs[0].shape[2:]
         self.fixed_size = (height, width) if isinstance(height, int) else None
@@ -103,11 +112,7 @@ class OnnxSession:
         return self.call([batch], [batch.shape])[0]
 
     def call(self, tensors: Sequence[Batch], shapes: Sequence[tuple[int, ...]]) -> list[Batch]:
-        """Run the engine once: ``tensors`` in the artifact's order in, of ``shapes`` out.
-
-        Raises:
-            SessionError: The engine failed, or a result has another shape.
-        """
+        """Run the engine once; see ``Engine.call``."""
         try:
             results = self._engine.run(None, dict(zip(self._inputs, tensors, strict=True)))
         except Exception as error:
@@ -166,25 +171,36 @@ def open_session(
         SessionError: The engine cannot open the artifact, or no engine here reads its format.
     """
     if card.step is not None:
-        from edge_runtime.stages import StagedSession
+        from edge_runtime.stages import SIGNATURE, StagedSession
 
-        return StagedSession(artifact, card.step, stages, threads, provider)
+        engine = _open_engine(artifact, card, threads, provider, SIGNATURE)
+        return StagedSession(engine, card.step, artifact, stages)
     if stages is not None:
         raise UsageError(
             f"stages {stages}: {artifact.name} is a whole network; leave it out, or name an "
-            "artifact of derain-export onnx --step"
+            "artifact of derain-export with --step"
         )
-    if card.format == "onnx":
-        session = OnnxSession(artifact, threads, provider)
-        if session.fixed_size is None:
-            return session
-        from edge_runtime.fixed_size import FixedSizeSession
+    engine = _open_engine(artifact, card, threads, provider)
+    if not isinstance(engine, OnnxSession) or engine.fixed_size is None:
+        return engine
+    from edge_runtime.fixed_size import FixedSizeSession
 
-        return FixedSizeSession(session, session.fixed_size, card, artifact)
+    return FixedSizeSession(engine, engine.fixed_size, card, artifact)
+
+
+def _open_engine(
+    artifact: Path,
+    card: ModelCard,
+    threads: int | None,
+    provider: str | None,
+    signature: tuple[int, int] = (1, 1),
+) -> Engine:
+    if card.format == "onnx":
+        return OnnxSession(artifact, threads, provider, signature)
     if card.format == "tflite":
         from edge_runtime.tflite_session import TfliteSession
 
-        return TfliteSession(artifact, threads)
+        return TfliteSession(artifact, threads, signature)
     raise SessionError(
         f"{artifact}: no engine here reads {card.format!r}; use an .onnx or .tflite model"
     )
@@ -227,6 +243,15 @@ def _without_external_data(artifact: Path) -> bytes:
             "export it with external_data=False"
         )
     return content
+
+
+def check_signature(found: tuple[int, int], needed: tuple[int, int], artifact: Path) -> None:
+    """Raise SessionError unless an artifact has as many inputs and outputs as are needed."""
+    if found != needed:
+        raise SessionError(
+            f"{artifact}: has {found[0]} inputs and {found[1]} outputs, needed are "
+            f"{needed[0]} and {needed[1]}; export it with derain-export"
+        )
 
 
 def checked_result(result: Any, shape: tuple[int, ...], artifact: Path) -> Batch:

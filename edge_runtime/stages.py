@@ -12,7 +12,7 @@ import numpy as np
 from edge_runtime.card import StageStep
 from edge_runtime.errors import UsageError
 from edge_runtime.quantities import Stages
-from edge_runtime.session import Batch, OnnxSession
+from edge_runtime.session import Batch, Engine
 
 CHANGED_LEVELS = 1.0
 """What counts as a change of a value between two stages, in levels of 8 bits."""
@@ -22,7 +22,11 @@ CHANGED_SHARE = 0.001
 _counts: ContextVar[list[int] | None] = ContextVar("stage counts", default=None)
 
 
-class StagedSession(OnnxSession):
+SIGNATURE = (4, 3)
+"""How many inputs and outputs an artifact of one stage has."""
+
+
+class StagedSession:
     """A session whose every run is a number of runs of a stage.
 
     The states belong to one run, so every tile of a picture starts anew, as the picture itself
@@ -30,26 +34,18 @@ class StagedSession(OnnxSession):
     others are done sooner.
 
     Args:
-        artifact: An ONNX file with the inputs rainy, x, h, c and the outputs x, h, c.
+        engine: Runs an artifact with the inputs rainy, x, h, c and the outputs x, h, c.
         step: What its card says of it.
+        artifact: Named in errors.
         stages: From 1 to as many as the network was trained with, for whose sake its halo is
             large enough; None takes all; ``'auto'`` stops when the picture no longer changes.
-        threads, provider: As ``OnnxSession``.
 
     Raises:
-        MissingExtraError, SessionError: As ``OnnxSession``.
         UsageError: A number of stages that the network was not trained with.
     """
 
-    signature = (4, 3)
-
     def __init__(
-        self,
-        artifact: Path,
-        step: StageStep,
-        stages: Stages | None = None,
-        threads: int | None = None,
-        provider: str | None = None,
+        self, engine: Engine, step: StageStep, artifact: Path, stages: Stages | None = None
     ) -> None:
         most = step.stages if stages in (None, "auto") else stages
         if not isinstance(most, int) or not 1 <= most <= step.stages:
@@ -57,7 +53,8 @@ class StagedSession(OnnxSession):
                 f"stages {stages}: {artifact.name} was trained with {step.stages}; take 1 to "
                 f"{step.stages}, or auto"
             )
-        super().__init__(artifact, threads, provider)
+        self.name, self.provider = engine.name, engine.provider
+        self._engine = engine
         self._step = step
         self._most = most
         self._until_still = stages == "auto"
@@ -71,7 +68,8 @@ class StagedSession(OnnxSession):
         done, still = 0, False
         while done < self._most and not still:
             done, before = done + 1, x
-            x, hidden, cell = self.call([batch, x, hidden, cell], (batch.shape, state, state))
+            tensors, shapes = [batch, x, hidden, cell], [batch.shape, state, state]
+            x, hidden, cell = self._engine.call(tensors, shapes)
             still = self._until_still and _is_still(before, x)
         counts = _counts.get()
         if counts is not None:

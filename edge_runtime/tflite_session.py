@@ -6,7 +6,7 @@ import contextlib
 import importlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import MissingExtraError, SessionError
-from edge_runtime.session import Batch, checked_result, first_line, physical_cores, read_artifact
+from edge_runtime.session import (
+    Batch,
+    check_signature,
+    checked_result,
+    first_line,
+    physical_cores,
+    read_artifact,
+)
 
 _ENGINES = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),
@@ -35,20 +42,23 @@ class TfliteSession:
     nothing more. Threads may share a session: they take turns, as one interpreter allows.
 
     Args:
-        artifact: A TFLite file with one input and one output, NHWC, float32 or int8.
+        artifact: A TFLite file whose inputs and outputs are NHWC, float32 or int8.
         threads: Threads that share one picture; None takes ``physical_cores()``.
+        signature: How many inputs and outputs the artifact must have.
 
     Raises:
         MissingExtraError: Neither ai-edge-litert nor one of its forerunners is installed.
         SessionError: The file cannot be opened, or is no network from pictures to pictures.
     """
 
-    def __init__(self, artifact: Path, threads: int | None = None) -> None:
+    def __init__(
+        self, artifact: Path, threads: int | None = None, signature: tuple[int, int] = (1, 1)
+    ) -> None:
         interpreter, self.name = _find_engine()
         self.provider = "XNNPACK"
         self._artifact = artifact
         self._lock = threading.Lock()
-        self._shape: tuple[int, ...] = ()
+        self._layout: tuple[tuple[int, ...], ...] = ()
         content = read_artifact(artifact)
         count = physical_cores() if threads is None else threads
         try:
@@ -58,37 +68,44 @@ class TfliteSession:
             inputs, outputs = self._engine.get_input_details(), self._engine.get_output_details()
         except Exception as error:  # ValueError or RuntimeError, depending on what is wrong
             raise SessionError(f"{artifact}: LiteRT cannot open it ({first_line(error)})") from None
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise SessionError(
-                f"{artifact}: has {len(inputs)} inputs and {len(outputs)} outputs, one of each "
-                "is needed; export it with derain-export"
-            )
-        self._input, self._output = _Port.of(inputs[0], artifact), _Port.of(outputs[0], artifact)
+        check_signature((len(inputs), len(outputs)), signature, artifact)
+        self._inputs, self._outputs = (
+            [_Port.of(details, artifact) for details in side] for side in (inputs, outputs)
+        )
 
     def run(self, batch: Batch) -> Batch:
         """Derain a batch; see ``Session.run``."""
+        return self.call([batch], [batch.shape])[0]
+
+    def call(self, tensors: Sequence[Batch], shapes: Sequence[tuple[int, ...]]) -> list[Batch]:
+        """Run the engine once; see ``Engine.call``."""
         with self._lock:
             try:
-                result = self._run(batch)
+                results = self._run(tensors)
             except Exception as error:
-                self._shape = ()  # a failed layout is not one to run in
+                self._layout = ()  # a failed layout is not one to run in
                 raise SessionError(
-                    f"{self._artifact}: failed on shape {batch.shape} ({first_line(error)})"
+                    f"{self._artifact}: failed on shape {tensors[0].shape} ({first_line(error)})"
                 ) from None
-        return checked_result(result, batch.shape, self._artifact)
+        return [
+            checked_result(result, shape, self._artifact)
+            for result, shape in zip(results, shapes, strict=True)
+        ]
 
-    def _run(self, batch: Batch) -> Batch:
-        if batch.shape != self._shape:
-            count, channels, height, width = batch.shape
-            self._engine.resize_tensor_input(self._input.index, [count, height, width, channels])
+    def _run(self, tensors: Sequence[Batch]) -> list[Batch]:
+        layout = tuple(tensor.shape for tensor in tensors)
+        if layout != self._layout:
+            for port, (count, channels, height, width) in zip(self._inputs, layout, strict=True):
+                self._engine.resize_tensor_input(port.index, [count, height, width, channels])
             self._engine.allocate_tensors()
-            self._shape = batch.shape
-        self._engine.tensor(self._input.index)()[...] = self._input.encode(batch).transpose(
-            0, 2, 3, 1
-        )
+            self._layout = layout
+        for port, tensor in zip(self._inputs, tensors, strict=True):
+            self._engine.tensor(port.index)()[...] = port.encode(tensor).transpose(0, 2, 3, 1)
         self._engine.invoke()
-        result = self._engine.tensor(self._output.index)().transpose(0, 3, 1, 2)
-        return self._output.decode(result)
+        return [
+            port.decode(self._engine.tensor(port.index)().transpose(0, 3, 1, 2))
+            for port in self._outputs
+        ]
 
 
 @dataclass(frozen=True)

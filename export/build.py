@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from compress.against import Score
 from core.checkpoint import Checkpoint
-from core.evaluate import Derain
 from core.inference import derainer_of
-from edge_runtime.card import ModelCard, QualityRow
+from edge_runtime.card import ModelCard
 from edge_runtime.derainer import Derainer
 from edge_runtime.golden import make_golden
 from export.artifact import Model, move_artifact, staging_folder, write_artifact
@@ -19,8 +18,6 @@ from export.errors import ExportError
 from export.precision import Io, Precision, at_precision
 from export.to_onnx import step_to_onnx, to_onnx
 from export.verify import Check, require_quality, verify
-
-Score = Callable[[Derain], tuple[QualityRow, ...]]
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def build_onnx(
         folder: made if it is missing. An artifact of the same name is replaced at the very end.
         precision: of the artifact; None takes the checkpoint's own.
         name: what the model is called; empty takes the checkpoint's name.
-        quality: scores the artifact for its card, such as ``core.evaluate.evaluate``.
+        quality: scores the artifact for its card; see :mod:`compress.against`.
         step: export one stage of a recurrent network, as ``NAME_step``; the device repeats it.
         size: the one (height, width) that a static graph takes, as ``NAME_HEIGHTxWIDTH``; None
             leaves it open.
@@ -82,6 +79,7 @@ def build_tflite(
     io: Io = "float32",
     name: str = "",
     quality: Score | None = None,
+    step: bool = False,
 ) -> Built:
     """Export to ``folder/NAME_PRECISION.tflite`` with its card, once it is proven equal to torch.
 
@@ -91,7 +89,8 @@ def build_tflite(
         precision: of the artifact; None takes the checkpoint's own.
         io: type of the pictures that it takes and returns; int8 needs that precision.
         name: what the model is called; empty takes the checkpoint's name.
-        quality: scores the artifact for its card, such as ``core.evaluate.evaluate``.
+        quality: scores the artifact for its card; see :mod:`compress.against`.
+        step: export one stage of a recurrent network, as ``NAME_step``; the device repeats it.
 
     Raises:
         MissingExtraError: ai-edge-litert is not installed.
@@ -101,12 +100,15 @@ def build_tflite(
         CardError: the name is not that of a file.
         DataError: a data set of ``quality`` cannot be read.
     """
-    from export.to_tflite import to_tflite
+    from export.to_tflite import step_to_tflite, to_tflite
 
     precision = precision or checkpoint.precision
-    checkpoint = dataclasses.replace(checkpoint, name=name or checkpoint.name)
-    model = to_tflite(checkpoint, precision, io)
-    card = make_card(checkpoint, "tflite", precision=precision, io=io)
+    suffix = "_step" if step else ""
+    checkpoint = dataclasses.replace(checkpoint, name=f"{name or checkpoint.name}{suffix}")
+    if step and io == "int8":
+        raise ExportError("io int8: one stage hands on float32 states; leave io at float32")
+    model = step_to_tflite(checkpoint, precision) if step else to_tflite(checkpoint, precision, io)
+    card = make_card(checkpoint, "tflite", precision=precision, io=io, step=step)
     return _prove(model, card, at_precision(checkpoint, precision), folder, quality)
 
 
@@ -135,9 +137,11 @@ def _prove(
         verify(staged, checkpoint)
         card = dataclasses.replace(card, golden=make_golden(Derainer.load(staged)))
         if quality is not None:
-            card = dataclasses.replace(card, quality=quality(Derainer.load(staged)))
+            scores = quality(Derainer.load(staged), checkpoint.recipe)
             if card.precision in ("int8", "dynamic"):
-                require_quality(artifact, card.quality, quality(derainer_of(checkpoint)))
+                exact = quality(derainer_of(checkpoint), checkpoint.recipe)
+                require_quality(artifact, scores.quality, exact.quality)
+            card = dataclasses.replace(card, **scores._asdict())
         card = write_artifact(model, card, staged)
         checks = verify(staged, checkpoint)
         move_artifact(staged, artifact)

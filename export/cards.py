@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
+from compress.against import Scores
 from compress.cards import checkpoint_card
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from edge_runtime import __version__
@@ -20,18 +21,18 @@ from export.stage_step import describe_step
 
 def make_card(
     checkpoint: Checkpoint,
-    format: Literal["onnx", "tflite", "safetensors"],
+    format: Literal["onnx", "tflite"],
     quality: Sequence[QualityRow] = (),
     *,
     precision: Precision | None = None,
     io: Io = "float32",
     step: bool = False,
 ) -> ModelCard:
-    """Describe the artifact that ``checkpoint`` becomes, or itself, without size and hash.
+    """Describe the artifact that ``checkpoint`` becomes, without size and hash.
 
     Args:
         checkpoint: where the artifact comes from.
-        format: engine format of the artifact; ``safetensors`` is the checkpoint itself.
+        format: engine format of the artifact.
         quality: scores measured on what the card describes.
         precision: of the artifact; None takes the checkpoint's.
         io: type of the artifact's pictures.
@@ -41,8 +42,6 @@ def make_card(
         CardError: the name of the checkpoint cannot be that of an artifact.
     """
     card = checkpoint_card(checkpoint, quality)
-    if format == "safetensors":
-        return card
     precision = precision or checkpoint.precision
     written_by = "ai-edge-litert" if format == "tflite" else format
     made_with = {name: version(name) for name in ("torch", written_by)}
@@ -81,7 +80,7 @@ def load_described(name_or_path: str | Path) -> Checkpoint:
 def card_checkpoint(
     path: Path,
     checkpoint: Checkpoint,
-    quality: Sequence[QualityRow] | None = None,
+    scores: Scores | None = None,
     out: Path | None = None,
 ) -> ModelCard:
     """Write the card of a checkpoint and return it.
@@ -89,7 +88,7 @@ def card_checkpoint(
     Args:
         path: of the checkpoint file.
         checkpoint: what is in it.
-        quality: scores of it; None keeps those of an older card, if that is of this very file.
+        scores: of it; None keeps those of an older card, if that is of this very file.
         out: where to write; None is beside the checkpoint. What was there is replaced.
 
     Raises:
@@ -97,20 +96,20 @@ def card_checkpoint(
             folder that cannot be written to.
     """
     target = out or card_path(path)
-    if quality is None:
-        quality = _kept_quality(path, target)
-    return write_card(path, make_card(checkpoint, "safetensors", quality), target)
+    if scores is None:
+        scores = _kept_scores(path, target)
+    return write_card(path, checkpoint_card(checkpoint, *scores), target)
 
 
-def _kept_quality(checkpoint: Path, card: Path) -> tuple[QualityRow, ...]:
+def _kept_scores(checkpoint: Path, card: Path) -> Scores:
     """Read the scores in ``card``; none where it is missing or of another file."""
     try:
         old = ModelCard.from_json(card.read_text(encoding="utf-8"), card)
         digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     except FileNotFoundError:
-        return ()
+        return Scores()
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(f"{card}: the card that it replaces cannot be read ({error})") from error
     except CardError as error:
         raise CardError(f"{error}; or remove it, or score again with --quality-config") from error
-    return old.quality if old.sha256 == digest else ()
+    return Scores(old.quality, old.teacher) if old.sha256 == digest else Scores()

@@ -18,12 +18,9 @@ from edge_runtime.terminal import Terminated, termination_raised
 from export.errors import ExportError
 
 if TYPE_CHECKING:
-    from core.evaluate import Derain
-    from edge_runtime.card import QualityRow
+    from compress.against import Score
     from export.build import Built
     from export.verify import Check
-
-    Score = Callable[[Derain], tuple[QualityRow, ...]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,11 +51,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Write DIR/NAME_PRECISION.onnx and its card, once it is proven equal to torch.",
     )
     _add_export(onnx, "fp32", "fp16", "int8")
-    onnx.add_argument(
-        "--step",
-        action="store_true",
-        help="one stage of a recurrent network, as NAME_step: edge-derain --stages repeats it",
-    )
     onnx.add_argument(
         "--size",
         type=_size,
@@ -118,6 +110,11 @@ def _add_export(parser: argparse.ArgumentParser, *precisions: str) -> None:
         help="of the artifact (default: the checkpoint's); int8 needs a quantized checkpoint",
     )
     parser.add_argument("--name", default="", help="name of the model (default: the checkpoint's)")
+    parser.add_argument(
+        "--step",
+        action="store_true",
+        help="one stage of a recurrent network, as NAME_step: edge-derain --stages repeats it",
+    )
     _add_quality(parser, "artifact")
 
 
@@ -144,6 +141,18 @@ def _add_quality(parser: argparse.ArgumentParser, scored: str) -> None:
         "--quality-config", metavar="FILE", help=f"YAML with data sets to score the {scored} on"
     )
     parser.add_argument("--data-root", metavar="DIR", help="folder of the data sets")
+    parser.add_argument(
+        "--teacher",
+        metavar="CKPT",
+        help=f"also measure what the {scored} give up against this checkpoint, and how alike the "
+        "pictures are",
+    )
+    parser.add_argument(
+        "--cache",
+        metavar="DIR",
+        help="where the teacher's pictures are kept for the next time (default: in the user's "
+        "cache folder)",
+    )
 
 
 def _onnx(arguments: argparse.Namespace) -> int:
@@ -151,7 +160,7 @@ def _onnx(arguments: argparse.Namespace) -> int:
 
     if arguments.step and arguments.size:
         raise UsageError("--step takes any size; leave --size out")
-    build = functools.partial(build_onnx, step=arguments.step, size=arguments.size)
+    build = functools.partial(build_onnx, size=arguments.size)
     _export(build, arguments)
     return 0
 
@@ -164,20 +173,24 @@ def _tflite(arguments: argparse.Namespace) -> int:
 
 
 def _export(build: Callable[..., Built], arguments: argparse.Namespace) -> None:
+    from compress.against import loss_table
     from core.evaluate import quality_table
     from export.cards import load_described
 
-    quality = _score(arguments.quality_config, arguments.data_root)
+    quality = _score(arguments)
     built = build(
         load_described(arguments.checkpoint),
         Path(arguments.out),
         precision=arguments.precision,
         name=arguments.name,
         quality=quality,
+        step=arguments.step,
     )
     _print_checks(built.checks)
     if built.card.quality:
         print(f"\n{quality_table(built.card.quality)}")
+    if built.card.teacher:
+        print(f"\n{loss_table(built.card.teacher)}")
     print(f"\n{built.artifact}: {(built.card.bytes or 0) / 1000:.0f} kB, verified against torch")
 
 
@@ -190,8 +203,8 @@ def _all(arguments: argparse.Namespace) -> int:
         raise UsageError(
             f"--quality-config {arguments.quality_config}: --check scores nothing; leave it out"
         )
-    score = _score(arguments.quality_config, arguments.data_root)
     config = load_config(ReleaseConfig, arguments.config)
+    score = _score(arguments, config.teacher)
     folder = WEIGHTS if arguments.out is None else Path(arguments.out)
     if not arguments.check:
         for number, built in enumerate(build_release(config, folder, score), 1):
@@ -220,20 +233,23 @@ def _card(arguments: argparse.Namespace) -> int:
             f"-o {arguments.out} takes one card, and there are {len(arguments.checkpoints)} "
             "checkpoints; leave it out to write beside them"
         )
+    from compress.against import loss_table
     from core.checkpoint import find_checkpoint, load_checkpoint
     from core.evaluate import quality_table
     from core.inference import derainer_of
     from edge_runtime.card import card_path
     from export.cards import card_checkpoint
 
-    score = _score(arguments.quality_config, arguments.data_root)
+    score = _score(arguments)
     paths = [find_checkpoint(name) for name in arguments.checkpoints]
     for path, checkpoint in [(path, load_checkpoint(path)) for path in paths]:
-        quality = score(derainer_of(checkpoint)) if score else None
+        scores = score(derainer_of(checkpoint), checkpoint.recipe) if score else None
         out = Path(arguments.out) if arguments.out else card_path(path)
-        card = card_checkpoint(path, checkpoint, quality, out)
+        card = card_checkpoint(path, checkpoint, scores, out)
         if card.quality:
             print(f"{quality_table(card.quality)}\n")
+        if card.teacher:
+            print(f"{loss_table(card.teacher)}\n")
         print(
             f"{out}: {card.name}, {card.parameters:,} parameters, "
             f"{card.macs_per_pixel / 1000:.2f} kMAC per pixel"
@@ -241,20 +257,29 @@ def _card(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _score(config_path: str | None, data_root: str | None) -> Score | None:
-    if config_path is None:
-        if data_root is not None:
-            raise UsageError(
-                f"--data-root {data_root} has no use without --quality-config; give both"
-            )
+def _score(arguments: argparse.Namespace, teacher: str = "") -> Score | None:
+    """Return what scores as the options ask for; ``teacher`` is that of a release config."""
+    if arguments.quality_config is None:
+        for option in ("data_root", "teacher", "cache"):
+            value = getattr(arguments, option)
+            if value is not None:
+                name = option.replace("_", "-")
+                raise UsageError(f"--{name} {value} has no use without --quality-config; give both")
         return None
+    from compress.against import AgainstTeacher, without_teacher
+    from compress.teacher import load_teacher
     from core.config import load_config
-    from core.evaluate import EvaluationConfig, evaluate
+    from core.evaluate import EvaluationConfig
+    from edge_runtime.tuned import cache_folder
 
-    config = load_config(EvaluationConfig, config_path)
-    if data_root is not None:
-        config = dataclasses.replace(config, data_root=data_root)
-    return lambda derainer: evaluate(derainer, config, progress=sys.stderr.isatty())
+    config = load_config(EvaluationConfig, arguments.quality_config)
+    if arguments.data_root is not None:
+        config = dataclasses.replace(config, data_root=arguments.data_root)
+    teacher, progress = arguments.teacher or teacher, sys.stderr.isatty()
+    if not teacher:
+        return without_teacher(config, progress)
+    folder = Path(arguments.cache) if arguments.cache else cache_folder() / "teachers"
+    return AgainstTeacher(load_teacher(teacher), config, folder, progress)
 
 
 def _verify(arguments: argparse.Namespace) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import MissingExtraError
+from export.compact import compact
 
 try:
     import onnx
@@ -55,22 +56,7 @@ def store_codes(model: onnx.ModelProto) -> None:
     for name, tensor in tensors.items():
         if name not in used:
             graph.initializer.remove(tensor)
-    _shorten_names(graph)
-
-
-def _shorten_names(graph: onnx.GraphProto) -> None:
-    """Number nodes and all that flows between them, a tenth of the file; weights keep theirs."""
-    kept = {value.name for value in (*graph.input, *graph.output)}
-    kept |= {tensor.name for tensor in graph.initializer if not tensor.name.startswith("/")}
-    short: dict[str, str] = {}
-    for number, node in enumerate(graph.node):
-        node.name = f"n{number}"
-        for names in (node.input, node.output):
-            for place, name in enumerate(names):
-                if name and name not in kept:
-                    names[place] = short.setdefault(name, f"t{len(short)}")
-    for tensor in graph.initializer:
-        tensor.name = short.get(tensor.name, tensor.name)
+    compact(graph)
 
 
 def _codes(node: onnx.NodeProto, tensors: dict[str, onnx.TensorProto]) -> NDArray[np.int8]:

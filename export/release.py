@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from compress.against import Score, Scores
 from core.config import network_config
 from core.errors import ConfigError
 from core.evaluate import Derain
-from edge_runtime.card import ModelCard, QualityRow, load_card
+from edge_runtime.card import ModelCard, load_card
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.models import WEIGHTS, list_models
-from export.build import Built, Score, build_onnx, build_tflite
+from export.build import Built, build_onnx, build_tflite
 from export.cards import load_described
 from export.precision import Precision
 from export.sameness import difference
@@ -48,8 +49,6 @@ class ReleasedModel:
     def __post_init__(self) -> None:
         if not self.precisions:
             raise ConfigError(f"precisions of {self.checkpoint} are none; name one, such as fp32")
-        if self.step and self.format != "onnx":
-            raise ConfigError(f"step of {self.checkpoint}: {self.format} has none; take onnx")
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,15 @@ class ReleaseConfig:
 
     Attributes:
         models: in the order in which they are built.
+        teacher: shipped name or path of the checkpoint that all are compared with when they are
+            scored; empty compares with none.
 
     Raises:
         ConfigError: no model.
     """
 
     models: tuple[ReleasedModel, ...]
+    teacher: str = ""
 
     def __post_init__(self) -> None:
         if not self.models:
@@ -87,7 +89,7 @@ def build_release(
     Raises:
         EdgeDerainError: as ``build_onnx``; what was built before stays.
     """
-    networks: dict[tuple[str, Precision], tuple[QualityRow, ...]] = {}
+    networks: dict[tuple[str, Precision], Scores] = {}
     for model in config.models:
         for precision in model.precisions:
             network = model.checkpoint, precision
@@ -116,11 +118,14 @@ def check_release(config: ReleaseConfig, folder: Path = WEIGHTS) -> Iterator[tup
 
 
 def _build(model: ReleasedModel, precision: Precision, folder: Path, quality: Score) -> Built:
-    checkpoint, name = load_described(model.checkpoint), model.name
-    if model.format == "tflite":
-        return build_tflite(checkpoint, folder, precision=precision, name=name, quality=quality)
-    return build_onnx(
-        checkpoint, folder, precision=precision, name=name, quality=quality, step=model.step
+    build = build_tflite if model.format == "tflite" else build_onnx
+    return build(
+        load_described(model.checkpoint),
+        folder,
+        precision=precision,
+        name=model.name,
+        quality=quality,
+        step=model.step,
     )
 
 
@@ -130,16 +135,16 @@ class _Once:
     def __init__(
         self,
         quality: Score,
-        networks: dict[tuple[str, Precision], tuple[QualityRow, ...]],
+        networks: dict[tuple[str, Precision], Scores],
         network: tuple[str, Precision],
     ) -> None:
         self._quality, self._networks, self._network = quality, networks, network
 
-    def __call__(self, derain: Derain) -> tuple[QualityRow, ...]:
+    def __call__(self, derain: Derain, recipe: Sequence[str]) -> Scores:
         if isinstance(derain, Derainer):
-            return self._quality(derain)
+            return self._quality(derain, recipe)
         if self._network not in self._networks:
-            self._networks[self._network] = self._quality(derain)
+            self._networks[self._network] = self._quality(derain, recipe)
         return self._networks[self._network]
 
 
@@ -148,19 +153,20 @@ class _Kept:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._rows: tuple[QualityRow, ...] = ()
+        self._scores = Scores()
 
-    def __call__(self, derain: Derain) -> tuple[QualityRow, ...]:
+    def __call__(self, derain: Derain, recipe: Sequence[str]) -> Scores:
         if isinstance(derain, Derainer):  # otherwise it is the network that it was made of
-            self._rows = self._kept(derain.model_path)
-        return self._rows
+            self._scores = self._kept(derain.model_path)
+        return self._scores
 
-    def _kept(self, built: Path) -> tuple[QualityRow, ...]:
+    def _kept(self, built: Path) -> Scores:
         old = self._folder / built.name
         try:
-            return load_card(old).quality if difference(old, built) is None else ()
+            card = load_card(old)
+            return Scores() if difference(old, built) else Scores(card.quality, card.teacher)
         except EdgeDerainError:  # there is none, or it is damaged
-            return ()
+            return Scores()
 
 
 def _differences(shipped: Path, built: Built) -> list[str]:

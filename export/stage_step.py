@@ -14,7 +14,7 @@ OUTPUTS = ("x_next", "h_next", "c_next")
 
 
 class StepGraph(nn.Module):
-    """One stage of a :class:`GanLstm`, computed in the type of its weights between float32.
+    """One stage of a :class:`GanLstm`.
 
     Shapes: ``rainy`` and ``x`` float32 (N, 3, H, W), RGB in [0, 1] at first; ``h`` and ``c``
     float32 (N, width, H / body_scale, W / body_scale), zeros at first. It returns the next ``x``,
@@ -28,17 +28,29 @@ class StepGraph(nn.Module):
     def forward(
         self, rainy: Tensor, x: Tensor, h: Tensor, c: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        kind = self.network.entry.weight.dtype
-        rainy, x, h, c = rainy.to(kind), x.to(kind), h.to(kind), c.to(kind)
         base = self.network.base_layer(rainy)
         x, hidden, cell = self.network.step(rainy, base, x, h, c)
         assert hidden is not None
         assert cell is not None
-        return x.float(), hidden.float(), cell.float()
+        return x, hidden, cell
+
+
+class HalfStep(nn.Module):
+    """A stage that computes in float16 between the float32 tensors of :class:`StepGraph`."""
+
+    def __init__(self, step: StepGraph) -> None:
+        super().__init__()
+        self.step = step.half()
+
+    def forward(
+        self, rainy: Tensor, x: Tensor, h: Tensor, c: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        x, h, c = self.step(rainy.half(), x.half(), h.half(), c.half())
+        return x.float(), h.float(), c.float()
 
 
 def step_graph(checkpoint: Checkpoint) -> StepGraph:
-    """Build the graph of one stage of a checkpoint, in its precision.
+    """Build the graph of one stage of a checkpoint, in float32.
 
     Raises:
         ExportError: the network has no stages or no states, or its arithmetic is int8.
@@ -55,7 +67,13 @@ def step_graph(checkpoint: Checkpoint) -> StepGraph:
             f"{checkpoint.name}: is int8, whose scales differ from stage to stage; "
             "take --precision fp32 or fp16 for --step"
         )
-    return StepGraph(network.half() if checkpoint.precision == "fp16" else network).eval()
+    return StepGraph(network).eval()
+
+
+def state_shape(checkpoint: Checkpoint, count: int, height: int, width: int) -> tuple[int, ...]:
+    """Return the shape (N, C, H, W) of ``h`` and of ``c`` for pictures of a legal size."""
+    step = describe_step(checkpoint)
+    return count, step.state_width, height // step.state_scale, width // step.state_scale
 
 
 def describe_step(checkpoint: Checkpoint) -> StageStep:

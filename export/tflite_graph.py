@@ -75,21 +75,21 @@ class Lowering:
         self._signals: dict[fx.Node, Any] = {}
         self._halves: dict[str, Tensor] = {}
 
-    def run(self, rainy: Tensor) -> Tensor:
-        """Write all operators and return the float32 result of the network.
+    def run(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Write all operators and return the float32 results of the network.
 
         Args:
-            rainy: float32 NHWC.
+            inputs: float32 NHWC, in the order of the module's own.
 
         Raises:
             ExportError: an operation that is not mapped; names it.
         """
+        given = iter(inputs)
         for node in self._placement.graph.nodes:
             if node.op == "placeholder":
-                self._signals[node] = Signal.of(rainy)
+                self._signals[node] = Signal.of(next(given))
             elif node.op == "output":
-                derained: Tensor = self._real(node.args[0])
-                return derained
+                return tuple(map(self._real, node.all_input_nodes))
             elif node not in self._signals:  # where it is not a ReLU that was taken in
                 self._lower(node)
         raise ExportError("the network returns nothing")
@@ -121,6 +121,7 @@ class Lowering:
         if layer.fold > 1:
             x = emitter.space_to_depth(x, layer.fold)
         side, stride, margin = layer.weight.shape[1], layer.stride, layer.padding
+        side = layer.dilation * (side - 1) + 1
         # Strides divide all sizes, so SAME adds this many zeros, and as many on both sides.
         same = margin > 0 and 2 * margin == side - stride
         if margin and not same:
@@ -128,6 +129,7 @@ class Lowering:
         options = schema.Conv2DOptionsT(fusedActivationFunction=activation(result is not node))
         options.padding = schema.Padding.SAME if same else schema.Padding.VALID
         options.strideH = options.strideW = stride
+        options.dilationHFactor = options.dilationWFactor = layer.dilation
         count, height, width, _ = x.shape
         height, width = ((size + 2 * margin - side) // stride + 1 for size in (height, width))
         output = emitter.emit(

@@ -32,6 +32,7 @@ class Convolution:
         padding: zeros on each side, after folding.
         fold: side of the blocks of pixels that are folded into channels before; 1 leaves them.
         unfold: side of the blocks of pixels that channels are unfolded into after; likewise.
+        dilation: distance of the taps, with stride 1 and without folding.
     """
 
     weight: NDArray[np.float32]
@@ -40,6 +41,7 @@ class Convolution:
     padding: int
     fold: int = 1
     unfold: int = 1
+    dilation: int = 1
 
 
 def as_convolution(name: str, layer: Layer) -> Convolution:
@@ -50,13 +52,15 @@ def as_convolution(name: str, layer: Layer) -> Convolution:
         layer: weights are read, not changed.
 
     Raises:
-        ExportError: groups, dilation, sides that differ, or a transposed convolution whose kernel
-            or padding is no multiple of its stride.
+        ExportError: groups, sides that differ, dilation with a stride or transposed, or a
+            transposed convolution whose kernel or padding is no multiple of its stride.
     """
     side, stride, padding = layer.kernel_size[0], layer.stride[0], layer.padding[0]
+    dilation = layer.dilation[0]
     plain = (
         layer.groups == 1
-        and set(layer.dilation) == {1}
+        and set(layer.dilation) == {dilation}
+        and (dilation == 1 or (stride == 1 and isinstance(layer, nn.Conv2d)))
         and (set(layer.kernel_size), set(layer.stride)) == ({side}, {stride})
         and isinstance(padding, int)
         and set(layer.padding) == {padding}
@@ -72,7 +76,8 @@ def as_convolution(name: str, layer: Layer) -> Convolution:
     shift, odd = divmod(padding, stride)
     if isinstance(layer, nn.Conv2d):
         if rest or odd or taps == 1 or stride == 1:
-            return Convolution(weight.transpose(0, 2, 3, 1), bias, stride, padding)
+            ordered = weight.transpose(0, 2, 3, 1)
+            return Convolution(ordered, bias, stride, padding, dilation=dilation)
         blocks = weight.reshape(*weight.shape[:2], taps, stride, taps, stride)
         folded = blocks.transpose(0, 2, 4, 3, 5, 1).reshape(len(weight), taps, taps, -1)
         return Convolution(folded, bias, 1, shift, fold=stride)

@@ -67,6 +67,10 @@ class Emitter:
     def relu(self, x: Tensor) -> Tensor:
         return self.emit("RELU", [x], x.shape)
 
+    def leaky_relu(self, x: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+        options = schema.LeakyReluOptionsT(alpha=negative_slope)
+        return self.emit("LEAKY_RELU", [x], x.shape, options)
+
     def sigmoid(self, x: Tensor) -> Tensor:
         return self.emit("LOGISTIC", [x], x.shape)
 
@@ -220,6 +224,7 @@ OPERATIONS: dict[Any, Callable[..., Tensor | tuple[Tensor, ...]]] = {
     "chunk": Emitter.chunk,
     torch.relu: Emitter.relu,
     F.relu: Emitter.relu,
+    F.leaky_relu: Emitter.leaky_relu,
     torch.sigmoid: Emitter.sigmoid,
     torch.tanh: Emitter.tanh,
     F.pad: Emitter.pad,

@@ -17,7 +17,7 @@ from edge_runtime.errors import MissingExtraError
 from export.errors import ExportError
 from export.graph import ExportGraph
 from export.qdq import store_codes
-from export.stage_step import INPUTS, OUTPUTS, describe_step, step_graph
+from export.stage_step import INPUTS, OUTPUTS, HalfStep, state_shape, step_graph
 
 try:
     import onnx
@@ -69,11 +69,11 @@ def step_to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
         CheckpointError: weights that do not fit the config.
         ExportError: the network hands no state from stage to stage, or it is int8.
     """
-    graph = step_graph(checkpoint)
-    step, rainy = describe_step(checkpoint), _example(checkpoint)
+    step = step_graph(checkpoint)
+    graph = HalfStep(step).eval() if checkpoint.precision == "fp16" else step
+    rainy = _example(checkpoint)
     count, _, height, width = rainy.shape
-    scale = step.state_scale
-    state = torch.zeros(count, step.state_width, height // scale, width // scale)
+    state = torch.zeros(state_shape(checkpoint, count, height, width))
     return _to_model(checkpoint, _Traced(graph, (rainy, rainy, state, state), INPUTS, OUTPUTS))
 
 

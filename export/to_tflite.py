@@ -7,6 +7,7 @@ from core.quantization import TensorScale
 from edge_runtime import __version__
 from export.errors import ExportError
 from export.precision import Io, Precision, at_precision
+from export.stage_step import INPUTS, OUTPUTS, state_shape, step_graph
 from export.tflite_graph import Lowering
 from export.tflite_ops import Emitter
 from export.tflite_writer import TfliteWriter
@@ -50,9 +51,36 @@ def to_tflite(checkpoint: Checkpoint, precision: Precision, io: Io = "float32") 
         rainy = Emitter(writer, f"{INPUT}/float32").dequantize(rainy)
     try:
         lowering = Lowering(checkpoint.unquantized().build(), writer, precision, quantization)
-        derained = Emitter(writer, "clamped").clamp(lowering.run(rainy))
+        (derained,) = lowering.run(rainy)
+        derained = Emitter(writer, "clamped").clamp(derained)
     except ExportError as error:
         raise ExportError(f"{checkpoint.name}: {checkpoint.architecture}: {error}") from None
     if stored is not None:
         derained = Emitter(writer, "codes").quantize(derained, stored)
     return writer.finish({OUTPUT: derained}, f"edge-derain {__version__}")
+
+
+def step_to_tflite(checkpoint: Checkpoint, precision: Precision) -> bytes:
+    """Export one stage of a recurrent checkpoint.
+
+    Returns:
+        A file with the inputs and outputs of :class:`export.stage_step.StepGraph`, float32 NHWC,
+        which can be resized to any batch, height and width; otherwise as :func:`to_tflite`.
+
+    Raises:
+        CheckpointError: weights that do not fit the config.
+        ExportError: the network hands no state from stage to stage, an operation is not mapped, or
+            the precision is int8.
+    """
+    graph = step_graph(at_precision(checkpoint, precision))
+    side = checkpoint.config.size_multiple
+    count, width, *state = state_shape(checkpoint, 1, side, side)
+    writer = TfliteWriter()
+    shapes = [(count, side, side, 3)] * 2 + [(count, *state, width)] * 2
+    inputs = [writer.input(name, shape) for name, shape in zip(INPUTS, shapes, strict=True)]
+    try:
+        results = Lowering(graph, writer, precision).run(*inputs)
+    except ExportError as error:
+        raise ExportError(f"{checkpoint.name}: {checkpoint.architecture}: {error}") from None
+    outputs = dict(zip(OUTPUTS, results, strict=True))
+    return writer.finish(outputs, f"edge-derain {__version__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -22,9 +23,19 @@ def test_runs_are_interleaved_and_the_order_turns_round() -> None:
 
         return once
 
-    times = compare.interleaved([run("a", 1.0), run("b", 3.0)], 3, 1, lambda: now[0])
-    assert "".join(order) == "abbaabba"
-    np.testing.assert_array_equal(times, [[1.0, 3.0]] * 3)
+    runs = [run("a", 1.0), run("b", 3.0), run("c", 5.0)]
+    times = compare.interleaved(runs, 3, 1, (lambda: now[0], lambda: now[0] / 2))
+    assert "".join(order) == "abccbaabccba"
+    np.testing.assert_array_equal(times, [[[1.0, 3.0, 5.0]] * 3, [[0.5, 1.5, 2.5]] * 3])
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    # The machine is half as fast in the second round, and the third is cut short for one file:
+    # a ratio of medians would say 2.
+    clock = [[1.0, 2.0], [2.0, 6.0], [3.0, 3.0]]
+    cells = compare.told(np.array([clock, [[1.0, 4.0]] * 3]), 1)
+    assert cells == ["3000.0", "4000.0", "2.00", "1.50 to 2.50", "4.00", "4.00 to 4.00"]
+    assert compare.told(np.array([clock, clock]), 0)[2:] == ["1.00", "1.00 to 1.00"] * 2
 
 
 def test_files_with_and_without_a_card_are_compared(
@@ -37,11 +48,38 @@ def test_files_with_and_without_a_card_are_compared(
     monkeypatch.setattr(sys, "argv", ["compare.py", str(ours), str(theirs), *options])
     compare.main()
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("small_fp32.onnx and theirs.onnx, 1 threads, 2 rounds after 2")
-    assert lines[-1].startswith("| 40 x 24 |")
-    ratio, spread = lines[-1].split("|")[4:6]
+    assert "threads: 1; medians of 2 rounds after 2." in lines[0]
+    assert lines[-2].startswith("| 40 x 24 | small_fp32.onnx | ")
+    assert "| 1.00 | 1.00 to 1.00 | 1.00 | 1.00 to 1.00 |" in lines[-2]
+    assert lines[-1].startswith("| 40 x 24 | theirs.onnx | ")
+    ratio, spread = lines[-1].split("|")[5:7]
     low, _, high = spread.split()
     assert 0 < float(low) <= float(ratio) <= float(high)
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "said"),
+    [
+        (["--sizes", "1280"], 2, "--sizes: must be WIDTHxHEIGHT, such as 1280x720"),
+        ([], 1, "compare.py: error: .*no card|compare.py: error: .*"),
+    ],
+)
+def test_mistakes_are_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    code: int,
+    said: str,
+) -> None:
+    torn = tmp_path / "torn.onnx"
+    torn.write_bytes(b"no model")
+    (tmp_path / "torn.onnx.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["compare.py", str(torn), str(torn), *options])
+    with pytest.raises(SystemExit) as stopped:
+        compare.main()
+    assert stopped.value.code == code
+    assert re.search(said, capsys.readouterr().err)
 
 
 def test_a_shape_that_does_not_fit_is_named() -> None:

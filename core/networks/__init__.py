@@ -8,6 +8,8 @@ from torch import nn
 
 from core.networks.deconv import DeconvConfig, DeconvNet
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
+from core.networks.jorder import Jorder, JorderConfig
+from core.networks.rescan import Rescan, RescanConfig
 from core.networks.student import StudentConfig, StudentNet
 
 
@@ -21,5 +23,7 @@ class Architecture(NamedTuple):
 ARCHITECTURES: dict[str, Architecture] = {
     "deconv": Architecture(DeconvConfig, DeconvNet),
     "gan_lstm": Architecture(GanLstmConfig, GanLstm),
+    "jorder": Architecture(JorderConfig, Jorder),
+    "rescan": Architecture(RescanConfig, Rescan),
     "student": Architecture(StudentConfig, StudentNet),
 }

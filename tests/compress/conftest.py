@@ -21,6 +21,8 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "student": {"widths": [8, 16], "encoder_blocks": [1, 1], "decoder_blocks": [1]},
     "gan_lstm": {"width": 4, "stages": 2, "blocks": 3, "radius": 1, "attention": "spatial"},
     "deconv": {"widths": [4, 8]},
+    "jorder": {"width": 4, "stages": 2, "refinements": 2},
+    "rescan": {"width": 4, "depth": 5, "stages": 2},
 }
 
 

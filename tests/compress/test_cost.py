@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import nn
 from compress.cost import macs_per_pixel, measure_cost
 from compress.receptive_field import ReceptiveField, measure_receptive_field
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
+from core.networks.rescan import Rescan, RescanConfig
 from core.networks.student import StudentConfig, StudentNet
 
 SIDE = 64
@@ -143,6 +146,19 @@ def test_global_pooling_has_no_receptive_field_and_no_halo() -> None:
             return rainy + rainy.mean(dim=(2, 3), keepdim=True)
 
     cost = measure_cost(Global(), 1)
+    assert (cost.receptive_field, cost.halo) == (None, None)
+
+
+@pytest.mark.parametrize("unit", ["conv_rnn", "gru", "lstm"])
+def test_rescan_cost_equals_a_sum_by_hand(unit: Any) -> None:
+    cost = measure_cost(Rescan(RescanConfig(width=8, depth=4, stages=3, unit=unit)), 1)
+    gates = {"conv_rnn": 1, "gru": 3, "lstm": 4}[unit]
+    from_input, from_hidden = gates * (3 + 8) * 8 * 9, gates * 2 * 8 * 8 * 9
+    merge, exit, squeezes = 8 * 8 * 9, 8 * 3, 3 * 2 * (8 * 4)
+    stages = 3 * (from_input + merge + exit) + 2 * from_hidden  # the first has no hidden state
+    assert cost.macs_per_pixel == stages + 3 * squeezes / 64**2  # once a picture, not a pixel
+    biases = 2 * gates * 8 + 8 + 3 + 3 * (4 + 8)
+    assert cost.parameters == from_input + from_hidden + merge + exit + squeezes + biases
     assert (cost.receptive_field, cost.halo) == (None, None)
 
 

@@ -14,6 +14,8 @@ from compress.dependencies import find_axes
 from core.networks import ARCHITECTURES
 from core.networks.deconv import DeconvConfig
 from core.networks.gan_lstm import GanLstmConfig
+from core.networks.jorder import JorderConfig
+from core.networks.rescan import RescanConfig
 from core.networks.student import StudentConfig
 
 GAN = GanLstmConfig(width=6, stages=3, blocks=2, radius=2, eps=0.01)
@@ -38,6 +40,19 @@ NETWORKS: dict[str, tuple[str, Any, int]] = {
         "gan_lstm",
         replace(GAN, blocks=3, body_depth=1, recurrent=False, residual_output=True),
         5,
+    ),
+    "jorder": ("jorder", JorderConfig(6, 3, 2), 7),
+    "pruned jorder": (
+        "jorder",
+        JorderConfig(6, 2, 3, (1, 4), path_widths=(4, 5), head_widths=(7, 6, 4)),
+        6,
+    ),
+    "rescan": ("rescan", RescanConfig(6, 5, 2), 4),
+    "rescan, lstm, additive": ("rescan", RescanConfig(6, 4, 3, "lstm", "additive"), 3),
+    "pruned rescan": (
+        "rescan",
+        RescanConfig(6, 4, 2, "conv_rnn", layer_widths=(6, 4, 5), squeeze_widths=(4, 2, 3)),
+        3,
     ),
 }
 

@@ -190,6 +190,34 @@ def test_a_gan_phase_and_parts_of_batches_go_on_working(
     assert names >= {"loss", "clean", "teacher", "features", "adversarial", "discriminator"}
 
 
+@pytest.mark.parametrize(
+    ("architecture", "own"), [("rescan", {"stages"}), ("jorder", {"stages", "streaks", "mask"})]
+)
+def test_a_network_with_losses_of_its_own_teaches_and_is_taught(
+    distill_config: MakeConfig, make_teacher: MakeTeacher, architecture: str, own: set[str]
+) -> None:
+    teacher = make_teacher(architecture)
+    small = distill(distill_config(teacher=str(teacher), steps=1), progress=False)
+    (line,) = load_checkpoint(small.folder / "last.safetensors").recipe
+    assert line.startswith("distill: student from scratch, 1 of 1 steps")
+    assert "teacher wise sha256" in line
+
+    values = {"architecture": architecture, "network": NETWORKS[architecture], "steps": 1}
+    for weight in (1.0, 0.25):
+        weights = {"clean": weight, "features": 0.5}
+        config = distill_config(teacher=str(teacher), distill=weights, name=f"{weight}", **values)
+        lines = (distill(config, progress=False).folder / "logs/metrics.csv").read_text()
+        logged = dict(line.split(",")[1:] for line in lines.splitlines() if line[:2] == "1,")
+        losses = {name: float(logged[name]) for name in own}
+        loss, clean, taught, features = (
+            float(logged[name]) for name in ("loss", "clean", "teacher", "features")
+        )
+        # An untrained stage returns the rainy picture.
+        assert losses["stages"] == pytest.approx(weight * clean, rel=1e-5)
+        wanted = weight * clean + taught + 0.5 * features + sum(losses.values())
+        assert loss == pytest.approx(wanted, rel=1e-5)
+
+
 def test_two_processes_take_the_steps_of_one(
     distill_config: MakeConfig, make_teacher: MakeTeacher, tmp_path: Path
 ) -> None:

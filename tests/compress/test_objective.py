@@ -110,7 +110,7 @@ def test_nothing_may_change_in_dry_pictures(make: Make) -> None:
 
 
 @pytest.mark.parametrize("kinds", [ALL, (Kind.DRY, Kind.DRY)])
-@pytest.mark.parametrize("architecture", ["student", "gan_lstm", "deconv"])
+@pytest.mark.parametrize("architecture", ["student", "gan_lstm", "deconv", "jorder", "rescan"])
 def test_features_reach_student_and_match(
     make: Make, architecture: str, kinds: tuple[Kind, ...]
 ) -> None:

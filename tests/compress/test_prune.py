@@ -61,6 +61,8 @@ def run(distill_config: MakeConfig) -> MakeConfig:
         ("student", WIDE),
         ("deconv", {"widths": [16, 32]}),
         ("gan_lstm", {"width": 24, "attention": "channel"}),
+        ("jorder", {"width": 24}),
+        ("rescan", {"width": 24}),
     ],
 )
 def test_without_data_it_prunes_at_once_and_says_so(
@@ -98,8 +100,11 @@ def test_bytes_are_a_goal_too(wide: Path) -> None:
     assert pruned.recipe[0].endswith(f"{before} to {parameter_bytes(pruned)} bytes")
 
 
-def test_stages_are_cut_and_count_towards_the_macs(make_teacher: MakeTeacher) -> None:
-    place = make_teacher("gan_lstm", stages=4, width=8)
+@pytest.mark.parametrize("architecture", ["gan_lstm", "jorder", "rescan"])
+def test_stages_are_cut_and_count_towards_the_macs(
+    make_teacher: MakeTeacher, architecture: str
+) -> None:
+    place = make_teacher(architecture, stages=4, width=8)
     before = load_checkpoint(place)
     cut = prune(place, PruneConfig(stages=2)).checkpoint
     assert cut.config == dataclasses.replace(before.config, stages=2)

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import io
 import re
 import sys
@@ -16,11 +17,12 @@ from compress.report_gate import Condition
 from compress.report_page import page
 from compress.report_pictures import HEAT_LEVELS, heat_map, make_gallery, worst_losses
 from compress.report_results import Results, gather
-from compress.report_text import csv_table, markdown
+from compress.report_text import csv_table, endured, markdown, quality_rows
 from edge_runtime.card import read_card
 from edge_runtime.errors import UsageError
 from edge_runtime.models import find_model
 from edge_runtime.reference import SHIPPED, read_reference
+from edge_runtime.sustained import Sustained
 from tests.compress.browser import Tab, chromium, find_chromium
 from tests.compress.report_results import card, device, measured, teacher_card, write
 
@@ -67,7 +69,7 @@ def test_curves_and_their_fronts(results: Results) -> None:
     size, one, two = evidence.curves
     assert [p.label for p in size.front] == ["nano_int8", "small_int8", "small_fp32.onnx"]
     assert [step.rate for step in size.steps] == pytest.approx([0.7 / 150, 0.4 / 490])
-    assert size.level == ("master", 28.0)
+    assert size.level == ("teacher master", 28.0)
     assert [p.label for p in one.front] == ["nano_int8", "small_int8", "small_fp32.tflite"]
     assert one.place == "Board One, 1 thread, 1280 x 720"
     assert sorted(p.cost for p in two.points) == [50, 125, 150]
@@ -75,7 +77,7 @@ def test_curves_and_their_fronts(results: Results) -> None:
 
 def test_quality_can_be_chosen(results: Results) -> None:
     evidence = make_evidence(results, REFERENCE, "reference/rgb")
-    assert evidence.curves[0].level == ("master", pytest.approx(29.0))
+    assert evidence.curves[0].level == ("teacher master", pytest.approx(29.0))
     quality = {point.label: point.quality for point in evidence.curves[0].points}
     assert quality["small_int8"] == pytest.approx(29 - 1.2)
     with pytest.raises(UsageError, match="--quality 'val/rgbb': unknown; did you mean 'val/rgb'"):
@@ -140,6 +142,54 @@ def test_markdown_and_csv_say_the_same(results: Results) -> None:
     assert float(small["ms (Board <Two>, 1 thread, 1280 x 720)"]) == 125
     assert lines["small_fp32.onnx"]["ms (Board <Two>, 1 thread, 1280 x 720)"] == ""
     assert small["bytes"] == "210000"
+
+
+def test_the_input_is_told_in_both_measures(results: Results) -> None:
+    head, (given, *_) = quality_rows(make_evidence(results, REFERENCE), "y")
+    assert (head[1], given[:2]) == ("val", ["input", "21.50 / 0.6000"])
+
+
+def test_time_on_end_is_told_where_it_was_measured(results: Results) -> None:
+    bare = make_evidence(results, REFERENCE)
+    assert endured(bare) == []
+    assert "Time on end" not in markdown(bare) + page(bare)
+    first = results.devices[0]
+    artifact = dataclasses.replace(
+        first.artifacts[0],
+        sustained=Sustained(
+            height=720, width=1280, seconds=600, runs=9000, first_ms=50, last_ms=81.5,
+            median_ms=70, p95_ms=90, hottest_c=84.4, throttled=("throttled",),
+        ),
+    )  # fmt: skip
+    hot = dataclasses.replace(first, artifacts=(artifact, *first.artifacts[1:]))
+    evidence = make_evidence(dataclasses.replace(results, devices=(hot,)), REFERENCE)
+    ((place, _, rows),) = endured(evidence)
+    assert place == "Board One"
+    assert rows == [
+        ("nano_int8.tflite", "10.0", "9000", "50.0", "81.5", "90.0", "84 °C", "throttled")
+    ]
+    for text in (markdown(evidence), page(evidence)):
+        assert "Time on end on Board One" in text
+        assert "84 °C" in text
+
+
+def test_peers_are_told_where_they_can_be_compared(
+    places: list[Path], results: Results, tmp_path: Path
+) -> None:
+    bare = make_evidence(results, REFERENCE)
+    assert "PReNet" not in markdown(bare) + page(bare)
+    of = card("small_fp32.onnx", 700, 27.6)
+    rows = tuple(dataclasses.replace(row, dataset="rain100h") for row in of.quality)
+    scored = dataclasses.replace(of, quality=(*of.quality, *rows), sha256="2" * 64)
+    own = write(tmp_path / "own_fp32.onnx.json", scored)
+    evidence = make_evidence(gather([*places, own]), REFERENCE)
+    text, html = markdown(evidence), page(evidence)
+    assert re.search(r"\| own_fp32.onnx +\| measured +\| .* 29.10 / 0.276 ", text)
+    assert re.search(r"\| PReNet +\| published +\| .* 29.46 / 0.899 ", text)
+    assert 'href="#peers"' in html
+    assert "29.46<small>0.899</small>" in html
+    assert "github.com/csdwren/PReNet" in text
+    assert "github.com/csdwren/PReNet" in html
 
 
 class _Outline(HTMLParser):

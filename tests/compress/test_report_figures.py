@@ -8,6 +8,7 @@ from compress.report_figures import (
     NARROW,
     WIDE,
     Axis,
+    _label,
     bin_edges,
     count,
     curve,
@@ -73,6 +74,28 @@ def test_a_curve_draws_every_point_and_the_front() -> None:
     assert drawn == [pytest.approx(pair, abs=0.06) for pair in expected]
     assert len(re.findall('class="point fp32 beaten"', svg)) == 1
     assert "master 28.00" in svg
+
+
+def test_labels_keep_off_the_level_where_there_is_room() -> None:
+    point = Point("small_fp32", 100, 27.5)
+    for quality in (27.3, 27.5, 27.6):
+        points = [point, Point("x", 10, 25), Point("y", 1000, 28)]
+        laid = lay_out(points, ("master", quality), WIDE)
+        place, y = laid.labels[point], laid.up(quality)
+        assert place is not None
+        assert not place[1] - 11 < y < place[1] + 3
+
+
+def test_a_label_lies_across_the_level_only_on_the_front() -> None:
+    crowd = [Point(f"point_{number}", 100 + number, 27.5) for number in range(6)]
+    laid = lay_out(crowd, ("master", 27.49), WIDE)
+    line = laid.up(27.49)
+    across = [p for p, at in laid.labels.items() if at and at[1] - 11 < line < at[1] + 3]
+    assert set(across) <= set(laid.front) == {crowd[0]}
+    assert laid.labels[crowd[0]]
+    everywhere = [(0.0, 0.0, 999.0, 999.0)]
+    assert _label(crowd[0], 300, 200, [everywhere, []], WIDE) is not None
+    assert _label(crowd[0], 300, 200, [everywhere], WIDE) is None
 
 
 def test_one_point_can_be_drawn() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compress.report_results import gather
-from edge_runtime.card import ModelCard, TeacherLoss
+from edge_runtime.card import LossRow, ModelCard, TeacherLoss
 from edge_runtime.errors import CardError, RecordError, UsageError
 from tests.compress.report_results import card, device, measured, teacher_card, write
 
@@ -58,9 +58,8 @@ def test_loss_is_against_the_teachers_card_on_the_same_pictures(tmp_path: Path) 
 
 
 def test_loss_is_what_the_card_says_where_the_teacher_is_not_at_hand(tmp_path: Path) -> None:
-    loss = TeacherLoss(
-        name="far", sha256="2" * 64, psnr_loss_db=0.3, ssim_loss=0.01, dataset="val", protocol="rgb"
-    )
+    row = LossRow(dataset="val", protocol="rgb", psnr_loss_db=0.3, ssim_loss=0.01)
+    loss = TeacherLoss(name="far", sha256="2" * 64, taught=False, rows=(row,))
     taught = dataclasses.replace(SMALL, teacher=loss)
     places = [
         write(tmp_path / "s.onnx.json", taught),

@@ -1,5 +1,6 @@
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ RAINY = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 MakeTeacher = Callable[..., Path]
 
 
-@pytest.mark.parametrize("architecture", ["student", "gan_lstm", "deconv"])
+@pytest.mark.parametrize("architecture", ["student", "gan_lstm", "deconv", "jorder", "rescan"])
 def test_any_architecture_teaches_in_eval_mode_without_gradient(
     make_teacher: MakeTeacher, architecture: str
 ) -> None:
@@ -57,6 +58,25 @@ def test_views_are_the_mean_by_hand(make_teacher: MakeTeacher) -> None:
     )
 
 
+def test_several_teach_by_their_mean(make_teacher: MakeTeacher, tmp_path: Path) -> None:
+    wise = make_teacher()
+    other = tmp_path / "other.safetensors"
+    checkpoint = replace(load_checkpoint(wise), name="other", data=("elsewhere",))
+    weights = {name: 0.9 * weight for name, weight in checkpoint.weights.items()}
+    save_checkpoint(other, replace(checkpoint, weights=weights))
+    both, one, two = (load_teacher(place, 2) for place in (f"{wise}, {other}", wise, other))
+    grey = 0.3 + 0.4 * RAINY  # so that nothing is clipped
+    torch.testing.assert_close(both(grey), (one(grey) + two(grey)) / 2, atol=1e-6, rtol=0)
+    assert not torch.allclose(one(grey), two(grey), atol=1e-4)
+    assert both.description == f"wise sha256 {one.sha256} and other sha256 {two.sha256}"
+    assert both.data == (*one.data, "elsewhere")
+    assert len({both.key, one.key, two.key, load_teacher(wise, 1).key, both.sha256}) == 5
+    seen: list[torch.Tensor] = []
+    both.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].clone()))
+    both(RAINY)
+    assert torch.equal(seen[-1], RAINY)
+
+
 def test_hooks_see_the_picture_as_it_is_last(make_teacher: MakeTeacher) -> None:
     teacher = load_teacher(make_teacher(), 8)
     seen: list[torch.Tensor] = []
@@ -70,6 +90,7 @@ def test_a_teacher_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "a.safetensors").write_bytes(b"no weights")
     for place, message in (
         ("smal", r"'smal': unknown; did you mean 'small'"),
+        ("small,smal", r"'smal': unknown; did you mean 'small'"),
         (tmp_path / "a.safetensors", r"a\.safetensors: torn, or not a safetensors file"),
         (tmp_path / "b.safetensors", r"b\.safetensors: cannot be read"),
         ("PreNet.pth", r"teacher PreNet\.pth: .*: derain import PreNet\.pth --family prenet$"),

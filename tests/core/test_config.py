@@ -20,7 +20,7 @@ from core.train_config import TrainConfig
 
 Values = dict[str, Any]
 CONFIGS = Path(__file__).parents[2] / "configs"
-TRAINED = ("deconv", "gan_lstm", "student")
+TRAINED = ("deconv", "gan_lstm", "jorder", "rescan", "student")
 """What the configs of training runs begin with; those of other commands are tested with them."""
 
 

@@ -12,6 +12,7 @@ import pytest
 from edge_runtime.card import (
     METADATA_KEY,
     Golden,
+    LossRow,
     ModelCard,
     QualityRow,
     StageStep,
@@ -29,14 +30,9 @@ def _edited(card: ModelCard, **changes: Any) -> str:
 
 
 def test_round_trip(card: ModelCard) -> None:
-    loss = TeacherLoss(
-        name="gan-lstm",
-        sha256="0" * 64,
-        psnr_loss_db=0.4,
-        ssim_loss=-0.001,
-        dataset="rain800-val",
-        protocol="y",
-    )
+    row = LossRow(dataset="rain800-val", protocol="y", psnr_loss_db=0.4, ssim_loss=-0.001)
+    rows = (row, dataclasses.replace(row, protocol="rgb", fidelity_db=35.5))
+    loss = TeacherLoss(name="gan-lstm", sha256="0" * 64, taught=True, rows=rows)
     golden = Golden(
         drawer=1,
         seed=0,
@@ -57,6 +53,9 @@ def test_round_trip(card: ModelCard) -> None:
         assert ModelCard.from_json(text, "here") == each
         assert ModelCard.from_json(text, "here").to_json() == text
         assert text.endswith("}\n")
+        inside = each.to_metadata()
+        assert ModelCard.from_json(inside, "here") == each.embedded()
+        assert "\n" not in inside
 
 
 def test_keys_are_in_the_order_of_the_fields(card: ModelCard) -> None:
@@ -92,7 +91,7 @@ def test_identical_pairs_have_infinite_psnr_and_null_in_json(card: ModelCard) ->
         ("tiling_exact", 1),
         ("parameters", "many"),
         ("macs_per_pixel", "7k"),
-        ("quality", {}),
+        ("quality", ""),
         ("recipe", "train"),
         ("data", [1]),
         ("versions", {"onnx": 1}),
@@ -158,9 +157,9 @@ def test_not_a_card(text: str) -> None:
 
 def test_a_newer_schema_asks_for_an_upgrade(card: ModelCard) -> None:
     with pytest.raises(CardError, match="pip install --upgrade"):
-        ModelCard.from_json(_edited(card, schema=3, something_new=1), "x")
+        ModelCard.from_json(_edited(card, schema=4, something_new=1), "x")
     for schema in ("one", 0, [1], None):
-        with pytest.raises(CardError, match="x: schema must be 2, or from 1 in a file"):
+        with pytest.raises(CardError, match="x: schema must be 3, or from 1 in a file"):
             ModelCard.from_json(_edited(card, schema=schema), "x")
 
 
@@ -171,6 +170,60 @@ def test_cards_of_the_first_schema_are_read(card: ModelCard) -> None:
     assert ModelCard.from_json(json.dumps({**old, "schema": 1}), "x") == card
     with pytest.raises(CardError, match="key 'io' is missing"):
         ModelCard.from_json(json.dumps(old), "x")
+
+
+def test_a_loss_of_the_second_schema_is_read(card: ModelCard) -> None:
+    row = {"psnr_loss_db": 0.25, "ssim_loss": 0.01, "dataset": "val", "protocol": "rgb"}
+    old = {"name": "wise", "sha256": "1" * 64, **row}
+    for recipe, taught in (["train"], False), (["distill: teacher wise sha256 " + "1" * 64], True):
+        made = ModelCard.from_json(_edited(card, schema=2, teacher=old, recipe=recipe), "x")
+        assert made.schema == 3
+        rows = (LossRow(**row),)
+        assert made.teacher == TeacherLoss(name="wise", sha256="1" * 64, taught=taught, rows=rows)
+        assert made.teacher.row("val", "rgb") == rows[0]
+        assert made.teacher.row("val", "y") is None
+    with pytest.raises(CardError, match="teacher: unknown key 'psnr_loss_db'"):
+        ModelCard.from_json(_edited(card, teacher={**old, "taught": True}), "x")
+
+
+def test_scores_inside_the_artifact_are_a_table(card: ModelCard) -> None:
+    row = LossRow(dataset="val", protocol="rgb", psnr_loss_db=0.4, ssim_loss=0.01)
+    loss = TeacherLoss(name="wise", sha256="0" * 64, taught=False, rows=(row,))
+    values = json.loads(dataclasses.replace(card, teacher=loss).to_metadata())
+    beside = json.loads(card.to_json())["quality"]
+    table = values["quality"]
+    assert [dict(zip(table["columns"], each, strict=True)) for each in table["rows"]] == beside
+    assert values["teacher"]["rows"]["rows"] == [["val", "rgb", 0.4, 0.01, None]]
+    assert dataclasses.replace(card, quality=()).embedded() == ModelCard.from_json(
+        dataclasses.replace(card, quality=()).to_metadata(), "x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("quality", "message"),
+    [
+        ({"columns": ["dataset"], "rows": [["a", "b"]]}, "must be lists of one width"),
+        ({"columns": ["dataset"], "rows": 3}, "must be lists of one width"),
+        ({"columns": ["dataset"], "rows": [["a"]]}, r"quality\[0\]: key 'images' is missing"),
+        ({"columns": ["dataset"]}, "quality: key 'rows' is missing"),
+        ("none", "quality must be a list or a table"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(card: ModelCard, quality: Any, message: str) -> None:
+    with pytest.raises(CardError, match=message):
+        ModelCard.from_json(_edited(card, quality=quality), "x")
+
+
+def test_a_card_keeps_the_digits_that_say_something(card: ModelCard) -> None:
+    row = dataclasses.replace(card.quality[0], psnr=26.123456, ssim=0.87654321)
+    lost = LossRow(
+        dataset="val", protocol="y", psnr_loss_db=0.123456, ssim_loss=1e-7, fidelity_db=9
+    )
+    loss = TeacherLoss(name="wise", sha256="0" * 64, taught=False, rows=(lost,))
+    made = dataclasses.replace(card, quality=(row,), teacher=loss)
+    assert (made.quality[0].psnr, made.quality[0].ssim) == (26.1235, 0.876543)
+    assert made.teacher is not None
+    assert (made.teacher.rows[0].psnr_loss_db, made.teacher.rows[0].ssim_loss) == (0.1235, 0)
 
 
 def test_rows_must_be_rows(card: ModelCard) -> None:

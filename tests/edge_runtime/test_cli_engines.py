@@ -15,7 +15,7 @@ import pytest
 
 from edge_runtime import cli, cli_options, models
 from edge_runtime.engines import BACKENDS
-from edge_runtime.image import Picture, write_picture
+from edge_runtime.image import Picture, read_picture, write_picture
 from edge_runtime.models import PRECISIONS
 
 SaveModel = Callable[..., Path]
@@ -48,6 +48,17 @@ def shelf(here: Path, save_model: SaveModel, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_choices_are_those_that_there_are() -> None:
     assert set(cli_options.BACKENDS) == {"auto", *BACKENDS}
     assert set(cli_options.PRECISIONS) == {"auto", *PRECISIONS}
+
+
+def test_scale_and_ensemble(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    halved = ("a.png", "--precision", "int8", "--force", "-o", "b.png")
+    for options, left in (((), 50), (("--scale", "2"), 25), (("--ensemble",), 50)):
+        assert cli.main([*halved, *options]) == 0
+        np.testing.assert_array_equal(read_picture("b.png").rgb, left)
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*halved, "--scale", "3"])
+    assert ended.value.code == 2
+    assert "--scale: must be 1, 2, 4, 8, 16 or auto, got '3'" in capsys.readouterr().err
 
 
 def test_precision_and_backend(shelf: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -193,3 +193,20 @@ def test_a_damaged_model_is_not_opened(save_model: SaveModel) -> None:
 def test_clear_errors(card: ModelCard, image: Any, message: str) -> None:
     with pytest.raises(ImageError, match=message):
         Derainer(_Recorder(0, 0, 0), card, Path("m.onnx"))(image)
+
+
+def test_an_ensemble_is_the_mean_of_both_views() -> None:
+    # No rows or columns are added, which the two views would have on different sides.
+    rainy = np.random.default_rng(0).random((64, 80, 3), np.float32)
+    alone = Derainer.load("nano_fp32", threads=1)
+    both = Derainer.load("nano_fp32", threads=1, ensemble=True)
+    wanted = (alone(rainy) + alone(rainy[:, ::-1].copy())[:, ::-1]) / 2
+    np.testing.assert_allclose(both(rainy), wanted, atol=1e-6)
+    assert not np.allclose(both(rainy), alone(rainy), atol=1e-4)
+
+
+def test_an_ensemble_in_tiles_is_that_of_the_whole() -> None:
+    rainy = np.random.default_rng(0).random((200, 333, 3), np.float32)
+    whole = Derainer.load("nano_fp32", threads=1, tile=0, ensemble=True)(rainy)
+    tiled = Derainer.load("nano_fp32", threads=1, tile=32, ensemble=True)(rainy)
+    np.testing.assert_allclose(tiled, whole, atol=1e-5)

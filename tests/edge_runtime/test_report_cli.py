@@ -119,8 +119,8 @@ def test_self_test_fails_where_an_artifact_drifts(
     from edge_runtime.golden import make_golden
 
     golden = make_golden(Derainer.load(save_model("right", gain=0.5)))
-    right = str(save_model("right", gain=0.5, golden=golden, schema=2))
-    wrong = str(save_model("wrong", gain=0.4, golden=golden, schema=2))
+    right = str(save_model("right", gain=0.5, golden=golden))
+    wrong = str(save_model("wrong", gain=0.4, golden=golden))
     assert main(["--self-test", "--model", right]) == 0
     assert main(["--self-test", "--model", right, wrong]) == 1
     out = capsys.readouterr()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -123,7 +123,7 @@ def test_one_input_and_one_output(tmp_path: Path) -> None:
     total = Emitter(writer, "sum").add(first, second)
     path = tmp_path / "a.tflite"
     path.write_bytes(writer.finish({"sum": total}, "test"))
-    with pytest.raises(SessionError, match="2 inputs and 1 outputs"):
+    with pytest.raises(SessionError, match="2 inputs and 1 outputs, needed are 1 and 1"):
         TfliteSession(path)
 
 
@@ -162,14 +162,14 @@ def test_threads_take_turns(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> 
     session = TfliteSession(artifact, 1)
     run, busy, overlaps = session._run, threading.Lock(), []
 
-    def alone(batch: np.ndarray) -> np.ndarray:
+    def alone(tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
         if not busy.acquire(blocking=False):
-            overlaps.append(batch.shape)
-            return run(batch)
+            overlaps.append(tensors[0].shape)
+            return run(tensors)
         time.sleep(0.01)  # the others come
-        result = run(batch)
+        results = run(tensors)
         busy.release()
-        return result
+        return results
 
     monkeypatch.setattr(session, "_run", alone)
     batches = [_noise(1, 3, 2 * (seed % 3 + 1), 16, seed=seed) for seed in range(8)]

@@ -15,6 +15,8 @@ from core.checkpoint import Checkpoint
 from core.networks import ARCHITECTURES
 from core.networks.deconv import DeconvConfig
 from core.networks.gan_lstm import GanLstmConfig
+from core.networks.jorder import JorderConfig
+from core.networks.rescan import RescanConfig
 from export.build import build_onnx
 from export.graph import ExportGraph
 from export.precision import Precision
@@ -36,6 +38,13 @@ CASES = {
             width=4, stages=2, blocks=1, attention="spatial", body_scale=2, radius=2, eps=1e-3
         ),
     ),
+    "jorder": ("jorder", JorderConfig(width=6, stages=2, refinements=2)),
+    "rescan": ("rescan", RescanConfig(width=4, depth=5, stages=2)),
+    "rescan, additive": (
+        "rescan",
+        RescanConfig(width=4, depth=4, stages=2, unit="conv_rnn", prediction="additive"),
+    ),
+    "rescan, lstm": ("rescan", RescanConfig(4, 4, 3, unit="lstm", prediction="additive")),
 }
 
 

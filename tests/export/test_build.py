@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from compress.against import Scores
 from core.checkpoint import Checkpoint
-from core.evaluate import score_set
-from edge_runtime.card import QualityRow, load_card
+from core.evaluate import Derain, score_set
+from edge_runtime.card import LossRow, TeacherLoss, load_card
 from edge_runtime.derainer import Derainer
 from export import build as build_module
 from export.artifact import read_embedded_card
@@ -30,13 +33,20 @@ def test_the_artifact_runs_on_the_device(checkpoint: Checkpoint, tmp_path: Path)
 def test_quality_is_measured_on_the_artifact(checkpoint: Checkpoint, tmp_path: Path) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
 
-    def score(derainer: Derainer) -> tuple[QualityRow, ...]:
-        return score_set(derainer, "one", [(picture, picture)])
+    def score(derain: Derain, recipe: Sequence[str] = ()) -> Scores:
+        seen.append(tuple(recipe))
+        quality = score_set(derain, "one", [(picture, picture)])
+        row = LossRow(dataset="one", protocol="y", psnr_loss_db=0.25, ssim_loss=0.5, fidelity_db=30)
+        return Scores(quality, TeacherLoss(name="wise", sha256="1" * 64, taught=True, rows=(row,)))
 
+    seen: list[tuple[str, ...]] = []
     built = build_onnx(checkpoint, tmp_path, quality=score)
-    expected = score(Derainer.load(built.artifact))
-    assert built.card.quality == expected
-    assert read_embedded_card(built.artifact).quality == expected
+    expected = dataclasses.replace(built.card, **score(Derainer.load(built.artifact))._asdict())
+    assert built.card == expected  # which keeps no more digits than a card does
+    assert built.card.quality[0].psnr > 0
+    assert built.card.teacher is not None
+    assert read_embedded_card(built.artifact) == expected.embedded()
+    assert seen[0] == checkpoint.recipe
 
 
 def test_a_failed_verification_keeps_what_was_there(

@@ -8,19 +8,23 @@ from pathlib import Path
 
 import pytest
 
+from compress.against import Scores
 from compress.cards import GLOBAL_HALO
 from compress.cost import measure_cost
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.config import to_plain
 from core.networks import ARCHITECTURES
 from core.networks.gan_lstm import GanLstmConfig
-from edge_runtime.card import ModelCard, QualityRow, card_path, load_card
+from edge_runtime.card import LossRow, ModelCard, QualityRow, TeacherLoss, card_path, load_card
 from edge_runtime.errors import CardError
 from export.cards import card_checkpoint, make_card
 
 ROW = QualityRow(
     dataset="val", images=1, protocol="y", input_psnr=20, input_ssim=0.5, psnr=25, ssim=0.9
 )
+
+LOST = LossRow(dataset="val", protocol="y", psnr_loss_db=0.5, ssim_loss=0.01)
+SCORES = Scores((ROW,), TeacherLoss(name="wise", sha256="1" * 64, taught=True, rows=(LOST,)))
 
 
 @pytest.fixture
@@ -60,7 +64,7 @@ def test_a_network_that_pools_globally_is_tiled_with_a_stated_overlap() -> None:
 
 
 def test_the_card_of_the_checkpoint_itself(checkpoint: Checkpoint, saved: Path) -> None:
-    made = card_checkpoint(saved, checkpoint, [ROW])
+    made = card_checkpoint(saved, checkpoint, SCORES)
     assert load_card(saved) == made
     assert (made.format, made.precision, made.layout) == ("safetensors", "fp32", "NCHW")
     assert made.sha256 == hashlib.sha256(saved.read_bytes()).hexdigest()
@@ -73,10 +77,11 @@ def test_the_card_of_the_checkpoint_itself(checkpoint: Checkpoint, saved: Path) 
 
 def test_scores_of_the_same_weights_are_kept(checkpoint: Checkpoint, saved: Path) -> None:
     assert card_checkpoint(saved, checkpoint).quality == ()
-    card_checkpoint(saved, checkpoint, [ROW])
-    assert card_checkpoint(saved, checkpoint).quality == (ROW,)
-    assert card_checkpoint(saved, checkpoint, []).quality == ()
-    card_checkpoint(saved, checkpoint, [ROW])
+    card_checkpoint(saved, checkpoint, SCORES)
+    kept = card_checkpoint(saved, checkpoint)
+    assert (kept.quality, kept.teacher) == SCORES
+    assert card_checkpoint(saved, checkpoint, Scores()).quality == ()
+    card_checkpoint(saved, checkpoint, SCORES)
     moved = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 1}
     save_checkpoint(saved, dataclasses.replace(checkpoint, weights=moved))
     assert card_checkpoint(saved, checkpoint).quality == ()
@@ -84,7 +89,7 @@ def test_scores_of_the_same_weights_are_kept(checkpoint: Checkpoint, saved: Path
 
 def test_another_place_for_the_card(checkpoint: Checkpoint, saved: Path, tmp_path: Path) -> None:
     out = tmp_path / "card.json"
-    made = card_checkpoint(saved, checkpoint, [ROW], out)
+    made = card_checkpoint(saved, checkpoint, SCORES, out)
     assert ModelCard.from_json(out.read_text(), out) == made
     assert card_checkpoint(saved, checkpoint, out=out) == made
     assert not card_path(saved).exists()
@@ -97,7 +102,7 @@ def test_a_damaged_card_is_not_thrown_away(checkpoint: Checkpoint, saved: Path) 
     ):
         card_checkpoint(saved, checkpoint)
     assert card_path(saved).read_text() == "{"
-    assert card_checkpoint(saved, checkpoint, []) == load_card(saved)
+    assert card_checkpoint(saved, checkpoint, Scores()) == load_card(saved)
     card_path(saved).write_bytes(b"\xff")
     with pytest.raises(CardError, match="the card that it replaces cannot be read"):
         card_checkpoint(saved, checkpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from core.checkpoint import Checkpoint, save_checkpoint
 from core.evaluate import score_set
 from core.inference import derainer_of
 from edge_runtime.card import load_card
+from edge_runtime.card_records import rounded
 from export import build
 from export.cli import main
 
@@ -158,7 +160,7 @@ def test_cards_of_checkpoints(
     assert [card.name for card in cards] == ["tiny", "second"]
     assert out.splitlines()[-1].startswith(f"{second}.json: second, {cards[1].parameters:,} par")
     clean = cv2.cvtColor(cv2.imread(str(tmp_path / "data/dry/a.png")), cv2.COLOR_BGR2RGB)
-    rows = score_set(derainer_of(checkpoint), "dry", [(clean, clean)])
+    rows = rounded(score_set(derainer_of(checkpoint), "dry", [(clean, clean)]))
     assert cards[0].quality == rows
     assert rows[0].psnr < 100
 
@@ -166,6 +168,51 @@ def test_cards_of_checkpoints(
     assert (tmp_path / "card.json").is_file()
     assert main(["card", saved]) == 0
     assert load_card(Path(saved)).quality == rows
+
+
+def test_the_loss_against_a_teacher_goes_into_cards(
+    checkpoint: Checkpoint, saved: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data" / "dry").mkdir(parents=True)
+    picture = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "data" / "dry" / "a.png"), picture)
+    config = tmp_path / "quality.yaml"
+    config.write_text("sets:\n  dry:\n    source:\n      layout: clean\n      root: dry\n")
+    teacher, cache = tmp_path / "wise.safetensors", tmp_path / "cache"
+    weights = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 0.1}
+    save_checkpoint(teacher, dataclasses.replace(checkpoint, name="wise", weights=weights))
+    scored = ["--quality-config", str(config), "--data-root", str(tmp_path / "data")]
+    options = [*scored, "--teacher", str(teacher), "--cache", str(cache)]
+
+    assert main(["onnx", saved, "-o", str(tmp_path / "out"), *options]) == 0
+    out = capsys.readouterr().out
+    assert "measured against, not learned from, wise (sha256 " in out
+    assert "| data set | protocol | PSNR loss dB | SSIM loss | fidelity dB |" in out
+    assert len(list(cache.rglob("*.png"))) == 1
+    loss = load_card(tmp_path / "out" / "tiny_fp32.onnx").teacher
+    assert loss is not None
+    assert loss.sha256 == hashlib.sha256(teacher.read_bytes()).hexdigest()
+    assert [row.protocol for row in loss.rows] == ["rgb", "y"]
+    assert loss.rows[0].psnr_loss_db < -1  # the teacher is the worse one here
+    assert 15 < (loss.rows[0].fidelity_db or 0) < 30
+
+    release = tmp_path / "release.yaml"
+    models = f"models:\n  - {{checkpoint: {saved}, format: onnx, precisions: [fp32]}}\n"
+    release.write_text(f"teacher: {teacher}\n{models}")
+    everything = ["all", str(release), "-o", str(tmp_path / "all"), *scored, "--cache", str(cache)]
+    assert main(everything) == 0
+    assert load_card(tmp_path / "all" / "tiny_fp32.onnx").teacher == loss
+
+    assert main(["card", saved, *options]) == 0
+    assert load_card(Path(saved)).teacher == loss  # fp32 is what torch computes, but for rounding
+    assert main(["card", saved]) == 0
+    assert load_card(Path(saved)).teacher == loss
+    capsys.readouterr()
+    for option in ("--teacher", "--cache"):
+        assert main(["card", saved, option, "x"]) == 2
+        assert f"{option} x has no use without --quality-config" in capsys.readouterr().err
+    assert main(["card", saved, *scored, "--teacher", "none.pth"]) == 1
+    assert "none.pth: is no checkpoint of this project" in capsys.readouterr().err
 
 
 def test_one_file_for_two_cards_is_refused(

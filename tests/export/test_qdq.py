@@ -12,6 +12,7 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
+from compress.against import Scores
 from core.checkpoint import Checkpoint
 from core.evaluate import score_set
 from core.quantization import TensorScale
@@ -94,7 +95,7 @@ def test_weights_are_int8_codes_with_one_scale_a_channel(
     tensors = {each.name: each for each in model.graph.initializer}
     scales = {data: (scale, point) for data, scale, point in _types(model, "DequantizeLinear")}
     for layer, wanted in int8.quantization.weights.items():
-        codes = tensors[f"network.{layer}.weight_int8"]
+        codes = tensors[f"{layer}.weight_int8"]
         assert codes.data_type == TensorProto.INT8
         scale, point = scales[codes.name]
         np.testing.assert_allclose(scale, wanted, rtol=1e-6)
@@ -104,7 +105,7 @@ def test_weights_are_int8_codes_with_one_scale_a_channel(
         shape[axis] = -1
         rounded = numpy_helper.to_array(codes) * scale.reshape(shape)
         assert np.abs(rounded - weight).max() <= scale.max() / 2 * 1.001
-        assert tensors[f"network.{layer}.bias"].data_type == TensorProto.FLOAT
+        assert tensors[f"{layer}.bias"].data_type == TensorProto.FLOAT
     floats = [each for each in tensors.values() if each.data_type == TensorProto.FLOAT]
     assert max(numpy_helper.to_array(each).ndim for each in floats) <= 1  # no weight twice
 
@@ -182,8 +183,8 @@ def test_scores_of_an_int8_artifact_are_held_against_torch(
     clean = np.round(_picture(48, 64)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
     rainy = np.minimum(clean, 200) + 30
 
-    def score(derain: object) -> tuple[QualityRow, ...]:
-        return score_set(derain, "one", [(rainy.astype(np.uint8), clean)])  # type: ignore[arg-type]
+    def score(derain: object, _: object) -> Scores:
+        return Scores(score_set(derain, "one", [(rainy.astype(np.uint8), clean)]))  # type: ignore[arg-type]
 
     assert build_onnx(int8, tmp_path, quality=score).card.quality
     monkeypatch.setattr(build_module, "derainer_of", lambda _: lambda _: clean)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import pytest
 import yaml
 
+from compress.against import Scores
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.evaluate import Derain
-from edge_runtime.card import QualityRow, load_card, write_card
+from edge_runtime.card import LossRow, QualityRow, TeacherLoss, load_card, write_card
 from edge_runtime.derainer import Derainer
 from export.build import build_onnx
 from export.cli import main
@@ -21,6 +23,8 @@ from tests.export.conftest import int8_of
 ROW = QualityRow(
     dataset="one", images=1, protocol="y", input_psnr=20.0, input_ssim=0.5, psnr=30.0, ssim=0.9
 )
+LOST = LossRow(dataset="one", protocol="y", psnr_loss_db=0.5, ssim_loss=0.01, fidelity_db=33.0)
+SCORES = Scores((ROW,), TeacherLoss(name="wise", sha256="1" * 64, taught=False, rows=(LOST,)))
 FORMATS: tuple[Literal["onnx"], Literal["tflite"]] = ("onnx", "tflite")
 
 
@@ -72,15 +76,15 @@ def test_scores_of_the_same_weights_are_kept_and_of_others_are_not(
     checkpoint: Checkpoint, saved: Path, config: ReleaseConfig, tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    scored = list(build_release(config, folder, lambda _: (ROW,)))
+    scored = list(build_release(config, folder, lambda *_: SCORES))
     again = list(build_release(config, folder))
     assert [built.card for built in again] == [built.card for built in scored]
-    assert [built.card.quality for built in again] == [(ROW,)] * 3
+    assert [(built.card.quality, built.card.teacher) for built in again] == [SCORES] * 3
 
     weights = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 0.01}
     save_checkpoint(saved, dataclasses.replace(checkpoint, weights=weights))
-    changed = [built.card.quality for built in build_release(config, folder)]
-    assert changed == [(), (), (ROW,)]
+    changed = [(b.card.quality, b.card.teacher) for b in build_release(config, folder)]
+    assert changed == [Scores(), Scores(), SCORES]
 
 
 def test_the_network_behind_two_formats_is_scored_once(saved: Path, tmp_path: Path) -> None:
@@ -89,9 +93,9 @@ def test_the_network_behind_two_formats_is_scored_once(saved: Path, tmp_path: Pa
     models.append(ReleasedModel(str(saved), "tflite", ("dynamic",)))
     scored = []
 
-    def quality(derain: Derain) -> tuple[QualityRow, ...]:
+    def quality(derain: Derain, _: Sequence[str]) -> Scores:
         scored.append(isinstance(derain, Derainer))
-        return (ROW,)
+        return SCORES
 
     list(build_release(ReleaseConfig(tuple(models)), tmp_path / "out", quality))
     # Artifact and network, the artifact of the same network, then those of the float checkpoint.
@@ -151,7 +155,7 @@ def test_the_command_builds_and_checks(
         ("models: [{checkpoint: small, format: onnx, precisions: []}]", "are none"),
         (
             "models: [{checkpoint: small, format: tflite, precisions: [fp32], step: true}]",
-            "tflite has none; take onnx",
+            "--step is for gan_lstm with recurrent: true",
         ),
         ("models: [{checkpiont: small, format: onnx, precisions: [fp32]}]", "checkpoint"),
         ("models: [{checkpoint: smal, format: onnx, precisions: [fp32]}]", "'smal': unknown"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,12 @@ from core.networks.gan_lstm import GanLstmConfig
 from edge_runtime.card import StageStep
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import UsageError
-from export.build import Built, build_onnx
+from edge_runtime.stages import counted_stages
+from export.build import Built, build_onnx, build_tflite
 from export.errors import ExportError
+from export.tflite_writer import schema
 from export.to_onnx import step_to_onnx
+from export.to_tflite import step_to_tflite
 from tests.export.conftest import int8_of
 from tests.export.test_architectures import make_teacher
 
@@ -31,9 +35,14 @@ def recurrent() -> Checkpoint:
     return make_teacher("gan_lstm", CONFIG)
 
 
-@pytest.fixture(scope="module")
-def built(recurrent: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return build_onnx(recurrent, tmp_path_factory.mktemp("step"), step=True)
+BUILDERS: dict[str, Callable[..., Built]] = {"onnx": build_onnx, "tflite": build_tflite}
+
+
+@pytest.fixture(scope="module", params=BUILDERS)
+def built(
+    request: pytest.FixtureRequest, recurrent: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Built:
+    return BUILDERS[request.param](recurrent, tmp_path_factory.mktemp("step"), step=True)
 
 
 def rainy_batch() -> torch.Tensor:
@@ -41,12 +50,12 @@ def rainy_batch() -> torch.Tensor:
 
 
 def test_the_artifact_is_verified_against_the_unrolled_network(built: Built) -> None:
-    assert built.artifact.name == "teacher_step_fp32.onnx"
+    assert built.artifact.name == f"teacher_step_fp32.{built.card.format}"
     assert all(check.passed for check in built.checks)
     assert built.card.name == "teacher_step"
     assert built.card.step == StageStep(stages=3, state_width=4, state_scale=2)
     assert built.card.golden is not None
-    assert built.card.recipe[-1] == "export: onnx fp32, one stage"
+    assert built.card.recipe[-1] == f"export: {built.card.format} fp32, one stage"
 
 
 @pytest.mark.parametrize("stages", [1, 2, 3])
@@ -59,8 +68,9 @@ def test_any_number_of_stages_is_that_result_of_the_network(
     assert np.abs(session.run(rainy_batch().numpy()) - wanted.numpy()).max() < 1e-6
 
 
-def test_fp16_is_within_its_limits(recurrent: Checkpoint, tmp_path: Path) -> None:
-    built = build_onnx(recurrent, tmp_path, step=True, precision="fp16")
+@pytest.mark.parametrize("format", BUILDERS)
+def test_fp16_is_within_its_limits(recurrent: Checkpoint, tmp_path: Path, format: str) -> None:
+    built = BUILDERS[format](recurrent, tmp_path, step=True, precision="fp16")
     assert built.card.precision == "fp16"
     assert all(check.passed for check in built.checks)
 
@@ -74,6 +84,30 @@ def test_names_and_sizes(recurrent: Checkpoint) -> None:
         sizes = [size.dim_param or size.dim_value for size in tensor.type.tensor_type.shape.dim]
         state = ["batch", 4, "state_height", "state_width"]
         assert sizes == (state if tensor.name[0] in "hc" else ["batch", 3, "height", "width"])
+
+
+def test_names_and_sizes_of_tflite(recurrent: Checkpoint) -> None:
+    model = schema.ModelT.InitFromPackedBuf(step_to_tflite(recurrent, "fp32"))
+    graph = model.subgraphs[0]
+    tensors = [graph.tensors[index] for index in (*graph.inputs, *graph.outputs)]
+    names = [tensor.name.decode() for tensor in tensors]
+    assert names == ["rainy", "x", "h", "c", "x_next", "h_next", "c_next"]
+    for tensor in tensors:
+        assert tensor.type == schema.TensorType.FLOAT32
+        channels = 4 if tensor.name[:1] in b"hc" else 3
+        assert list(tensor.shapeSignature) == [-1, -1, -1, channels]
+
+
+def test_auto_counts_alike_in_both_engines(recurrent: Checkpoint, tmp_path: Path) -> None:
+    rainy = np.random.default_rng(0).integers(0, 256, (24, 20, 3), dtype=np.uint8)
+    found = []
+    for build in BUILDERS.values():
+        derainer = Derainer.load(build(recurrent, tmp_path, step=True).artifact, stages="auto")
+        with counted_stages() as counts:
+            found.append((derainer(rainy).astype(int), counts))
+    (one, counts), (two, others) = found
+    assert counts == others
+    assert np.abs(one - two).max() <= 1
 
 
 def test_tiles_equal_the_whole(built: Built) -> None:
@@ -91,13 +125,16 @@ def test_stages_without_training_are_refused(built: Built, stages: int) -> None:
         Derainer.load(built.artifact, stages=stages)
 
 
+@pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
 def test_other_networks_have_no_step(
-    checkpoint: Checkpoint, recurrent: Checkpoint, tmp_path: Path
+    build: Callable[..., Built], checkpoint: Checkpoint, recurrent: Checkpoint, tmp_path: Path
 ) -> None:
     lone = dataclasses.replace(CONFIG, recurrent=False)
     for other in (checkpoint, make_teacher("gan_lstm", lone)):
         with pytest.raises(ExportError, match="hands no state from stage to stage"):
-            build_onnx(other, tmp_path, step=True)
+            build(other, tmp_path, step=True)
     with pytest.raises(ExportError, match="scales differ from stage to stage"):
-        build_onnx(int8_of(recurrent), tmp_path, step=True)
+        build(int8_of(recurrent), tmp_path, step=True)
+    with pytest.raises(ExportError, match="one stage hands on float32 states"):
+        build_tflite(recurrent, tmp_path, step=True, io="int8")
     assert not list(tmp_path.iterdir())

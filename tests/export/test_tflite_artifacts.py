@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compress.against import Scores
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.evaluate import score_set
-from edge_runtime.card import METADATA_KEY, QualityRow, card_path, load_card, write_card
+from edge_runtime.card import METADATA_KEY, card_path, load_card, write_card
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import CardError
 from export import build as build_module
@@ -175,11 +176,12 @@ def test_scores_of_small_weights_are_held_against_torch(
     clean = np.full((32, 40, 3), 90, np.uint8)
     rainy = clean + np.uint8(30)
 
-    def score(derain: object) -> tuple[QualityRow, ...]:
-        return score_set(derain, "one", [(rainy, clean)])  # type: ignore[arg-type]
+    def score(derain: object, _: object = ()) -> Scores:
+        return Scores(score_set(derain, "one", [(rainy, clean)]))  # type: ignore[arg-type]
 
     built = build_tflite(int8, tmp_path, precision=precision, quality=score)
-    assert built.card.quality == score(Derainer.load(built.artifact))
+    scored = score(Derainer.load(built.artifact)).quality
+    assert built.card.quality == dataclasses.replace(built.card, quality=scored).quality != ()
     assert read_embedded_card(built.artifact).quality == built.card.quality
     monkeypatch.setattr(build_module, "derainer_of", lambda _: lambda _: clean)
     with pytest.raises(ParityError, match=r"scores .* dB rgb on one, torch .* limit is 0\.05 dB"):

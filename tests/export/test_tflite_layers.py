@@ -15,6 +15,8 @@ from export.tflite_layers import Convolution, as_convolution
 LAYERS: dict[str, Layer] = {
     "same": nn.Conv2d(4, 6, 3, padding=1),
     "no bias": nn.Conv2d(4, 6, 3, padding=1, bias=False),
+    "dilated": nn.Conv2d(4, 6, 3, padding=4, dilation=4),
+    "dilated, other padding": nn.Conv2d(4, 6, 3, padding=1, dilation=2),
     "pointwise": nn.Conv2d(4, 6, 1),
     "even": nn.Conv2d(4, 6, 2),
     "down": nn.Conv2d(4, 6, 2, stride=2),
@@ -48,7 +50,7 @@ def _computed(layer: Convolution, x: Tensor) -> Tensor:
     folded = _folded(x, layer.fold).permute(0, 3, 1, 2)
     weight = torch.from_numpy(np.ascontiguousarray(layer.weight)).permute(0, 3, 1, 2)
     bias = torch.from_numpy(layer.bias)
-    result = F.conv2d(folded, weight, bias, stride=layer.stride, padding=layer.padding)
+    result = F.conv2d(folded, weight, bias, layer.stride, layer.padding, dilation=layer.dilation)
     return _unfolded(result.permute(0, 2, 3, 1), layer.unfold)
 
 
@@ -73,7 +75,9 @@ def test_only_what_gains_from_it_is_folded() -> None:
     "layer",
     [
         nn.Conv2d(4, 4, 3, groups=2),
-        nn.Conv2d(4, 4, 3, dilation=2),
+        nn.Conv2d(4, 4, 3, stride=2, dilation=2),
+        nn.Conv2d(4, 4, 3, dilation=(1, 2)),
+        nn.ConvTranspose2d(4, 4, 3, dilation=2),
         nn.Conv2d(4, 4, (1, 3)),
         nn.Conv2d(4, 4, 3, stride=(1, 2)),
         nn.Conv2d(4, 4, 3, padding=(0, 1)),

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from core.checkpoint import Checkpoint
 from core.networks import ARCHITECTURES, Architecture
 from core.networks.gan_lstm import GanLstmConfig
+from core.networks.jorder import JorderConfig
 from core.networks.student import StudentConfig
 from core.quantization import Quantization, TensorScale
 from core.quantized_graph import Placement
@@ -50,6 +51,10 @@ CASES = {
             width=8, stages=3, blocks=3, body_scale=4, body_depth=1, radius=2, eps=1e-3,
             residual_output=True, entry_width=12, squeeze_widths=(4, 6, 2),
         ),
+    ),
+    "jorder": (
+        "jorder",
+        JorderConfig(width=8, stages=2, refinements=2, path_widths=(8, 4, 8)),
     ),
     "shared blocks": (
         "gan_lstm",
@@ -195,6 +200,7 @@ def _relu_beside(net: OddNet, rainy: Tensor) -> Tensor:
         lambda net, x: nn.functional.avg_pool2d(x, (1, 3), 1, (0, 1), count_include_pad=False),
         lambda net, x: nn.functional.pad(x, (1, 2, 3, 4))[:, :, 2:-5, :-3],
         lambda net, x: 2 * x - x / 4 + 0.1,
+        lambda net, x: nn.functional.leaky_relu(net.layer(x), 0.3) + 0.2,
     ],
 )
 def test_what_no_architecture_does(

@@ -1,0 +1,95 @@
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from core.checkpoint import TrainingCost
+from core.errors import ConfigError, DataError
+from core.papers.config import SHIPPED, MethodConfig, PapersConfig, PrintedConfig
+from core.papers.methods import Known
+from core.papers.page import page
+from edge_runtime.card import QualityRow
+
+
+def _row(protocol: str, psnr: float, given: float = 20.0) -> QualityRow:
+    return QualityRow(
+        dataset="rain12",
+        images=12,
+        protocol=protocol,
+        input_psnr=given,
+        input_ssim=0.5,
+        psnr=psnr,
+        ssim=0.91234,
+    )
+
+
+@pytest.fixture
+def config() -> PapersConfig:
+    methods = (MethodConfig("A", "one", checkpoint="a"), MethodConfig("B", "two", method="gmm"))
+    printed = (
+        PrintedConfig("A", "rain12", 33.9, "a book", 0.95),
+        PrintedConfig("B", "x", 20.5, "b"),
+    )
+    return PapersConfig(methods, ("rain12", "validation"), printed, ("Mind the gap.",))
+
+
+@pytest.fixture
+def known(config: PapersConfig) -> list[Known]:
+    first = Known(
+        config.methods[0],
+        Path("a"),
+        parameters=1234,
+        macs_per_pixel=5600.0,
+        cost=TrainingCost(8000, 1.25, "1 CPU thread"),
+        scores={"rain12/y": _row("y", 31.5), "rain12/rgb": _row("rgb", 30.25)},
+    )
+    return [first, Known(config.methods[1], Path("b"), missing="not scored yet")]
+
+
+def test_the_page(config: PapersConfig, known: list[Known]) -> None:
+    text = page(config, known, {"A": 1.234}, "a board", "strip.png")
+    luma, colour = text.split("## On ")[1:3]
+    assert "| input (no deraining) | – | 20.00 / 0.5000 | – |" in luma
+    assert "| A | one | 31.50 / 0.9123 | – |" in luma
+    assert "| A | one | 30.25 / 0.9123 | – |" in colour
+    assert "| B | two | – | – |" in luma
+    assert "| A | 1,234 | 5.6 | 1.23 | 8,000 | 1.2 | 1 CPU thread |" in text
+    assert "| B | – | – | – | – | – | – |" in text
+    assert "on one thread of a board" in text
+    assert "| A | rain12 | 33.90 / 0.95 | a book |" in text
+    assert "| B | x | 20.5 | b |" in text
+    assert "Mind the gap." in text
+    assert "](strip.png)" in text
+    assert "## Missing\n\n- B: not scored yet\n" in text
+    assert page(config, known[:1], {}, "", None).count("##") == 4
+
+
+def test_scores_on_other_pictures_are_refused(config: PapersConfig, known: list[Known]) -> None:
+    other = dataclasses.replace(known[1], scores={"rain12/y": _row("y", 25, given=21.0)})
+    with pytest.raises(DataError, match=r"rain12/y: a was scored on 12 pictures .* but b on"):
+        page(config, [known[0], other], {}, "")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: MethodConfig("A", "x"), "A: needs either a checkpoint or a method"),
+        (lambda: MethodConfig("A", "x", "a", "gmm"), "A: needs either a checkpoint or a method"),
+        (lambda: PapersConfig(), "methods must have different names, at least one"),
+        (lambda: PapersConfig((MethodConfig("A", "x", "a"),) * 2), "different names"),
+        (
+            lambda: PapersConfig(
+                (MethodConfig("JORDER", "x", "a"),), printed=(PrintedConfig("JODER", "y", 1, "z"),)
+            ),
+            "'JODER': unknown; did you mean 'JORDER'",
+        ),
+    ],
+)
+def test_wrong_configs(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        make()
+
+
+def test_the_shipped_config_lies_where_the_command_looks() -> None:
+    assert SHIPPED.is_file()
