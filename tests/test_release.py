@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
 
-from core.checkpoint import load_checkpoint
+from core.checkpoint import find_checkpoint, load_checkpoint
 from core.config import load_config, network_config
 from core.train_config import TrainConfig
 from edge_runtime.card import ModelCard
@@ -44,8 +45,14 @@ def test_a_config_says_how_every_shipped_model_was_trained(name: str, file: str)
     assert (config.name, config.architecture) == (name, "student")
     checkpoint = load_checkpoint(name)
     trained = network_config(config.architecture, config.network)
-    assert dataclasses.replace(checkpoint.config, encoder_inner=(), decoder_inner=()) == trained
+    widths = checkpoint.config.widths
+    narrow = dataclasses.replace(checkpoint.config, encoder_inner=(), decoder_inner=())
+    assert dataclasses.replace(narrow, widths=trained.widths) == trained
+    assert all(now <= then for now, then in zip(widths, trained.widths, strict=True))
     assert any(f"{config.steps} of {config.steps} steps" in line for line in checkpoint.recipe)
+    if name != "nano":  # which has no teacher yet
+        teacher = hashlib.sha256(find_checkpoint("gan_lstm").read_bytes()).hexdigest()
+        assert any(f"teacher gan_lstm sha256 {teacher} and " in line for line in checkpoint.recipe)
     quantized = load_checkpoint(f"{name}_int8")
     assert quantized.config == checkpoint.config
     assert quantized.recipe[: len(checkpoint.recipe)] == checkpoint.recipe
