@@ -135,6 +135,8 @@ def destination(
                 writer.close(finish=False)
                 raise
             writer.close(finish=True)
+            if file is not None and not part.exists():
+                raise VideoError(f"{file}: is not written, because no frame came")
     except BrokenPipeError:
         raise  # nobody reads the raw stream any more
     except OSError as error:

@@ -102,3 +102,13 @@ def test_a_window_shows_bgr_and_ends_on_keys(
             writer.write(_frame())
     np.testing.assert_array_equal(shown[0], _frame().rgb[..., ::-1])
     assert shown[-1] == "closed"
+
+
+def test_a_file_without_frames_is_not_written(tmp_path: Path) -> None:
+    file = tmp_path / "a.mp4"
+    with (
+        pytest.raises(VideoError, match=r"a\.mp4: is not written, because no frame came"),
+        destination(_INFO, file=file),
+    ):
+        pass
+    assert list(tmp_path.iterdir()) == []
