@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from core.adversary import Adversary
@@ -21,6 +22,7 @@ from core.devices import hardware, make_fabric
 from core.errors import ConfigError, TrainingError
 from core.grow import grow
 from core.losses import reconstruction_loss
+from core.muon import Muon
 from core.networks import ARCHITECTURES
 from core.objective import MakeObjective, Objective
 from core.samples import Sample, to_float
@@ -41,7 +43,7 @@ class Learner:
         module: the network in training.
         average: moving average of its weights, ``average.module``: what is judged and kept.
         objective: what it is trained for.
-        optimizer: AdamW; ``optimizer.optimizer`` is the bare one.
+        optimizer: as configured; ``optimizer.optimizer`` is the bare one.
         adversary: of the GAN phase, None in a run without one.
 
     Raises:
@@ -62,11 +64,8 @@ class Learner:
         self.module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.objective = objective(self.module) if objective else Objective(config.loss)
         _check_unlabelled(config, self.objective)
-        optimizer = torch.optim.AdamW(
-            [*self.module.parameters(), *self.objective.learned.parameters()],
-            lr=config.learning_rate,
-            weight_decay=config.weight_decay,
-            betas=(0.9, 0.99),
+        optimizer = make_optimizer(
+            config, [*self.module.parameters(), *self.objective.learned.parameters()]
         )
         # int8 and fp16 arithmetic takes the place of ``forward`` alone.
         floating = not (self._earlier and self._earlier.quantization)
@@ -208,6 +207,18 @@ class Learner:
             return None
         both = device if before.hardware == device else f"{before.hardware}; {device}"
         return TrainingCost(before.steps + step, before.hours + hours, both)
+
+
+def make_optimizer(config: TrainConfig, parameters: list[nn.Parameter]) -> Optimizer:
+    """Return the optimizer that ``config`` names, over ``parameters``."""
+    if config.optimizer == "muon":
+        return Muon(parameters, config.learning_rate, config.weight_decay)
+    return torch.optim.AdamW(
+        parameters,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        betas=(0.9, 0.99),
+    )
 
 
 class _FromBytes(nn.Module):

@@ -40,7 +40,8 @@ class TrainConfig:
         learning_rate: at its highest; rises linearly over ``warmup_steps``, then falls as a
             cosine to a thousandth.
         warmup_steps: length of the rise.
-        weight_decay: of AdamW.
+        optimizer: ``muon`` learns more a step than ``adamw``; see :class:`core.muon.Muon`.
+        weight_decay: of the optimizer, decoupled.
         gradient_clip: largest norm of the gradient; 0 does not clip.
         ema_decay: of the moving average of the weights that is validated and kept.
         precision: of the arithmetic; ``bf16-mixed`` is faster where the processor has it.
@@ -75,6 +76,7 @@ class TrainConfig:
     accumulate: int = 1
     learning_rate: float = 1e-3
     warmup_steps: int = 200
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = 1e-4
     gradient_clip: float = 1.0
     ema_decay: float = 0.999

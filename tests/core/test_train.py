@@ -6,7 +6,7 @@ import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from core.errors import CheckpointError, ConfigError, TrainingError
 from core.evaluate import score_set
 from core.inference import derain
 from core.learner import Learner
+from core.muon import Muon
 from core.train import TrainResult, train
 from core.train_config import TrainConfig
 from core.training_state import read_progress
@@ -129,11 +130,24 @@ def _undisturbed(
     return result, whole, inside("parts")
 
 
-@pytest.mark.parametrize("step", [0, 2, 3])
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("step", "number", "optimizer"),
+    [
+        (0, signal.SIGINT, "adamw"),
+        (2, signal.SIGINT, "muon"),
+        (3, signal.SIGTERM, "adamw"),
+        (0, signal.SIGTERM, "muon"),
+    ],
+)
 def test_interrupted_and_resumed_equals_uninterrupted(
-    config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch, step: int, number: int
+    config: TrainConfig,
+    inside,
+    monkeypatch: pytest.MonkeyPatch,
+    step: int,
+    number: int,
+    optimizer: Literal["adamw", "muon"],
 ) -> None:
+    config = dataclasses.replace(config, optimizer=optimizer)
     uninterrupted, whole, parts = _undisturbed(config, inside)
     with monkeypatch.context() as patch:
         _signalled(patch, step, number)
@@ -144,6 +158,12 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     resumed = _run(config, resume=True)
     assert (resumed.step, resumed.score) == (6, uninterrupted.score)
     assert _files(parts) == _files(whole)
+
+
+def test_the_optimizer_is_the_one_that_was_named(config: TrainConfig) -> None:
+    assert type(Learner(config).optimizer.optimizer) is torch.optim.AdamW
+    with_muon = dataclasses.replace(config, optimizer="muon")
+    assert type(Learner(with_muon).optimizer.optimizer) is Muon
 
 
 def test_a_second_signal_stops_at_once_and_the_last_state_is_good(

@@ -1,0 +1,110 @@
+"""Muon: momentum whose matrices are made orthogonal before they are added to the weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+_COEFFICIENTS = (3.4445, -4.7750, 2.0315)
+_ROUNDS = 5
+_ADAM_SIZE = 0.2
+_TINY = 1e-7
+
+
+class Muon(Optimizer):
+    """Muon for the weights of convolutions, AdamW for all other parameters.
+
+    A weight of shape (O, I, h, w) is taken as a matrix of O rows. Its momentum (Nesterov's) is made
+    nearly orthogonal by five Newton-Schulz rounds (Jordan, "Muon: an optimizer for hidden layers in
+    neural networks", 2024), and scaled so that the root mean square of a step is that of AdamW, so
+    that both take the same learning rate (Liu et al., "Muon is scalable for LLM training",
+    arXiv 2502.16982, section 2.2).
+
+    Args:
+        parameters: floats; those with four dimensions are stepped by Muon.
+        lr: learning rate of both.
+        weight_decay: decoupled, of both.
+        momentum: of Muon.
+        betas: of AdamW.
+        eps: of AdamW.
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        lr: float = 1e-3,
+        weight_decay: float = 1e-4,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.99),
+        eps: float = 1e-8,
+    ) -> None:
+        defaults = {
+            "lr": lr,
+            "weight_decay": weight_decay,
+            "momentum": momentum,
+            "betas": betas,
+            "eps": eps,
+        }
+        super().__init__(list(parameters), defaults)
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """Take one step; ``closure`` computes the loss again, as in every optimizer of torch."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for weight in group["params"]:
+                if weight.grad is None:
+                    continue
+                change = (
+                    self._muon(weight, group) if weight.ndim == 4 else self._adam(weight, group)
+                )
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(change, alpha=-group["lr"])
+        return loss
+
+    def _muon(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
+        state = self.state[weight]
+        if not state:
+            state["momentum"] = torch.zeros_like(weight)
+        momentum = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
+        wanted = weight.grad.lerp(momentum, group["momentum"])
+        matrix = wanted.reshape(len(wanted), -1)
+        scale = _ADAM_SIZE * max(matrix.shape) ** 0.5
+        return scale * orthogonal(matrix).reshape(weight.shape)
+
+    def _adam(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
+        state = self.state[weight]
+        if not state:
+            state["step"] = torch.zeros(())
+            state["mean"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
+        state["step"] += 1
+        first, second = group["betas"]
+        state["mean"].lerp_(weight.grad, 1 - first)
+        state["square"].mul_(second).addcmul_(weight.grad, weight.grad, value=1 - second)
+        count = state["step"].item()
+        spread = (state["square"] / (1 - second**count)).sqrt_().add_(group["eps"])
+        return state["mean"] / (1 - first**count) / spread
+
+
+def orthogonal(matrix: Tensor) -> Tensor:
+    """Return a matrix with the singular vectors of ``matrix`` and singular values near 1.
+
+    Args:
+        matrix: float (rows, columns); computed in bfloat16, which is precise enough.
+    """
+    a, b, c = _COEFFICIENTS
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix).bfloat16()
+    x = x / x.norm().clamp(min=_TINY)
+    for _ in range(_ROUNDS):
+        square = x @ x.T
+        change = torch.addmm(square, square, square, beta=b, alpha=c)
+        x = torch.addmm(x, change, x, beta=a)
+    return (x.T if tall else x).to(matrix.dtype)
