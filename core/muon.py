@@ -62,35 +62,34 @@ class Muon(Optimizer):
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
-                change = (
-                    self._muon(weight, group) if weight.ndim == 4 else self._adam(weight, group)
-                )
+                rule = self._muon if weight.ndim == 4 else self._adam
+                change = rule(weight.grad, self.state[weight], group)
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(change, alpha=-group["lr"])
         return loss
 
-    def _muon(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
-        state = self.state[weight]
+    @staticmethod
+    def _muon(gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
         if not state:
-            state["momentum"] = torch.zeros_like(weight)
-        momentum = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-        wanted = weight.grad.lerp(momentum, group["momentum"])
-        matrix = wanted.reshape(len(wanted), -1)
-        scale = _ADAM_SIZE * max(matrix.shape) ** 0.5
-        return scale * orthogonal(matrix).reshape(weight.shape)
+            state["momentum"] = torch.zeros_like(gradient)
+        momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
+        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
+        scale: float = _ADAM_SIZE * max(matrix.shape) ** 0.5
+        return scale * orthogonal(matrix).reshape(gradient.shape)
 
-    def _adam(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
-        state = self.state[weight]
+    @staticmethod
+    def _adam(gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
         if not state:
             state["step"] = torch.zeros(())
-            state["mean"], state["square"] = torch.zeros_like(weight), torch.zeros_like(weight)
+            state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         state["step"] += 1
         first, second = group["betas"]
-        state["mean"].lerp_(weight.grad, 1 - first)
-        state["square"].mul_(second).addcmul_(weight.grad, weight.grad, value=1 - second)
-        count = state["step"].item()
-        spread = (state["square"] / (1 - second**count)).sqrt_().add_(group["eps"])
-        return state["mean"] / (1 - first**count) / spread
+        mean = state["mean"].lerp_(gradient, 1 - first)
+        square = state["square"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        count = float(state["step"])
+        spread: Tensor = (square / (1 - second**count)).sqrt_().add_(group["eps"])
+        change: Tensor = mean / (1 - first**count) / spread
+        return change
 
 
 def orthogonal(matrix: Tensor) -> Tensor:
