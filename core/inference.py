@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
 from core.data import Image
+
+Precision = Literal["32-true", "bf16-mixed"]
 
 
 def pad_to_multiple(batch: Tensor, multiple: int) -> Tensor:
@@ -50,11 +53,26 @@ def derain(network: nn.Module, rainy: Image, size_multiple: int) -> Image:
     return np.asarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy(), dtype=np.uint8)
 
 
-def derainer_of(checkpoint: Checkpoint) -> Callable[[Image], Image]:
+def derainer_of(
+    checkpoint: Checkpoint, precision: Precision = "32-true"
+) -> Callable[[Image], Image]:
     """Build the network of a checkpoint into a function of one picture, as :func:`derain`.
+
+    Args:
+        checkpoint: with the network.
+        precision: of the arithmetic; ``bf16-mixed`` is several times faster where the processor
+            has it, and hardly moves a score.
 
     Raises:
         CheckpointError: weights that do not fit the config.
     """
     network, multiple = checkpoint.build(), checkpoint.config.size_multiple
-    return lambda rainy: derain(network, rainy, multiple)
+    if precision == "32-true":
+        return lambda rainy: derain(network, rainy, multiple)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def halved(rainy: Image) -> Image:
+        with torch.autocast("cpu", torch.bfloat16):
+            return derain(network, rainy, multiple)
+
+    return halved

@@ -313,6 +313,17 @@ def test_wrong_options_of_evaluate(
     assert message in _error(capsys)
 
 
+def test_half_precision_is_for_checkpoints(
+    quality_file: str, data_root: Path, fresh: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scored = ["--config", quality_file, "--data-root", str(data_root), "--sets", "pairs"]
+    half = ["--precision", "bf16-mixed"]
+    assert cli.main(["evaluate", "--checkpoint", fresh, *scored, *half]) == 0
+    assert "| pairs | 3 | rgb |" in capsys.readouterr().out
+    assert cli.main(["evaluate", "--model", "small", *scored, *half]) == 2
+    assert "--precision bf16-mixed goes with --checkpoint; leave it out" in _error(capsys)
+
+
 def test_table_of_checkpoints(fresh: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["table", fresh]) == 0
     out, err = capsys.readouterr()

@@ -63,3 +63,15 @@ def test_a_checkpoint_becomes_a_function_of_one_picture() -> None:
     derained = derainer_of(checkpoint)(rainy)
     np.testing.assert_array_equal(derained, derain(network, rainy, config.size_multiple))
     assert (derained != rainy).any()
+
+
+def test_half_precision_moves_a_picture_a_little() -> None:
+    torch.manual_seed(0)
+    net = StudentNet(StudentConfig(widths=(8,), encoder_blocks=(1,), decoder_blocks=()))
+    nn.init.normal_(net.exit.weight, std=0.05)
+    checkpoint = Checkpoint("a", "student", "student", net.config, net.state_dict())
+    rainy = np.random.default_rng(0).integers(0, 255, (33, 47, 3), np.uint8, endpoint=True)
+    exact = derainer_of(checkpoint)(rainy).astype(int)
+    halved = derainer_of(checkpoint, "bf16-mixed")(rainy).astype(int)
+    assert abs(exact - rainy).max() > 20
+    assert 0 < abs(exact - halved).max() <= 2

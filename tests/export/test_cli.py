@@ -163,6 +163,12 @@ def test_cards_of_checkpoints(
     rows = rounded(score_set(derainer_of(checkpoint), "dry", [(clean, clean)]))
     assert cards[0].quality == rows
     assert rows[0].psnr < 100
+    halved = score_set(derainer_of(checkpoint, "bf16-mixed"), "dry", [(clean, clean)])
+    assert main(["card", saved, *options, "--precision", "bf16-mixed"]) == 0
+    assert load_card(Path(saved)).quality == rounded(halved) != rows
+    assert main(["card", saved, *options]) == 0
+    assert main(["card", saved, "--precision", "bf16-mixed"]) == 2
+    assert "--precision bf16-mixed has no use without --quality-c" in capsys.readouterr().err
 
     assert main(["card", saved, "-o", str(tmp_path / "card.json")]) == 0
     assert (tmp_path / "card.json").is_file()
