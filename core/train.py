@@ -193,7 +193,8 @@ class Trainer:
         multiple = self.learner.network_config.size_multiple
         scores: list[float] = []
         for name, pairs in validation.items():
-            results = [(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
+            with self.fabric.autocast():
+                results = [(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
             quality = mean_quality([measure(derained, clean) for derained, clean in results])
             scores.append(min(quality["rgb"].psnr, SCORE_CAP_DB))
             agreement = sum(starmap(channel_agreement, results)) / len(results)

@@ -18,7 +18,7 @@ from core.checkpoint import load_checkpoint
 from core.config import build_config, load_config
 from core.errors import CheckpointError, ConfigError, TrainingError
 from core.evaluate import score_set
-from core.inference import derain
+from core.inference import derainer_of
 from core.learner import Learner
 from core.muon import Muon
 from core.train import TrainResult, train
@@ -108,15 +108,18 @@ def test_a_run_leaves_what_it_says(config: TrainConfig, inside) -> None:
     }
 
 
-def test_the_score_is_the_mean_of_the_sets_and_best_is_kept(config: TrainConfig, inside) -> None:
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_the_score_is_the_mean_of_the_sets_and_best_is_kept(
+    config: TrainConfig, inside, precision: Literal["32-true", "bf16-mixed"]
+) -> None:
+    config = dataclasses.replace(config, precision=precision)
     folder = inside("a")
     result = _run(config)
     best = load_checkpoint(folder / "best.safetensors")
-    module = best.build()
     psnr = []
     for test_set in config.validation.values():
         pairs = list(test_set.read(config.data_root))
-        rows = score_set(lambda x: derain(module, x, 4), "x", pairs)
+        rows = score_set(derainer_of(best, precision), "x", pairs)  # in the precision of the run
         psnr.append(min(rows[0].psnr, 40.0))
     assert result.score == pytest.approx(sum(psnr) / 2, abs=1e-9)
 
