@@ -88,12 +88,14 @@ class Layout:
         across: Axis of the cost. ``up``: axis of the quality.
         front: The points of the Pareto front.
         labels: By point, the left end of its label's base line; None where there is no room.
+        level_base: Base line of the name of the level, which ends where the axis does.
     """
 
     across: Axis
     up: Axis
     front: tuple[Point, ...]
     labels: dict[Point, tuple[float, float] | None]
+    level_base: float = 0.0
 
 
 def lay_out(points: Sequence[Point], level: tuple[str, float] | None, frame: Frame) -> Layout:
@@ -114,10 +116,17 @@ def lay_out(points: Sequence[Point], level: tuple[str, float] | None, frame: Fra
     front = pareto_front(points)
     taken = [_box(across(p.cost) - 7, up(p.quality) - 7, 14, 14) for p in points]
     lines: list[Box] = []
+    level_base = 0.0
     if level:
         lines.append(_box(frame.left, up(level[1]) - 1, frame.end - frame.left, 2))
         width = _LETTER * (len(level[0]) + 6)
-        taken.append(_box(frame.end - width, up(level[1]) - 18, width, 20))
+        boxes = {
+            base: _box(frame.end - width, base - 12, width, 16)
+            for base in (up(level[1]) - 6, up(level[1]) + 16)
+        }
+        clear = (b for b, box in boxes.items() if not any(_overlap(box, other) for other in taken))
+        level_base = next(clear, next(iter(boxes)))
+        taken.append(boxes[level_base])
     labels: dict[Point, tuple[float, float] | None] = {}
     for point in sorted(points, key=lambda p: p not in front):
         x, y = across(point.cost), up(point.quality)
@@ -126,7 +135,7 @@ def lay_out(points: Sequence[Point], level: tuple[str, float] | None, frame: Fra
         labels[point] = _label(point, x, y, tries, frame)
         if place := labels[point]:
             taken.append(_label_box(point, *place))
-    return Layout(across, up, front, labels)
+    return Layout(across, up, front, labels, level_base)
 
 
 def curve(
@@ -151,7 +160,8 @@ def curve(
         y = laid.up(level[1])
         parts.append(
             f'<line class="level" x1="{frame.left}" x2="{frame.end}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            f'<text class="level-name" x="{frame.end}" y="{y - 6:.1f}" text-anchor="end">'
+            f'<text class="level-name" x="{frame.end}" y="{laid.level_base:.1f}" '
+            'text-anchor="end">'
             f"{escape(level[0])} {level[1]:.2f}</text>"
         )
     line = " ".join(f"{laid.across(p.cost):.1f},{laid.up(p.quality):.1f}" for p in laid.front)

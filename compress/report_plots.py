@@ -52,10 +52,9 @@ def curve_png(
     figure.text(8 / width, 1 - 14 / height, titles[1], **quiet)
     axes.plot([p.cost for p in laid.front], [p.quality for p in laid.front], color=_QUIET, zorder=1)
     if level:
-        y = laid.up(level[1])
         axes.axhline(level[1], color=_QUIET, linestyle="--", linewidth=1, zorder=1)
         said = f"{level[0]} {level[1]:.2f}"
-        figure.text(frame.end / width, 1 - (y - 6) / height, said, ha="right", **quiet)
+        figure.text(frame.end / width, 1 - laid.level_base / height, said, ha="right", **quiet)
     for point, place in laid.labels.items():
         alpha = 1.0 if point in laid.front else 0.5
         style: dict[str, Any] = {

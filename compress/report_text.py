@@ -18,8 +18,11 @@ ABSENT = "–"
 
 
 def number(value: float | None, form: str) -> str:
-    """Format a number, or say that there is none."""
-    return ABSENT if value is None else format(value, form)
+    """Format a number, or say that there is none; what rounds to zero has no sign."""
+    if value is None:
+        return ABSENT
+    written = format(value, form)
+    return written.lstrip("-") if float(written) == 0 else written
 
 
 def cost_rows(evidence: Evidence) -> tuple[list[str], list[list[str]]]:
@@ -103,7 +106,7 @@ def loss_rows(evidence: Evidence) -> tuple[list[str], list[list[str]]]:
     rows = [
         [
             *(loss.picture, loss.file),
-            *(f"{value:.2f}" for value in (loss.scores.psnr_loss_db, loss.scores.psnr)),
+            *(number(value, ".2f") for value in (loss.scores.psnr_loss_db, loss.scores.psnr)),
             *(f"{value:.2f}" for value in (loss.scores.teacher_psnr, loss.scores.input_psnr)),
         ]
         for loss in evidence.gallery.worst

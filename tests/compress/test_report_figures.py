@@ -98,6 +98,15 @@ def test_a_label_lies_across_the_level_only_on_the_front() -> None:
     assert _label(crowd[0], 300, 200, [everywhere], WIDE) is None
 
 
+def test_the_name_of_the_level_goes_below_where_a_point_is_above() -> None:
+    far, left = Point("far", 1000, 27.55), Point("left", 10, 25)
+    free = lay_out([left, Point("right", 1000, 26)], ("master", 27.5), WIDE)
+    assert free.level_base == pytest.approx(free.up(27.5) - 6)
+    crowded = lay_out([left, far], ("master", 27.5), WIDE)
+    assert crowded.level_base == pytest.approx(crowded.up(27.5) + 16)
+    assert f'y="{crowded.level_base:.1f}"' in curve([left, far], ("x", "y"), "c", ("master", 27.5))
+
+
 def test_one_point_can_be_drawn() -> None:
     ET.fromstring(curve(POINTS[:1], ("kB", "dB"), "x"))
 
