@@ -103,6 +103,9 @@ def _parser() -> argparse.ArgumentParser:
         help="of the arithmetic that is scored: bf16-mixed is faster where the processor has it, "
         "and hardly moves a score (default: 32-true)",
     )
+    card.add_argument(
+        "--sets", nargs="+", metavar="NAME", help="score on these data sets of the config alone"
+    )
     _add_quality(card, "checkpoints")
     return parser
 
@@ -247,8 +250,9 @@ def _card(arguments: argparse.Namespace) -> int:
     from export.cards import card_checkpoint
 
     score, precision = _score(arguments), arguments.precision
-    if precision and not score:
-        raise UsageError(f"--precision {precision} has no use without --quality-config; give both")
+    for option, value in (("precision", precision), ("sets", arguments.sets)):
+        if value and not score:
+            raise UsageError(f"--{option} has no use without --quality-config; give both")
     paths = [find_checkpoint(name) for name in arguments.checkpoints]
     for path, checkpoint in [(path, load_checkpoint(path)) for path in paths]:
         derain = derainer_of(checkpoint, precision or "32-true")
@@ -284,6 +288,8 @@ def _score(arguments: argparse.Namespace, teacher: str = "") -> Score | None:
     config = load_config(EvaluationConfig, arguments.quality_config)
     if arguments.data_root is not None:
         config = dataclasses.replace(config, data_root=arguments.data_root)
+    if getattr(arguments, "sets", None):
+        config = config.only(arguments.sets)
     teacher, progress = arguments.teacher or teacher, sys.stderr.isatty()
     if not teacher:
         return without_teacher(config, progress)

@@ -151,8 +151,12 @@ def test_cards_of_checkpoints(
     picture = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
     cv2.imwrite(str(tmp_path / "data" / "dry" / "a.png"), picture)
     config = tmp_path / "quality.yaml"
-    config.write_text("sets:\n  dry:\n    source:\n      layout: clean\n      root: dry\n")
+    missing = "  other: {source: {layout: clean, root: nowhere}}\n"
+    config.write_text(f"sets:\n  dry: {{source: {{layout: clean, root: dry}}}}\n{missing}")
     options = ["--quality-config", str(config), "--data-root", str(tmp_path / "data")]
+    assert main(["card", saved, *options]) == 1
+    assert "nowhere" in capsys.readouterr().err
+    options += ["--sets", "dry"]
     assert main(["card", saved, str(second), *options]) == 0
     out = capsys.readouterr().out
     assert out.count("| dry | 1 | rgb |") == 2
@@ -167,8 +171,9 @@ def test_cards_of_checkpoints(
     assert main(["card", saved, *options, "--precision", "bf16-mixed"]) == 0
     assert load_card(Path(saved)).quality == rounded(halved) != rows
     assert main(["card", saved, *options]) == 0
-    assert main(["card", saved, "--precision", "bf16-mixed"]) == 2
-    assert "--precision bf16-mixed has no use without --quality-c" in capsys.readouterr().err
+    for option, value in (("--precision", "bf16-mixed"), ("--sets", "dry")):
+        assert main(["card", saved, option, value]) == 2
+        assert f"{option} has no use without --quality-config" in capsys.readouterr().err
 
     assert main(["card", saved, "-o", str(tmp_path / "card.json")]) == 0
     assert (tmp_path / "card.json").is_file()
