@@ -136,7 +136,8 @@ class Results:
     def teacher_names(self) -> tuple[str, ...]:
         """Names of the teachers that results were compared with."""
         named = [entry.card.teacher.name for entry in self.entries if entry.card.teacher]
-        named += [card.name for card in self.checkpoints if card.role == "teacher"]
+        if not all(entry.card.teacher for entry in self.entries):
+            named += [card.name for card in self.checkpoints if card.role == "teacher"]
         return tuple(dict.fromkeys([*named, *([self.reference.teacher] if self.reference else [])]))
 
 

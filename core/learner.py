@@ -205,7 +205,7 @@ class Learner:
         before = self._earlier.cost
         if before is None:
             return None
-        both = device if before.hardware == device else f"{before.hardware}; {device}"
+        both = "; ".join(dict.fromkeys([*before.hardware.split("; "), device]))
         return TrainingCost(before.steps + step, before.hours + hours, both)
 
 

@@ -65,9 +65,13 @@ def test_loss_is_what_the_card_says_where_the_teacher_is_not_at_hand(tmp_path: P
         write(tmp_path / "s.onnx.json", taught),
         write(tmp_path / "t.safetensors.json", teacher_card()),
     ]
-    columns = gather(places).entries[0].columns
+    found = gather(places)
+    columns = found.entries[0].columns
     assert columns["val/rgb"].loss_db == pytest.approx(0.3)
     assert columns["val/y"].loss_db is None
+    assert found.teacher_names == ("far",)  # the other teacher is none of theirs
+    places.append(write(tmp_path / "eight.tflite.json", EIGHT))
+    assert gather(places).teacher_names == ("far", "master")
 
 
 def test_reports_on_different_pictures_are_not_compared(tmp_path: Path) -> None:

@@ -210,5 +210,9 @@ def test_what_it_took_adds_up(config: TrainConfig, tmp_path: Path) -> None:
     assert load_checkpoint(path).cost == TrainingCost(3, 0.5, "1 CPU thread")
     later = Learner(dataclasses.replace(config, init=str(path)))
     assert later.checkpoint(2, 3600.0).cost == TrainingCost(5, 1.5, "1 CPU thread")
+    elsewhere = TrainingCost(3, 0.5, "a GPU; 1 CPU thread; another")
+    save_checkpoint(path, dataclasses.replace(load_checkpoint(path), cost=elsewhere))
+    once = Learner(dataclasses.replace(config, init=str(path))).checkpoint(2, 0.0).cost
+    assert once == TrainingCost(5, 0.5, elsewhere.hardware)  # each machine is named once
     save_checkpoint(path, dataclasses.replace(Learner(config).checkpoint(3, 1.0), cost=None))
     assert Learner(dataclasses.replace(config, init=str(path))).checkpoint(2, 1.0).cost is None
