@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.checkpoint import find_checkpoint
 from core.evaluate import quality_table
 from core.table import find_checkpoints, make_table, markdown
+from edge_runtime.card import load_card
 from edge_runtime.models import list_models, model_table
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
@@ -35,7 +37,7 @@ def test_readme_repeats_the_card_of_the_default_model() -> None:
 
 def test_readme_repeats_the_table_of_checkpoints() -> None:
     shipped = ["nano", "small", "base", "gan_lstm"]
-    names = [*shipped, "rescan", "jorder", "gan_lstm_paper", "deconv", "deconv_paper"]
+    names = [*shipped, "rescan", "gan_lstm_paper", "deconv", "deconv_paper"]
     assert markdown(make_table(find_checkpoints(names))) in README
     assert f"derain table {' '.join(names)}`" in README
 
@@ -45,3 +47,9 @@ def test_command_lines_are_those_that_continuous_integration_runs() -> None:
     lines = [line for line in README.splitlines() if line.startswith("pip install")]
     assert lines[0] in script
     assert lines[1] in script
+
+
+def test_readme_repeats_the_score_of_the_deconvolution_network() -> None:
+    card = load_card(find_checkpoint("deconv_paper"))
+    (row,) = [r for r in card.quality if (r.dataset, r.protocol) == ("validation", "rgb")]
+    assert f"`deconv_paper` stands at {row.psnr:.2f} dB (rgb)" in README
