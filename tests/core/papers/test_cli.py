@@ -4,6 +4,8 @@ import pytest
 import yaml
 
 from core import cli
+from core.checkpoint import find_checkpoint
+from edge_runtime.card import load_card
 from edge_runtime.image import read_picture
 
 
@@ -27,7 +29,8 @@ def test_page_and_strip(tmp_path: Path, config: str, capsys: pytest.CaptureFixtu
     assert (out, err) == ("", "derain: none: not trained yet (none.safetensors)\n")
     text = page.read_text(encoding="utf-8")
     assert "](img/strip.png)" in text
-    assert "| nano | 42,235 | 1.7 | " in text
+    card = load_card(find_checkpoint("nano"))
+    assert f"| nano | {card.parameters:,} | {card.macs_per_pixel / 1000:.1f} | " in text
     assert "| none | – | – | – | – | – | – |" in text
     width = read_picture(strip).rgb.shape[1]
     assert width > 4 * 240
