@@ -12,7 +12,6 @@ What was trained before in --out is read and not trained again.
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
 import statistics
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from compress.distill import DistillConfig, distill, student_options
 from core.errors import ConfigError
+from core.run_log import last_values
 from core.training_options import parse_training, training_parser
 from edge_runtime.errors import EdgeDerainError
 
@@ -83,8 +83,7 @@ def _scores(config: DistillConfig) -> Scores:
     result = distill(config, resume=(folder / "state.safetensors").exists())
     if result.step < result.steps:
         raise ConfigError(f"{folder}: stopped at step {result.step}; run this again to go on")
-    with (folder / "logs/metrics.csv").open(newline="", encoding="utf-8") as file:
-        values = {row["name"]: float(row["value"]) for row in csv.DictReader(file)}
+    values = last_values(folder / "logs")
     return {name: values[f"{name}/rgb_psnr"] for name in config.validation}
 
 

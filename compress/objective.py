@@ -12,11 +12,12 @@ from torch import Tensor, nn
 
 from compress.features import FeatureMatch, Taps, default_layers
 from compress.taught import TaughtPictures
-from compress.teacher import Teacher, Views
+from compress.teacher import Teacher
 from core.errors import ConfigError
 from core.losses import LossConfig, reconstruction_loss
 from core.objective import Objective
 from core.samples import Kind, Sample, to_float
+from core.views import Views
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class DistillationConfig:
         student_layers: modules of the student whose outputs are compared; empty takes the bottom
             and the last before the exit.
         teacher_layers: those of the teacher that they are compared with, as many; empty likewise.
-        views: passes of the teacher over a picture: 1; 2, also mirrored; 8, also turned.
+        views: passes of the teacher over a picture: 1; 2, also mirrored; 4, also upside down; 8,
+            also turned.
         keep: compute the teacher's results once for whole pictures, where their rain is their
             own, and cut them like the pictures: less time a step, and not quite the same targets;
             see :class:`compress.taught.TaughtPictures`.

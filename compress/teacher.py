@@ -6,32 +6,25 @@ import hashlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from core.errors import CheckpointError
-
-Views = Literal[1, 2, 8]
+from core.views import SelfEnsemble, Views
 
 
 class Teacher(nn.Module):
     """Trained networks that no longer change: in eval mode, without gradients.
 
-    With several networks its result is the mean of theirs: their errors differ, so the mean is
-    better than each, and one student can learn what several know.
-
-    With several ``views`` its result is the mean of what it makes of the picture and of its mirror
-    images, turned back (the self-ensemble of EDSR, Lim et al., CVPRW 2017, section 3.4): 2 mirrors
-    left to right; 8 turns both by quarters as well. Rain falls downwards, which a network that was
-    trained on falling rain counts on: try 2 before 8.
+    With several networks, or several ``views`` of a picture, its result is the mean of theirs
+    (:class:`core.views.SelfEnsemble`), so one student can learn what several know.
 
     Args:
         checkpoints: the networks. Where features are compared, they are those of the first.
         sha256s: of their files.
-        views: 1, 2 or 8 passes a picture of each.
+        views: passes of a picture through each.
 
     Attributes:
         network: the first of the networks, and ``checkpoint`` what it was made of.
@@ -47,7 +40,7 @@ class Teacher(nn.Module):
         self, checkpoints: Sequence[Checkpoint], sha256s: Sequence[str], views: Views = 1
     ) -> None:
         super().__init__()
-        self.checkpoint, self.views = checkpoints[0], views
+        self.checkpoint = checkpoints[0]
         self.sha256 = sha256s[0]
         if len(sha256s) > 1:
             self.sha256 = hashlib.sha256("".join(sha256s).encode()).hexdigest()
@@ -55,8 +48,8 @@ class Teacher(nn.Module):
         self.description = " and ".join(f"{each.name} sha256 {sha256}" for each, sha256 in named)
         self.key = "_".join([*(sha256[:16] for sha256 in sha256s), f"x{views}"])
         self.data = tuple(dict.fromkeys(name for each in checkpoints for name in each.data))
-        self._networks = nn.ModuleList(_frozen(each) for each in checkpoints)
-        self.network = self._networks[0]
+        self._mean = SelfEnsemble([_frozen(each) for each in checkpoints], views)
+        self.network = self._mean.networks[0]
         multiples = (int(each.config.size_multiple) for each in checkpoints)
         self.size_multiple = math.lcm(*multiples)
         """Height and width of an input must be multiples of this many pixels."""
@@ -77,13 +70,8 @@ class Teacher(nn.Module):
         Returns:
             float32 of the same shape, clamped to [0, 1].
         """
-        total = torch.zeros_like(rainy, dtype=torch.float32)
-        # The picture as it is comes last, and the first network, so that hooks on that keep what
-        # belongs to it.
-        for network in reversed(self._networks):
-            for view in reversed(range(self.views)):
-                total += _back(network(_view(rainy, view)).float(), view)
-        return (total / (self.views * len(self._networks))).clamp_(0, 1)
+        mean: Tensor = self._mean(rainy)
+        return mean.clamp_(0, 1)
 
 
 def load_teacher(place: str | Path, views: Views = 1) -> Teacher:
@@ -111,14 +99,3 @@ def _find(place: str) -> Path:
 def _frozen(checkpoint: Checkpoint) -> nn.Module:
     network = checkpoint.build().requires_grad_(False)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
-
-
-def _view(pictures: Tensor, view: int) -> Tensor:
-    if view % 2:
-        pictures = pictures.flip(3)
-    return pictures.rot90(view // 2, (2, 3)).contiguous(memory_format=torch.channels_last)
-
-
-def _back(pictures: Tensor, view: int) -> Tensor:
-    pictures = pictures.rot90(-(view // 2), (2, 3))
-    return pictures.flip(3) if view % 2 else pictures

@@ -104,6 +104,13 @@ def _evaluate(arguments: Sequence[str]) -> int:
         help="of the arithmetic of a checkpoint: bf16-mixed is faster where the processor has it "
         "(default: 32-true)",
     )
+    parser.add_argument(
+        "--views",
+        type=int,
+        choices=(1, 2, 4, 8),
+        help="passes of a checkpoint over a picture, mirrored (2), upside down (4) and turned (8) "
+        "as well: the mean of all is scored (default: 1)",
+    )
     parser.add_argument("--iterations", type=int, metavar="N", help="of --method gmm (default 6)")
     parser.add_argument("--json", metavar="FILE", help="write the rows to this file as well")
     parser.add_argument("--csv", metavar="FILE", help="write the scores of every picture to it")
@@ -174,8 +181,15 @@ def _check_evaluation(options: argparse.Namespace) -> None:
         )
     if options.iterations is not None and not options.method:
         raise UsageError(f"--iterations {options.iterations} goes with --method gmm; leave it out")
-    if options.precision and not options.checkpoint:
-        raise UsageError(f"--precision {options.precision} goes with --checkpoint; leave it out")
+    for option in ("precision", "views"):
+        value = getattr(options, option)
+        if value and not options.checkpoint:
+            raise UsageError(f"--{option} {value} goes with --checkpoint; leave it out")
+    if (options.views or 1) > 1 and options.reference:
+        raise UsageError(
+            f"--views {options.views}: the teacher of a reference set is one pass of one file; "
+            "leave it out, or --reference"
+        )
     if options.force and not (options.save or options.reference):
         raise UsageError(
             "--force lets --save replace files; give --save DIR or --reference DIR, or leave it out"
@@ -213,7 +227,8 @@ def _model(options: argparse.Namespace) -> Derain:
         from core.checkpoint import load_checkpoint
         from core.inference import derainer_of
 
-        return derainer_of(load_checkpoint(options.checkpoint), options.precision or "32-true")
+        checkpoint = load_checkpoint(options.checkpoint)
+        return derainer_of(checkpoint, options.precision or "32-true", options.views or 1)
     if options.method:
         from core.gmm.derain import GmmConfig, gmm_derainer
         from core.gmm.files import load_background

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
 from core.data import Image
+from core.views import SelfEnsemble, Views
 
 Precision = Literal["32-true", "bf16-mixed"]
 
@@ -54,7 +55,7 @@ def derain(network: nn.Module, rainy: Image, size_multiple: int) -> Image:
 
 
 def derainer_of(
-    checkpoint: Checkpoint, precision: Precision = "32-true"
+    checkpoint: Checkpoint, precision: Precision = "32-true", views: Views = 1
 ) -> Callable[[Image], Image]:
     """Build the network of a checkpoint into a function of one picture, as :func:`derain`.
 
@@ -66,7 +67,7 @@ def derainer_of(
     Raises:
         CheckpointError: weights that do not fit the config.
     """
-    network, multiple = checkpoint.build(), checkpoint.config.size_multiple
+    network, multiple = SelfEnsemble([checkpoint.build()], views), checkpoint.config.size_multiple
     if precision == "32-true":
         return lambda rainy: derain(network, rainy, multiple)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

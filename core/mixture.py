@@ -111,7 +111,8 @@ class MixtureConfig:
 
     Attributes:
         parts: the data sets and their shares.
-        crop: height and width of a crop in pixels; smaller pictures are refused.
+        crop: height and width of a crop in pixels. Of smaller pictures the largest square is
+            enlarged; those smaller than half of it are refused.
         flips: mirror left to right at random.
         upside_down: mirror top to bottom at random as well.
         turns: turn by a random number of quarter turns. Rain falls, so this costs quality.
@@ -183,10 +184,10 @@ class MixtureDataset(Dataset[Sample]):
                 title = (source.root or source.rainy) if progress else None
                 pairs = list(read_pairs(files, title))
                 for file, (_, clean) in zip(files, pairs, strict=True):
-                    if min(clean.shape[:2]) < config.crop:
+                    if 2 * min(clean.shape[:2]) < config.crop:
                         raise DataError(
-                            f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}, smaller than "
-                            f"mixture.crop {config.crop}; lower the crop or remove the picture"
+                            f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}, smaller than half "
+                            f"of mixture.crop {config.crop}; lower the crop or remove the picture"
                         )
                 loaded[source] = pairs
                 if self._renderer is not None and source in rendered:
@@ -276,18 +277,16 @@ class MixtureDataset(Dataset[Sample]):
     def _piece(
         self, pictures: tuple[NDArray[Any], ...], scale: float, rng: np.random.Generator
     ) -> tuple[NDArray[Any], ...]:
-        """Cut the same piece of all pictures and shrink it by ``scale`` to the size of a crop."""
+        """Cut the same piece of all pictures and shrink it by ``scale`` to the size of a crop.
+
+        Of pictures smaller than that, the largest square is enlarged.
+        """
         size = self.config.crop
-        larger = min(round(size / scale), *pictures[0].shape[:2])
-        cut = self._crop(pictures, larger, rng)
-        if larger == size:
+        side = min(round(size / scale), *pictures[0].shape[:2])
+        cut = self._crop(pictures, side, rng)
+        if side == size:
             return cut
-        return tuple(
-            cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA).astype(
-                picture.dtype, copy=False
-            )
-            for picture in cut
-        )
+        return tuple(_resize(picture, size) for picture in cut)
 
     @staticmethod
     def _crop(
@@ -303,8 +302,7 @@ class MixtureDataset(Dataset[Sample]):
             picture = self._streaks[rng.integers(len(self._streaks))]
             scale = rng.uniform(0.6, 1.4)
             (layer,) = self._crop((picture,), min(int(size / scale), *picture.shape), rng)
-            shrink = cv2.INTER_AREA if layer.shape[0] > size else cv2.INTER_LINEAR
-            layer = cv2.resize(layer, (size, size), interpolation=shrink).astype(np.uint8)
+            layer = _resize(layer, size)
             layer = cv2.convertScaleAbs(layer, alpha=rng.uniform(0.5, 1.3)).astype(np.uint8)
         else:
             (layer,) = self._crop((self._pool[rng.integers(len(self._pool))],), size, rng)
@@ -352,6 +350,13 @@ def _sources(parts: tuple[PartConfig, ...]) -> Iterator[SourceConfig]:
         yield part.source
         if part.lender:
             yield part.lender
+
+
+def _resize(picture: NDArray[Any], size: int) -> NDArray[Any]:
+    """Scale a square to ``size`` x ``size``."""
+    how = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
+    scaled = cv2.resize(picture, (size, size), interpolation=how)
+    return scaled.astype(picture.dtype, copy=False)
 
 
 def _tensor(picture: Image) -> Tensor:

@@ -76,12 +76,30 @@ class RunLog:
         return TrainingError(f"{self._table}: cannot be written ({error.strerror})")
 
 
+def last_values(folder: Path) -> dict[str, float]:
+    """Read the last number of every name from the table in ``folder``.
+
+    Raises:
+        TrainingError: there is no table, or it cannot be read.
+    """
+    table = folder / "metrics.csv"
+    try:
+        return {name: float(value) for _, name, value in _rows(table)}
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{table}: cannot be read: {error}") from error
+
+
 def _rows_until(table: Path, step: int) -> list[tuple[str, ...]]:
     if step == 0 or not table.exists():
         return []
+    return [row for row in _rows(table) if int(row[0]) <= step]
+
+
+def _rows(table: Path) -> list[tuple[str, ...]]:
+    """Rows without the header, and without one that was torn by a kill."""
     with table.open(encoding="utf-8", newline="") as file:
         rows = [tuple(row) for row in csv.reader(file)]
-    return [row for row in rows if len(row) == 3 and row[0].isdigit() and int(row[0]) <= step]
+    return [row for row in rows if len(row) == 3 and row[0].isdigit()]
 
 
 def _as_csv(rows: Iterable[tuple[str, ...]]) -> str:

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -11,10 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 
-from core import cli
-from core.checkpoint import Checkpoint, save_checkpoint
+from core import cli, evaluate
+from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from core.data import SourceConfig
+from core.inference import derainer_of
 from core.learner import Learner
 from core.networks.student import StudentConfig, StudentNet
 from edge_runtime.image import Picture, read_picture, write_picture
@@ -322,6 +326,36 @@ def test_half_precision_is_for_checkpoints(
     assert "| pairs | 3 | rgb |" in capsys.readouterr().out
     assert cli.main(["evaluate", "--model", "small", *scored, *half]) == 2
     assert "--precision bf16-mixed goes with --checkpoint; leave it out" in _error(capsys)
+
+
+def test_views_of_a_checkpoint_are_averaged(
+    quality_file: str,
+    data_root: Path,
+    fresh: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scored = ["--config", quality_file, "--data-root", str(data_root), "--sets", "pairs"]
+    scored += ["--views", "4"]
+    checkpoint = load_checkpoint(fresh)
+    weights = {
+        name: weight + 0.05 * torch.rand_like(weight) for name, weight in checkpoint.weights.items()
+    }
+    changed = dataclasses.replace(checkpoint, weights=weights)
+    save_checkpoint(fresh, changed)
+    saved = tmp_path / "four"
+    assert cli.main(["evaluate", "--checkpoint", fresh, *scored, "--save", str(saved)]) == 0
+    pairs = evaluate.TestSetConfig(SourceConfig("side_by_side", root="pairs"))
+    rainy, _ = next(iter(pairs.read(data_root)))
+    written = read_picture(sorted(saved.rglob("*.png"))[0]).rgb
+    np.testing.assert_array_equal(written, derainer_of(changed, views=4)(rainy))
+    assert not np.array_equal(written, derainer_of(changed)(rainy))
+    capsys.readouterr()
+    assert cli.main(["evaluate", "--model", "small", *scored]) == 2
+    assert "--views 4 goes with --checkpoint; leave it out" in _error(capsys)
+    reference = [*scored, "--reference", str(tmp_path / "reference")]
+    assert cli.main(["evaluate", "--checkpoint", fresh, *reference]) == 2
+    assert "--views 4: the teacher of a reference set is one pass of one file" in _error(capsys)
 
 
 def test_table_of_checkpoints(fresh: str, capsys: pytest.CaptureFixture[str]) -> None:

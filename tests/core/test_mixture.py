@@ -247,9 +247,21 @@ def test_streak_pictures_are_used(data_root: Path) -> None:
     assert (added[rainy < 255] >= 126).all()  # at least half of white everywhere
 
 
-def test_pictures_smaller_than_the_crop_are_named(data_root: Path) -> None:
-    with pytest.raises(DataError, match=r"dry/0\.png is 26x30, smaller than mixture\.crop 32"):
-        _data(data_root, PartConfig(DRY), crop=32)
+def test_pictures_smaller_than_the_crop_are_enlarged(tmp_path: Path) -> None:
+    # Columns count up by 9: enlarged from 20 to 30 they count up by 6, from the first to the last.
+    ramp = np.broadcast_to(9 * np.arange(20, dtype=np.uint8)[:, None], (20, 20, 3))
+    (tmp_path / "dry").mkdir()
+    write_picture(tmp_path / "dry/0.png", Picture(ramp))
+    _, clean, *_ = _data(tmp_path, PartConfig(DRY, rain="none"), crop=30, flips=False)[0]
+    columns = clean.numpy().astype(float)
+    assert columns.shape == (3, 30, 30)
+    np.testing.assert_allclose(np.diff(columns[..., 1:-1]), 6, atol=1)
+    np.testing.assert_allclose(columns[..., [0, -1]].mean((0, 1)), [0, 171], atol=1)
+
+
+def test_pictures_smaller_than_half_the_crop_are_named(data_root: Path) -> None:
+    with pytest.raises(DataError, match=r"dry/0\.png is 26x30, smaller than half of mixture\.crop"):
+        _data(data_root, PartConfig(DRY), crop=53)
 
 
 def test_sampler_goes_on_where_a_run_stopped() -> None:

@@ -6,7 +6,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from core.errors import TrainingError
-from core.run_log import RunLog
+from core.run_log import RunLog, last_values
 
 
 def _log(folder: Path, start: int, steps: range) -> None:
@@ -47,6 +47,15 @@ def test_a_run_from_the_start_starts_afresh(tmp_path: Path) -> None:
     assert len(_table(tmp_path)) == 3
 
 
+def test_last_values_leave_out_what_a_kill_tore(tmp_path: Path) -> None:
+    _log(tmp_path, 0, range(1, 7))
+    with (tmp_path / "metrics.csv").open("a") as file:
+        file.write("7,lo")
+    assert last_values(tmp_path) == {"loss": pytest.approx(2.0), "learning_rate": 0.5}
+    with pytest.raises(TrainingError, match=r"none/metrics\.csv: cannot be read"):
+        last_values(tmp_path / "none")
+
+
 def test_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(TrainingError, match=r"metrics\.csv: cannot be written"):
@@ -59,7 +68,7 @@ def test_logging_leaves_an_installed_tensorflow_alone(tmp_path: Path) -> None:
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from pathlib import Path
-from core.run_log import RunLog
+from core.run_log import RunLog, last_values
 with RunLog(Path({str(tmp_path / "logs")!r}), 0) as log:
     log.write(1, {{"loss": 0.5}})
 """
