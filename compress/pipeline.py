@@ -14,6 +14,7 @@ from compress.quantize import Quantized, to_fp16, to_int8
 from compress.recipe import QuantizeConfig, Recipe, Step, network_values
 from compress.records import Record, StepFiles, digest
 from compress.scores import Scorer
+from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.config import to_plain
 from core.errors import CheckpointError
@@ -123,7 +124,7 @@ class Pipeline:
         return Record(
             plain=step.plain(),
             input=_required_digest(start) if start else "",
-            teacher=_required_digest(find_checkpoint(teacher)) if teacher else "",
+            teacher=" ".join(map(_required_digest, find_teachers(teacher))) if teacher else "",
         )
 
     def _start(self, step: Step) -> Path | None:

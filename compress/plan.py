@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from compress.cost import macs_per_pixel
 from compress.distill import DistillConfig
 from compress.footprint import artifact_bytes
@@ -13,6 +15,7 @@ from compress.pipeline import Pipeline
 from compress.prune import PruneConfig, foresee
 from compress.recipe import QuantizeConfig, Recipe, Step
 from compress.records import Record, StepFiles
+from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, load_checkpoint
 from core.config import network_config
 from core.networks import ARCHITECTURES
@@ -128,7 +131,9 @@ def _start(recipe: Recipe) -> Checkpoint:
         return load_checkpoint(recipe.checkpoint)
     training = recipe.steps[0].training
     config = network_config(training.architecture, training.network)
-    net = ARCHITECTURES[training.architecture].module(config)
+    with torch.random.fork_rng():
+        torch.manual_seed(training.seed)  # the very weights that training will start from
+        net = ARCHITECTURES[training.architecture].module(config)
     return Checkpoint(recipe.name, training.role, training.architecture, config, net.state_dict())
 
 
@@ -156,7 +161,9 @@ def macs_of_a_step(training: DistillConfig, student: float, unpruned: float = 0.
     Raises:
         CheckpointError: a teacher that cannot be read.
     """
-    teacher = _macs(load_checkpoint(training.teacher)) if training.teacher else unpruned
+    teacher = unpruned
+    if training.teacher:
+        teacher = sum(_macs(load_checkpoint(path)) for path in find_teachers(training.teacher))
     views = 0 if training.distill.keep else training.distill.views
     pixels = training.mixture.crop**2 * training.batch_size
     return pixels * (_BACKWARD * student + views * teacher)

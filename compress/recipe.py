@@ -35,7 +35,8 @@ class QuantizeConfig:
         crops: how many crops of the mixture to calibrate on.
         symmetric: zero points 0.
         qat: fine-tune with the rounding in place, as the training options of the step say.
-        max_drop: largest loss of score in dB; None keeps no layer in float.
+        keep_float: layers that stay in float whatever they harm.
+        max_drop: largest loss of score in dB; None keeps no other layer in float.
     """
 
     scheme: Scheme = "int8"
@@ -43,6 +44,7 @@ class QuantizeConfig:
     crops: int = 256
     symmetric: bool = False
     qat: bool = False
+    keep_float: tuple[str, ...] = ()
     max_drop: float | None = None
 
     def job(self, training: DistillConfig, progress: bool = True) -> Job:
@@ -117,8 +119,12 @@ class Recipe:
 
     @property
     def teacher(self) -> str:
-        """Checkpoint that the first step with one learns from; empty where none does."""
-        return next((step.training.teacher for step in self.steps if step.training.teacher), "")
+        """Checkpoint that the first step with one learns from; empty where none does.
+
+        Of several that teach together it is the first.
+        """
+        named = (step.training.teacher for step in self.steps if step.training.teacher)
+        return next(named, "").split(",")[0].strip()
 
 
 @dataclass(frozen=True)

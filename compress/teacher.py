@@ -81,10 +81,19 @@ def load_teacher(place: str | Path, views: Views = 1) -> Teacher:
         CheckpointError: an unknown name, a missing or torn file, or one that is not a checkpoint of
             this project; what to do with published weights (``.pth``) is said.
     """
-    paths = [_find(each.strip()) for each in str(place).split(",")]
+    paths = find_teachers(place)
     checkpoints = [load_checkpoint(path) for path in paths]
     sha256s = [hashlib.sha256(path.read_bytes()).hexdigest() for path in paths]
     return Teacher(checkpoints, sha256s, views)
+
+
+def find_teachers(place: str | Path) -> tuple[Path, ...]:
+    """Find the files of one or several teachers, as :func:`load_teacher` takes them.
+
+    Raises:
+        CheckpointError: an unknown name, or a path that is not there.
+    """
+    return tuple(_find(each.strip()) for each in str(place).split(","))
 
 
 def _find(place: str) -> Path:

@@ -15,12 +15,13 @@ import yaml
 from compress.cli import main
 from compress.pipeline import Outcome, Pipeline
 from compress.plan import TRAINING_MACS_PER_SECOND, macs_of_a_step, make_plan
-from compress.recipe import build_recipe
+from compress.recipe import build_recipe, read_recipe
 from core.checkpoint import load_checkpoint
 from core.errors import DataError
 from core.train import Trainer
 from edge_runtime.card import load_card
 
+ROOT = Path(__file__).parents[2]
 KILL_AFTER_STEP = """
 import os, signal, sys
 from compress.cli import main
@@ -173,6 +174,53 @@ def test_another_teacher_and_a_damaged_result_are_noticed(
     (work / "1_distill.record.json").write_text("{")
     _, said = _run(values, work)
     assert "is missing or torn" in said[0]
+
+
+def test_several_teachers_in_a_recipe(
+    values: dict[str, Any], work: Path, make_teacher: Callable[..., Path]
+) -> None:
+    one, other = values["teacher"], str(make_teacher("student"))
+    values["teacher"] = f"{one}, {other}"
+    distill, prune, _ = values["recipe"]
+    prune["prune"]["teacher"] = other
+    values["recipe"] = [distill, prune, {"quantize": {"method": "minmax", "keep_float": ["exit"]}}]
+    recipe = build_recipe(values)
+    assert recipe.teacher == one  # which the results are compared with
+    plans = make_plan(Pipeline(recipe, work)).steps
+    assert (
+        plans[0].training_macs
+        == sum(
+            make_plan(Pipeline(build_recipe({**values, "teacher": each}), work))
+            .steps[0]
+            .training_macs
+            for each in (one, other)
+        )
+        - 4 * 2 * 16**2 * 3 * plans[0].macs_per_pixel
+    )
+    outcome, _ = _run(values, work)
+    distilled, pruned, quantized = (load_checkpoint(done.checkpoint) for done in outcome.finished)
+    assert distilled.recipe[-1].count("wise sha256") == 2
+    assert pruned.recipe[-1].count("wise sha256") == 1
+    assert quantized.recipe[-1].endswith("exit in float")
+
+    make_teacher("student", widths=[8, 8])  # in the same place
+    _, said = _run(values, work)
+    assert said[0] == "1_distill: again, because the teacher changed"
+
+
+@pytest.mark.parametrize(
+    ("size", "most_bytes", "most_macs"),
+    [("nano", 60_000, 2_000), ("small", 180_000, 8_000), ("base", 700_000, 32_000)],
+)
+def test_shipped_recipes_keep_to_their_limits(
+    size: str, most_bytes: int, most_macs: int, work: Path
+) -> None:
+    plan = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
+    assert plan.steps[-1].step.kind == "quantize"
+    assert plan.steps[-1].bytes <= most_bytes
+    assert plan.steps[-1].macs_per_pixel <= most_macs
+    again = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
+    assert again.steps == plan.steps
 
 
 def test_a_signal_stops_and_the_same_call_goes_on(
