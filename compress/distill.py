@@ -60,6 +60,8 @@ def distill(config: DistillConfig, resume: bool = False, progress: bool = True) 
         return train(_alone(config), resume, progress)
     teacher = load_teacher(config.teacher, config.distill.views)
     _check_crop(config, teacher)
+    if config.compile and not config.distill.features:
+        teacher.compile_networks()
     return train(config, resume, progress, _objective(config, teacher))
 
 

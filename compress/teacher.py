@@ -60,6 +60,14 @@ class Teacher(nn.Module):
         super().train(False)
         return self
 
+    def compile_networks(self) -> None:
+        """Translate the networks with ``torch.compile`` when they are first asked, for any size.
+
+        Hooks on parts of them may not be seen then.
+        """
+        for network in self._mean.networks:
+            network.compile(dynamic=True)
+
     @torch.no_grad()
     def forward(self, rainy: Tensor) -> Tensor:
         """Derain.

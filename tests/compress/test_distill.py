@@ -19,6 +19,7 @@ import yaml
 from compress import cli
 from compress.distill import DistillConfig, distill, student_options
 from compress.objective import DistillationConfig
+from compress.teacher import Teacher
 from core.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 from core.config import build_config, load_config, to_plain
 from core.config_files import read_config
@@ -258,20 +259,35 @@ def test_kept_results_are_computed_once_for_all_runs(
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.*:DeprecationWarning")
+@pytest.mark.parametrize(
+    "options", [{"features": 0.5}, {"views": 4}], ids=["with features", "with views"]
+)
 def test_compiled_it_takes_the_same_steps(
-    distill_config: MakeConfig, make_teacher: MakeTeacher
+    distill_config: MakeConfig,
+    make_teacher: MakeTeacher,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
 ) -> None:
-    config = distill_config(
-        teacher=str(make_teacher()), steps=2, distill={"features": 0.5}, accelerator="cpu"
+    teachers = f"{make_teacher('gan_lstm')},{make_teacher()}"
+    config = distill_config(teacher=teachers, steps=2, distill=options, accelerator="cpu")
+    compiled: list[Teacher] = []
+    compile_networks = Teacher.compile_networks
+    monkeypatch.setattr(
+        Teacher,
+        "compile_networks",
+        lambda teacher: (compiled.append(teacher), compile_networks(teacher)),
     )
     # Another network of the same code, compiled before, must not be taken for this one.
     other = dataclasses.replace(config, distill=DistillationConfig())
     runs = {"other": (other, True), "plain": (config, False), "compiled": (config, True)}
-    weights = []
+    weights, times = [], []
     for name, (run, flag) in runs.items():
         result = distill(dataclasses.replace(run, compile=flag, name=name), False, False)
         weights.append(load_checkpoint(result.folder / "last.safetensors").weights)
+        times.append(len(compiled))
     torch.testing.assert_close(weights[2], weights[1], atol=1e-4, rtol=1e-3)
+    # Features are read by hooks, which compiled networks may skip.
+    assert times == [1, 1, 1 if "features" in options else 2]
 
 
 def test_bad_teachers_leave_nothing_behind(
