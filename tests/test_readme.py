@@ -36,7 +36,7 @@ def test_readme_repeats_the_card_of_the_default_model() -> None:
 
 
 def test_readme_repeats_the_table_of_checkpoints() -> None:
-    shipped = ["nano", "small", "base", "gan_lstm"]
+    shipped = ["nano", "small", "base", "gan_lstm", "gan_lstm_gan"]
     names = [*shipped, "rescan", "jorder", "gan_lstm_paper", "deconv", "deconv_paper"]
     assert markdown(make_table(find_checkpoints(names))) in README
     assert f"derain table {' '.join(names)}`" in README

@@ -65,3 +65,16 @@ def test_a_config_says_how_every_shipped_model_was_trained(
     quantized = load_checkpoint(f"{name}_int8")
     assert quantized.config == checkpoint.config
     assert quantized.recipe[: len(checkpoint.recipe)] == checkpoint.recipe
+
+
+@pytest.mark.parametrize(
+    ("name", "file"), [("gan_lstm", "gan_lstm_larger"), ("gan_lstm_gan", "gan_lstm_gan")]
+)
+def test_a_config_says_how_the_teacher_was_trained_last(name: str, file: str) -> None:
+    config = load_config(TrainConfig, CONFIGS / f"{file}.yaml")
+    checkpoint = load_checkpoint(name)
+    assert checkpoint.name == name
+    assert network_config(config.architecture, config.network) == checkpoint.config
+    crop = config.mixture.crop
+    done = f"{config.steps} of {config.steps} steps of {config.batch_size} x {crop} x {crop}"
+    assert done in checkpoint.recipe[-1]
