@@ -162,7 +162,7 @@ class Variant(StudentNet):
         if self.config.block != "branched":
             return self
         network = Variant(dataclasses.replace(self.config, block="plain"))
-        folded = dict(self.state_dict().items())
+        folded = dict(self.state_dict())
         for name, module in self.named_modules():
             if isinstance(module, Branched):
                 kept = module.folded().state_dict()
