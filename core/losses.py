@@ -19,17 +19,19 @@ class LossConfig:
         l1: mean absolute difference.
         mse: mean squared difference (Yang et al., GAN-LSTM, eq. 6).
         ssim: ``1 - SSIM``, the negative SSIM of eq. 7 shifted so that 0 is perfect.
+        psnr: negative PSNR in units of 100 dB, mean over the pictures (see :func:`negative_psnr`).
     """
 
     l1: float = 1.0
     mse: float = 0.0
     ssim: float = 0.0
+    psnr: float = 0.0
 
     def __post_init__(self) -> None:
-        weights = (self.l1, self.mse, self.ssim)
+        weights = (self.l1, self.mse, self.ssim, self.psnr)
         if min(weights) < 0 or max(weights) <= 0:
             raise ConfigError(
-                f"loss weights l1 {self.l1}, mse {self.mse}, ssim {self.ssim}: "
+                f"loss weights l1 {self.l1}, mse {self.mse}, ssim {self.ssim}, psnr {self.psnr}: "
                 "none may be negative and one must be above 0"
             )
 
@@ -51,7 +53,28 @@ def reconstruction_loss(derained: Tensor, clean: Tensor, config: LossConfig) -> 
         loss = loss + config.mse * F.mse_loss(derained, clean)
     if config.ssim:
         loss = loss + config.ssim * (1 - ssim(derained, clean))
+    if config.psnr:
+        loss = loss + config.psnr * negative_psnr(derained, clean)
     return loss
+
+
+def negative_psnr(derained: Tensor, clean: Tensor) -> Tensor:
+    """Mean over the pictures of ``log10(MSE + 0.001) / 10``: minus the PSNR in units of 100 dB.
+
+    A PSNR loss as in HINet (Chen et al., CVPR Workshops 2021). The mean absolute difference asks
+    for the median of what may lie behind the rain, this for the mean, which is what PSNR is
+    measured on. The constant is the error at 30 dB: pictures better than that, dry ones and those
+    of light rain, would otherwise outweigh all others, and veil be left.
+
+    Args:
+        derained: float (N, 3, H, W), about [0, 1].
+        clean: float (N, 3, H, W) in [0, 1].
+
+    Returns:
+        float scalar, at least -0.3.
+    """
+    errors = (derained - clean).square().mean(dim=(1, 2, 3))
+    return (errors + 1e-3).log10().mean() / 10
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

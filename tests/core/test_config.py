@@ -103,7 +103,7 @@ def test_misspelt_keys_are_placed_and_the_nearest_is_named(
 
 
 def test_keys_unlike_any_other_get_the_list(write, train_values: Values) -> None:
-    with pytest.raises(ConfigError, match=r"loss\.qqq: unknown key; there are l1, mse, ssim"):
+    with pytest.raises(ConfigError, match=r"loss\.qqq: unknown key; there are l1, mse, ssim, psnr"):
         load_config(TrainConfig, write(_set(train_values, "loss.qqq", 1)))
 
 
