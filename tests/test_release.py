@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.distill import DistillConfig
 from core.checkpoint import find_checkpoint, load_checkpoint
 from core.config import load_config, network_config
 from core.train_config import TrainConfig
@@ -68,13 +69,22 @@ def test_a_config_says_how_every_shipped_model_was_trained(
 
 
 @pytest.mark.parametrize(
-    ("name", "file"), [("gan_lstm", "gan_lstm_larger"), ("gan_lstm_gan", "gan_lstm_gan")]
+    ("name", "file"), [("gan_lstm", "gan_lstm_longer"), ("gan_lstm_gan", "gan_lstm_gan")]
 )
 def test_a_config_says_how_the_teacher_was_trained_last(name: str, file: str) -> None:
     config = load_config(TrainConfig, CONFIGS / f"{file}.yaml")
     checkpoint = load_checkpoint(name)
     assert checkpoint.name == name
     assert network_config(config.architecture, config.network) == checkpoint.config
+    assert _done(config, config.steps) in checkpoint.recipe[-1]
+
+
+@pytest.mark.parametrize(("name", "steps"), [("nano", 15000), ("small", 7000), ("base", 5000)])
+def test_a_config_says_how_the_students_were_trained_last(name: str, steps: int) -> None:
+    config = load_config(DistillConfig, CONFIGS / "students_psnr.yaml")
+    assert _done(config, steps) in load_checkpoint(name).recipe[-1]
+
+
+def _done(config: TrainConfig, steps: int) -> str:
     crop = config.mixture.crop
-    done = f"{config.steps} of {config.steps} steps of {config.batch_size} x {crop} x {crop}"
-    assert done in checkpoint.recipe[-1]
+    return f"{steps} of {steps} steps of {config.batch_size} x {crop} x {crop}"
