@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from compress.distill import DistillConfig
 from core.checkpoint import load_checkpoint
 from core.config import load_config, network_config
 from core.train_config import TrainConfig
@@ -20,7 +19,7 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 EARLIER_TEACHER = "800af0206ebd2769756f0b548212fe125960e4df7134ae788e73d14276a9d7e3"
 """That of ``gan_lstm`` before configs/gan_lstm_muon.yaml, of which small and base learned."""
 EARLIER_BASE = "ee2266fed1830b50cbb51765b5bdb5d22e94a4095c2b69e1897f3ef9efca912b"
-"""That of ``base`` before configs/students_psnr.yaml, of which nano learned."""
+"""That of ``base`` before configs/student_small_psnr.yaml, of which nano learned."""
 MODELS = [pytest.param(path, card, id=path.stem) for path, card in list_models()]
 
 
@@ -79,7 +78,7 @@ def test_a_config_says_how_the_teacher_was_trained_last(name: str, file: str) ->
 
 @pytest.mark.parametrize(("name", "steps"), [("nano", 15000), ("small", 7000), ("base", 5000)])
 def test_a_config_says_how_the_students_were_trained_last(name: str, steps: int) -> None:
-    config = load_config(DistillConfig, CONFIGS / "students_psnr.yaml")
+    config = load_config(TrainConfig, CONFIGS / "student_small_psnr.yaml")
     assert _done(config, steps) in load_checkpoint(name).recipe[-1]
 
 
