@@ -184,13 +184,16 @@ def network_values(checkpoint: Checkpoint) -> dict[str, Any]:
     return {"architecture": checkpoint.architecture, "network": to_plain(checkpoint.config)}
 
 
-_OPTIONS: dict[str, type[Any]] = {"prune": PruneConfig, "quantize": QuantizeConfig}
+STEP_OPTIONS: dict[str, type[Any]] = {"prune": PruneConfig, "quantize": QuantizeConfig}
+"""What the kinds of step that take options of their own take."""
 
 
 def _step(number: int, item: Any, shared: Mapping[str, Any]) -> Step:
     kind, given = _kind_and_options(number, item)
     where = f"recipe[{number}] {kind}"
-    own = {f.name for f in dataclasses.fields(_OPTIONS[kind])} if kind in _OPTIONS else set()
+    own = (
+        {f.name for f in dataclasses.fields(STEP_OPTIONS[kind])} if kind in STEP_OPTIONS else set()
+    )
     known = {f.name for f in dataclasses.fields(DistillConfig)} | own
     for key in given:
         if key not in known:
@@ -204,7 +207,7 @@ def _step(number: int, item: Any, shared: Mapping[str, Any]) -> Step:
     below = {key: value for key, value in shared.items() if kind == "distill" or key != "teacher"}
     try:
         training = build_config(DistillConfig, merge(below, changed), "")
-        chosen = build_config(_OPTIONS[kind], options, "") if kind in _OPTIONS else None
+        chosen = build_config(STEP_OPTIONS[kind], options, "") if kind in STEP_OPTIONS else None
         if isinstance(chosen, QuantizeConfig) and chosen.scheme == "int8":
             check_crops(training, chosen.job(training).crops)
     except ConfigError as error:
@@ -248,7 +251,7 @@ def _check_training(step: Step, where: str) -> None:
 
 
 def _check_order(steps: tuple[Step, ...], start: str) -> None:
-    if steps[0].kind in _OPTIONS and not start:
+    if steps[0].kind in STEP_OPTIONS and not start:
         raise ConfigError(
             f"recipe[1] {steps[0].kind}: has nothing to start from; begin with distill or train, "
             "or name a checkpoint above the recipe"

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.recipe import Step
-from core.errors import CheckpointError
+from compress.distill import DistillConfig
+from compress.recipe import STEP_OPTIONS, Step
+from core.config import build_config, to_plain
+from core.errors import CheckpointError, ConfigError
 from core.train_config import differences
 from edge_runtime.atomic import write_atomically
 from edge_runtime.card import card_path
 
 _BEFORE = "before"
+_UNSAID = {"name": "unsaid", "architecture": "student"}
+"""For what a step that does not train leaves out."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ class StepFiles:
         if found is None:
             left = self.checkpoint.exists() or self.folder.exists()
             return f"{self._record} is missing or torn" if left else None
-        changed = differences(found.plain, wanted.plain)
+        changed = differences(_completed(found.plain), wanted.plain)
         if found.input != wanted.input:
             changed.append("its input changed")
         if found.teacher != wanted.teacher:
@@ -109,6 +113,24 @@ class StepFiles:
         if not any(self.folder.rglob("state.safetensors")):
             _remove(self.folder)
             self._record.unlink(missing_ok=True)
+
+
+def _completed(plain: dict[str, Any]) -> dict[str, Any]:
+    """Add the options that were not known yet when a step was recorded, with their defaults.
+
+    So a step that took days is not done again for an option that does not touch it. What cannot
+    be read any more stays as it is, and differs.
+    """
+    training = {key: value for key, value in plain.items() if key not in ("kind", "options")}
+    whole = "name" in training
+    try:
+        filled = to_plain(build_config(DistillConfig, {**_UNSAID, **training}, "record"))
+        kind = STEP_OPTIONS.get(plain["kind"])
+        options = kind and to_plain(build_config(kind, plain["options"], "record"))
+    except (ConfigError, KeyError):
+        return plain
+    known = {key: value for key, value in filled.items() if whole or key in training}
+    return {"kind": plain["kind"], **known, "options": options}
 
 
 def digest(path: Path) -> str:

@@ -20,7 +20,7 @@ from core.rain.borrow import borrow_rain
 from core.rain.depth import Depth
 from core.rain.training import CropRenderer, RenderedConfig
 from core.samples import Kind, Sample
-from core.synthesis import RainConfig, lay_rain, lay_veil, streak_layer
+from core.synthesis import BROAD, RainConfig, lay_rain, lay_veil, streak_layer
 
 Rain = Literal["as_is", "borrowed", "generated", "rendered", "none", "unlabelled"]
 POOL_SIZE = 320
@@ -73,6 +73,8 @@ class GeneratedConfig:
 
     Attributes:
         rain: ranges of one streak layer.
+        broad: ranges of a layer of near drops out of focus, whose streaks are broad and soft.
+        broad_share: share of the pool that is such layers.
         pool: streak layers drawn once before training and cropped from then on.
         layers: probabilities of 1, 2, 3 ... layers on one picture.
         streaks: optional folder of streak pictures, grey on black, used beside the pool.
@@ -83,6 +85,8 @@ class GeneratedConfig:
     """
 
     rain: RainConfig = field(default_factory=RainConfig)
+    broad: RainConfig = BROAD
+    broad_share: float = 0.0
     pool: int = 400
     layers: tuple[float, ...] = (0.5, 0.25, 0.15, 0.05, 0.05)
     streaks: str = ""
@@ -92,7 +96,7 @@ class GeneratedConfig:
     veil_strength: tuple[float, float] = (0.0, 0.3)
 
     def __post_init__(self) -> None:
-        for name in ("streak_share", "screen", "veil"):
+        for name in ("broad_share", "streak_share", "screen", "veil"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"generated.{name} {getattr(self, name)} is not within [0, 1]")
         if self.pool < 1:
@@ -216,9 +220,9 @@ class MixtureDataset(Dataset[Sample]):
         if any(part.rain == "generated" for part in config.parts):
             rng = np.random.default_rng([seed, 0xC10D])
             rain = config.generated
-            self._pool = [
-                streak_layer(POOL_SIZE, POOL_SIZE, rain.rain, rng) for _ in range(rain.pool)
-            ]
+            broad = round(rain.broad_share * rain.pool)
+            kinds = [rain.rain] * (rain.pool - broad) + [rain.broad] * broad
+            self._pool = [streak_layer(POOL_SIZE, POOL_SIZE, kind, rng) for kind in kinds]
             if rain.streaks:
                 files = find_pairs(SourceConfig(layout="clean", root=rain.streaks), data_root)
                 self._streaks = [

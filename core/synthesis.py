@@ -54,6 +54,10 @@ class RainConfig:
                 )
 
 
+BROAD = RainConfig(length=(10.0, 120.0), thickness=(1.2, 3.0), density=(0.0003, 0.01))
+"""Near drops out of focus: broad, soft streaks."""
+
+
 def motion_kernel(length: float, angle: float, thickness: float) -> NDArray[np.float32]:
     """Kernel of one streak: a line with a Gaussian profile and soft ends, summing to 1.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -182,7 +182,9 @@ FREE_FIELDS = frozenset(
 """A resumed run may change these without becoming another run."""
 
 
-def differences(before: TrainConfig, now: TrainConfig) -> list[str]:
+def differences(
+    before: TrainConfig | Mapping[str, Any], now: TrainConfig | Mapping[str, Any]
+) -> list[str]:
     """List what would make ``now`` another run than ``before``, as ``'mixture.crop 128 -> 64'``."""
     old, new = _leaves(to_plain(before)), _leaves(to_plain(now))
     return [

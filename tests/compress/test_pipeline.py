@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,6 +159,24 @@ def test_a_changed_step_and_what_follows_are_done_again(values: dict[str, Any], 
     assert "3_quantize: again, because its input changed" in said
     assert (work / "1_distill.safetensors").read_bytes() == first
     assert (work / "before" / "2_prune.safetensors").read_bytes() == pruned
+
+
+def test_options_that_a_record_does_not_know_have_their_defaults(
+    values: dict[str, Any], work: Path
+) -> None:
+    _run(values, work)
+    for name in ("1_distill", "2_prune", "3_quantize"):
+        path = work / f"{name}.record.json"
+        record = json.loads(path.read_text())
+        plain = record["plain"]
+        del plain["mixture"]["shrink"]
+        for options in (plain, plain["options"] or {}):
+            for option in ("optimizer", "importance", "symmetric"):
+                options.pop(option, None)
+        path.write_text(json.dumps(record))
+    assert _run(values, work)[1] == []
+    values["optimizer"] = "muon"
+    assert "1_distill: again, because optimizer adamw -> muon" in _run(values, work)[1]
 
 
 def test_another_teacher_and_a_damaged_result_are_noticed(

@@ -9,6 +9,7 @@ from core.data import SourceConfig
 from core.errors import ConfigError, DataError
 from core.mixture import GeneratedConfig, MixtureConfig, MixtureDataset, PartConfig, StepSampler
 from core.samples import Kind
+from core.synthesis import RainConfig
 from edge_runtime.image import Picture, write_picture
 
 DRY = SourceConfig("clean", root="dry")
@@ -247,6 +248,23 @@ def test_streak_pictures_are_used(data_root: Path) -> None:
     assert (added[rainy < 255] >= 126).all()  # at least half of white everywhere
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_broad_streaks_take_their_share_of_the_pool(data_root: Path, share: float) -> None:
+    thin, broad = (
+        RainConfig((0, 0), (20, 20), (sigma, sigma), (0.05, 0.05), (0.2, 0.2)) for sigma in (0.3, 3)
+    )
+    rain = GeneratedConfig(
+        thin, broad, share, pool=6, layers=(1.0,), streak_share=0.0, screen=0.0, veil=0.0
+    )
+    data = _data(data_root, PartConfig(DRY, rain="generated"), generated=rain)
+    soft = 0
+    for rainy, clean, *_ in map(data.__getitem__, range(60)):
+        added = (rainy.int() - clean.int()).float()
+        soft += bool(added.diff(dim=2).abs().mean() < 0.6 * added.mean())
+    # A piece of 16 pixels may hold next to no rain, hence the tenth.
+    assert soft / 60 == pytest.approx(share, abs=0.1 + 4 * np.sqrt(share * (1 - share) / 60))
+
+
 def test_pictures_smaller_than_the_crop_are_enlarged(tmp_path: Path) -> None:
     # Columns count up by 9: enlarged from 20 to 30 they count up by 6, from the first to the last.
     ramp = np.broadcast_to(9 * np.arange(20, dtype=np.uint8)[:, None], (20, 20, 3))
@@ -278,6 +296,7 @@ def test_sampler_goes_on_where_a_run_stopped() -> None:
         (lambda: MixtureConfig(()), r"mixture\.parts is empty"),
         (lambda: MixtureConfig((PartConfig(DRY),), crop=4), r"mixture\.crop 4 is not within"),
         (lambda: GeneratedConfig(veil=2.0), r"generated\.veil 2\.0 is not within"),
+        (lambda: GeneratedConfig(broad_share=-0.1), r"generated\.broad_share -0\.1 is not within"),
         (lambda: GeneratedConfig(pool=0), r"generated\.pool 0"),
         (lambda: GeneratedConfig(layers=(0.5,)), r"generated\.layers \[0\.5\] must add up to 1"),
         (lambda: GeneratedConfig(veil_strength=(0.5, 0.1)), r"generated\.veil_strength"),
