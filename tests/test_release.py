@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from compress.recipe import read_recipe
 from core.checkpoint import load_checkpoint
 from core.config import load_config, network_config
 from core.train_config import TrainConfig
@@ -18,8 +19,6 @@ from export.verify import verify
 CONFIGS = Path(__file__).parent.parent / "configs"
 EARLIER_TEACHER = "800af0206ebd2769756f0b548212fe125960e4df7134ae788e73d14276a9d7e3"
 """That of ``gan_lstm`` before configs/gan_lstm_muon.yaml, of which small and base learned."""
-EARLIER_BASE = "ee2266fed1830b50cbb51765b5bdb5d22e94a4095c2b69e1897f3ef9efca912b"
-"""That of ``base`` before configs/student_small_psnr.yaml, of which nano learned."""
 MODELS = [pytest.param(path, card, id=path.stem) for path, card in list_models()]
 
 
@@ -42,7 +41,6 @@ def test_what_ships_is_what_the_release_config_builds() -> None:
 @pytest.mark.parametrize(
     ("name", "file", "teacher"),
     [
-        ("nano", "student_nano", f"base sha256 {EARLIER_BASE}"),
         ("small", "student_small_finetune", f"gan_lstm sha256 {EARLIER_TEACHER}"),
         ("base", "student_base", f"gan_lstm sha256 {EARLIER_TEACHER}"),
     ],
@@ -76,10 +74,22 @@ def test_a_config_says_how_the_teacher_was_trained_last(name: str, file: str) ->
     assert _done(config, config.steps) in checkpoint.recipe[-1]
 
 
-@pytest.mark.parametrize(("name", "steps"), [("nano", 15000), ("small", 7000), ("base", 5000)])
-def test_a_config_says_how_the_students_were_trained_last(name: str, steps: int) -> None:
-    config = load_config(TrainConfig, CONFIGS / "student_small_psnr.yaml")
-    assert _done(config, steps) in load_checkpoint(name).recipe[-1]
+@pytest.mark.parametrize(("name", "steps"), [("small", (7000, 20000)), ("base", (5000, 14000))])
+def test_configs_say_how_the_students_were_trained_last(name: str, steps: tuple[int, int]) -> None:
+    lines = load_checkpoint(name).recipe[-2:]
+    for file, count, line in zip(("psnr", "broad"), steps, lines, strict=True):
+        assert (
+            _done(load_config(TrainConfig, CONFIGS / f"student_small_{file}.yaml"), count) in line
+        )
+
+
+def test_a_recipe_made_nano() -> None:
+    recipe = read_recipe(CONFIGS / "recipe_nano.yaml")
+    checkpoint = load_checkpoint("nano")
+    first, second, _ = (step.training for step in recipe.steps)
+    assert network_config(first.architecture, first.network) == checkpoint.config
+    for config, line in zip((first, second), checkpoint.recipe, strict=True):
+        assert _done(config, config.steps) in line
 
 
 def _done(config: TrainConfig, steps: int) -> str:
