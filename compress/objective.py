@@ -49,6 +49,8 @@ class DistillationConfig:
     teacher_layers: tuple[str, ...] = ()
     views: Views = 1
     keep: bool = False
+    pieces: int = 0
+    bounded: bool = False
 
     def __post_init__(self) -> None:
         for name in ("clean", "teacher", "features"):
@@ -67,6 +69,11 @@ class DistillationConfig:
                 f"distill.features {self.features}: kept results have no features; "
                 "set distill.keep to false, or features to 0"
             )
+        if self.pieces < 0 or (self.pieces and not self.keep):
+            raise ConfigError(
+                f"distill.pieces {self.pieces}: must be 0 or more, and 0 unless distill.keep is "
+                "true; set that too"
+            )
 
 
 class Distillation(Objective):
@@ -80,7 +87,8 @@ class Distillation(Objective):
 
     Who speaks depends on the sample. Of a dry picture nothing may change: the picture itself takes
     the place of the teacher's result, and the teacher is not asked. Of an unlabelled one there is
-    no clean version: only the teacher speaks.
+    no clean version: only the teacher speaks. Wherever else the teacher is not asked, or is silent
+    because it is ``bounded``, the clean picture takes its place.
 
     Args:
         loss: terms of ``L``.
@@ -114,10 +122,15 @@ class Distillation(Objective):
             f"weights {config.clean:g} clean, {config.teacher:g} teacher, "
             f"{config.features:g} features"
         )
+        if config.pieces:
+            self.note += f", {config.pieces} pieces"
+        if config.bounded:
+            self.note += ", bounded"
         self.data = teacher.data
         self.clean_weight = config.clean
         self.takes_unlabelled = config.teacher > 0
         self.teach = TaughtPictures(teacher, folder) if config.keep else None
+        self.pieces = config.pieces
         self._taps: tuple[Taps, Taps] | None = None
         if config.features:
             from_teacher = teacher.checkpoint.architecture, teacher.checkpoint.config
@@ -143,6 +156,10 @@ class Distillation(Objective):
             kept = asked & (batch.kind != Kind.MADE)
             taught[kept] = to_float(batch.taught)[kept]
             asked = asked & ~kept
+        if self.pieces:
+            made = batch.kind == Kind.MADE
+            taught[made] = to_float(batch.clean)[made]
+            asked = asked & ~made
         rows = asked.nonzero()[:, 0]
         if len(rows):
             taught[rows] = self.teacher(rainy[rows])
@@ -166,13 +183,22 @@ class Distillation(Objective):
         """Compute the losses ``clean``, ``teacher``, ``features`` and their weighted sum."""
         config, clean = self.config, to_float(batch.clean)
         labelled = (batch.kind != Kind.UNLABELLED)[:, None, None, None]
+        taught = observed["taught"]
+        if config.bounded:
+            worse = (_errors(taught, clean) >= _errors(derained.detach(), clean)) & labelled
+            taught = torch.where(worse, clean, taught)
         # Where there is no clean picture both sides are the same, and no gradient flows.
         losses = {
             "clean": reconstruction_loss(torch.where(labelled, derained, clean), clean, self.loss),
-            "teacher": reconstruction_loss(derained, observed["taught"], self.loss),
+            "teacher": reconstruction_loss(derained, taught, self.loss),
         }
         total = config.clean * losses["clean"] + config.teacher * losses["teacher"]
         if "features" in observed:
             losses["features"] = observed["features"]
             total = total + config.features * losses["features"]
         return {"loss": total, **losses}
+
+
+def _errors(pictures: Tensor, clean: Tensor) -> Tensor:
+    """Return the mean squared error of each picture, (N, 1, 1, 1)."""
+    return (pictures - clean).square().mean(dim=(1, 2, 3), keepdim=True)

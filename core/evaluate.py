@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from core.config_errors import nearest
@@ -31,10 +32,17 @@ class TestSetConfig:
     Attributes:
         source: the pictures.
         rain: lay this rain over the clean pictures instead of taking the rainy ones.
+        enlarge: factor by which the pictures are enlarged first (bicubic), as a camera of more
+            pixels sees the same scene without its finest detail.
     """
 
     source: SourceConfig
     rain: FixedRain | None = None
+    enlarge: int = 1
+
+    def __post_init__(self) -> None:
+        if not self.enlarge >= 1:
+            raise ConfigError(f"enlarge {self.enlarge} must be at least 1")
 
     def read(self, data_root: str, progress: str | None = None) -> Iterator[tuple[Image, Image]]:
         """Read ``(rainy, clean)``, uint8 (H, W, 3) RGB each; raises DataError."""
@@ -47,13 +55,20 @@ class TestSetConfig:
         """Read ``(file name, rainy, clean)``, otherwise as :meth:`read`."""
         files = find_pairs(self.source, data_root)
         for index, file in enumerate(track(files, progress)):
-            rainy, clean = file.read()
+            rainy, clean = (_enlarged(picture, self.enlarge) for picture in file.read())
             if min(clean.shape[:2]) < WINDOW:
                 raise DataError(
                     f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}; pictures below "
                     f"{WINDOW} pixels cannot be scored, remove it"
                 )
             yield file.name, (self.rain.apply(clean, index) if self.rain else rainy), clean
+
+
+def _enlarged(picture: Image, times: int) -> Image:
+    if times == 1:
+        return picture
+    size = picture.shape[1] * times, picture.shape[0] * times
+    return cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)

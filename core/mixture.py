@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,140 +13,24 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from core.data import Image, SourceConfig, find_pairs, read_pairs
-from core.errors import ConfigError, DataError
+from core.errors import DataError
+from core.mixture_config import POOL_SIZE, MixtureConfig, PartConfig, Rain
 from core.progress import track
 from core.rain.borrow import borrow_rain
 from core.rain.depth import Depth
-from core.rain.training import CropRenderer, RenderedConfig
+from core.rain.training import CropRenderer
 from core.samples import Kind, Sample
-from core.synthesis import BROAD, RainConfig, lay_rain, lay_veil, streak_layer
+from core.synthesis import lay_rain, lay_veil, streak_layer
 
-Rain = Literal["as_is", "borrowed", "generated", "rendered", "none", "unlabelled"]
-POOL_SIZE = 320
 _KINDS: dict[Rain, Kind] = {
     "as_is": Kind.PAIR,
     "none": Kind.DRY,
     "unlabelled": Kind.UNLABELLED,
 }
+_PIECE = 0xC1DE
+"""Tells the random numbers of pieces that are made once from those of samples."""
 _TAUGHT = ("as_is", "unlabelled")
 """Rains that are the same in every sample, so that what becomes of them can be kept."""
-
-
-@dataclass(frozen=True)
-class PartConfig:
-    """One part of the mixture.
-
-    Attributes:
-        source: the data set.
-        weight: share of the samples, relative to the other parts.
-        rain: ``as_is`` takes the pairs as they are; ``borrowed`` lays the rain of ``lender`` over
-            the clean pictures, ``generated`` drawn rain; ``rendered`` renders rain with depth on
-            them; ``none`` takes a clean picture as both rainy and clean, so that dry photographs
-            are left alone; ``unlabelled`` takes rainy pictures without a clean version (layout
-            ``clean``; that of a pair is not used), about which only a teacher has something to
-            say: ``compress distill --teacher``.
-        lender: the pairs whose rain is ``borrowed``.
-    """
-
-    source: SourceConfig
-    weight: float = 1.0
-    rain: Rain = "as_is"
-    lender: SourceConfig | None = None
-
-    def __post_init__(self) -> None:
-        if (self.rain == "borrowed") != (self.lender is not None):
-            raise ConfigError(
-                f"mixture.parts: rain {self.rain!r} of {self.source.root or self.source.rainy!r}: "
-                "rain 'borrowed' and a lender belong together; give both or none"
-            )
-        if not self.weight > 0:
-            raise ConfigError(
-                f"mixture.parts: weight {self.weight} of "
-                f"{self.source.root or self.source.rainy!r} must be above 0"
-            )
-
-
-@dataclass(frozen=True)
-class GeneratedConfig:
-    """How the ``generated`` parts of the mixture are rained on.
-
-    Attributes:
-        rain: ranges of one streak layer.
-        broad: ranges of a layer of near drops out of focus, whose streaks are broad and soft.
-        broad_share: share of the pool that is such layers.
-        pool: streak layers drawn once before training and cropped from then on.
-        layers: probabilities of 1, 2, 3 ... layers on one picture.
-        streaks: optional folder of streak pictures, grey on black, used beside the pool.
-        streak_share: share of the layers that comes from ``streaks``.
-        screen: probability of screen blending instead of additive.
-        veil: probability of a veil: the picture fades towards a grey.
-        veil_strength: range of the veil's opacity.
-    """
-
-    rain: RainConfig = field(default_factory=RainConfig)
-    broad: RainConfig = BROAD
-    broad_share: float = 0.0
-    pool: int = 400
-    layers: tuple[float, ...] = (0.5, 0.25, 0.15, 0.05, 0.05)
-    streaks: str = ""
-    streak_share: float = 0.35
-    screen: float = 0.3
-    veil: float = 0.3
-    veil_strength: tuple[float, float] = (0.0, 0.3)
-
-    def __post_init__(self) -> None:
-        for name in ("broad_share", "streak_share", "screen", "veil"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"generated.{name} {getattr(self, name)} is not within [0, 1]")
-        if self.pool < 1:
-            raise ConfigError(f"generated.pool {self.pool} must be at least 1")
-        if min(self.layers, default=-1) < 0 or not abs(sum(self.layers) - 1) <= 1e-6:
-            raise ConfigError(f"generated.layers {list(self.layers)} must add up to 1")
-        if not 0 <= self.veil_strength[0] <= self.veil_strength[1] <= 1:
-            raise ConfigError(
-                f"generated.veil_strength {list(self.veil_strength)} is not a range within [0, 1]"
-            )
-
-
-@dataclass(frozen=True)
-class MixtureConfig:
-    """What the network sees in training.
-
-    Attributes:
-        parts: the data sets and their shares.
-        crop: height and width of a crop in pixels. Of smaller pictures the largest square is
-            enlarged; those smaller than half of it are refused.
-        flips: mirror left to right at random.
-        upside_down: mirror top to bottom at random as well.
-        turns: turn by a random number of quarter turns. Rain falls, so this costs quality.
-        shrink: probability of taking a larger piece and shrinking it to the crop, rain of its own
-            included, so that fine texture and small pictures are seen as well.
-        shrink_to: range of the factor; a picture that is too small for it is shrunk less.
-        generated: the drawn rain.
-        rendered: the rendered rain.
-    """
-
-    parts: tuple[PartConfig, ...]
-    crop: int = 128
-    flips: bool = True
-    upside_down: bool = False
-    turns: bool = False
-    shrink: float = 0.0
-    shrink_to: tuple[float, float] = (0.4, 1.0)
-    generated: GeneratedConfig = field(default_factory=GeneratedConfig)
-    rendered: RenderedConfig = field(default_factory=RenderedConfig)
-
-    def __post_init__(self) -> None:
-        if not self.parts:
-            raise ConfigError("mixture.parts is empty; name at least one data set")
-        if not 8 <= self.crop <= POOL_SIZE:
-            raise ConfigError(f"mixture.crop {self.crop} is not within [8, {POOL_SIZE}]")
-        if not 0 <= self.shrink <= 1:
-            raise ConfigError(f"mixture.shrink {self.shrink} is not within [0, 1]")
-        if not 0 < self.shrink_to[0] <= self.shrink_to[1] <= 1:
-            raise ConfigError(
-                f"mixture.shrink_to {list(self.shrink_to)} is not a range within (0, 1]"
-            )
 
 
 class MixtureDataset(Dataset[Sample]):
@@ -163,6 +46,8 @@ class MixtureDataset(Dataset[Sample]):
         progress: show bars on standard error.
         teach: derains a whole rainy picture, uint8 (H, W, 3) RGB in and out; it is called once for
             each picture whose rain is its own, and fills ``taught``.
+        pieces: with ``teach``, that many pieces with made rain are made once and taught too; half
+            of what would be of the kind ``MADE`` is one of them, of the kind ``PAIR``.
 
     Raises:
         DataError: a source that is missing, or a picture that is wrong or too small.
@@ -175,6 +60,7 @@ class MixtureDataset(Dataset[Sample]):
         seed: int = 0,
         progress: bool = False,
         teach: Callable[[Image], Image] | None = None,
+        pieces: int = 0,
     ) -> None:
         self.config = config
         self.seed = seed
@@ -228,32 +114,31 @@ class MixtureDataset(Dataset[Sample]):
                 self._streaks = [
                     np.ascontiguousarray(picture[..., 0]) for picture, _ in read_pairs(files)
                 ]
+        making = [number for number, part in enumerate(config.parts) if part.rain not in _KINDS]
+        self._pieces: list[tuple[int, Image]] = []
+        if teach and pieces and making:
+            shares = self._shares[making] / self._shares[making].sum()
+            parts = np.random.default_rng([seed, _PIECE]).choice(making, pieces, p=shares)
+            title = "teacher: pieces with made rain" if progress else None
+            for number, which in enumerate(track(parts.tolist(), title)):
+                rainy, _ = self._made(which, self._piece_rng(number))
+                self._pieces.append((which, teach(np.ascontiguousarray(rainy))))
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, index])
-        which = rng.choice(len(self._parts), p=self._shares)
-        pairs, part = self._parts[which], self.config.parts[which]
+        which = int(rng.choice(len(self._parts), p=self._shares))
+        part = self.config.parts[which]
         kind = _KINDS.get(part.rain, Kind.MADE)
-        chosen = int(rng.integers(len(pairs)))
         taught: list[Image] = []
-        scale = self._scale(rng)
-        if part.rain == "rendered" and self._renderer is not None:
-            deep = (pairs[chosen][1], self._depths[which][chosen])
-            clean, depth = self._piece(deep, scale, rng)
-            rainy = self._renderer.rain_on(clean, depth, rng)
+        if kind != Kind.MADE:
+            rainy, clean, *taught = self._found(which, rng)
+        elif self._pieces and rng.random() < 0.5:
+            number = int(rng.integers(len(self._pieces)))
+            which, derained = self._pieces[number]
+            rainy, clean = self._made(which, self._piece_rng(number))
+            kind, taught = Kind.PAIR, [derained]
         else:
-            whole: tuple[Image, ...] = pairs[chosen]
-            if self._taught is not None and part.rain in _TAUGHT:
-                whole = (*whole, self._taught[part.source][chosen])
-            rainy, clean, *taught = self._piece(whole, scale, rng)
-            if part.rain == "generated":
-                rainy = self._rain_on(clean, rng)
-            elif part.rain == "borrowed":
-                lenders = self._lenders[which]
-                pair = self._piece(lenders[rng.integers(len(lenders))], scale, rng)
-                rainy = borrow_rain(clean, pair[0], pair[1], screen=bool(rng.random() < 0.5))
-            elif part.rain == "none":
-                rainy = clean
+            rainy, clean = self._made(which, rng)
         if kind == Kind.UNLABELLED:
             clean = np.zeros_like(clean)
         if self._taught is not None and not taught:
@@ -261,6 +146,35 @@ class MixtureDataset(Dataset[Sample]):
         pictures = [_tensor(picture) for picture in self._view([rainy, clean, *taught], rng)]
         held = pictures[2] if taught else torch.empty(0, dtype=torch.uint8)
         return Sample(pictures[0], pictures[1], torch.tensor(int(kind)), held)
+
+    def _piece_rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, _PIECE, number])
+
+    def _found(self, which: int, rng: np.random.Generator) -> tuple[Image, ...]:
+        """Cut a picture of a part that needs no rain: rainy, clean and, where kept, taught."""
+        pairs, part = self._parts[which], self.config.parts[which]
+        chosen = int(rng.integers(len(pairs)))
+        whole: tuple[Image, ...] = pairs[chosen]
+        if self._taught is not None and part.rain in _TAUGHT:
+            whole = (*whole, self._taught[part.source][chosen])
+        rainy, clean, *taught = self._piece(whole, self._scale(rng), rng)
+        return (clean if part.rain == "none" else rainy), clean, *taught
+
+    def _made(self, which: int, rng: np.random.Generator) -> tuple[Image, Image]:
+        """Cut a clean picture of a part and lay rain on it: rainy and clean."""
+        pairs, part = self._parts[which], self.config.parts[which]
+        chosen = int(rng.integers(len(pairs)))
+        scale = self._scale(rng)
+        if part.rain == "rendered" and self._renderer is not None:
+            deep = (pairs[chosen][1], self._depths[which][chosen])
+            clean, depth = self._piece(deep, scale, rng)
+            return self._renderer.rain_on(clean, depth, rng), clean
+        _, clean = self._piece(pairs[chosen], scale, rng)
+        if part.rain == "generated":
+            return self._rain_on(clean, rng), clean
+        lenders = self._lenders[which]
+        pair = self._piece(lenders[rng.integers(len(lenders))], scale, rng)
+        return borrow_rain(clean, pair[0], pair[1], screen=bool(rng.random() < 0.5)), clean
 
     def _view(self, pictures: list[Image], rng: np.random.Generator) -> list[Image]:
         """Mirror and turn all pictures in the same way."""
@@ -274,14 +188,20 @@ class MixtureDataset(Dataset[Sample]):
         return pictures
 
     def _scale(self, rng: np.random.Generator) -> float:
-        if self.config.shrink and rng.random() < self.config.shrink:
-            return float(rng.uniform(*self.config.shrink_to))
+        config = self.config
+        if not config.shrink + config.enlarge:
+            return 1.0
+        chance = rng.random()
+        if chance < config.shrink:
+            return float(rng.uniform(*config.shrink_to))
+        if chance < config.shrink + config.enlarge:
+            return float(np.exp(rng.uniform(*np.log(config.enlarge_to))))
         return 1.0
 
     def _piece(
         self, pictures: tuple[NDArray[Any], ...], scale: float, rng: np.random.Generator
     ) -> tuple[NDArray[Any], ...]:
-        """Cut the same piece of all pictures and shrink it by ``scale`` to the size of a crop.
+        """Cut the same piece of all pictures and scale it by ``scale`` to the size of a crop.
 
         Of pictures smaller than that, the largest square is enlarged.
         """

@@ -33,6 +33,8 @@ class Objective(nn.Module):
         takes_unlabelled: whether it needs no clean picture for the kind ``UNLABELLED``.
         teach: derains a whole picture, uint8 (H, W, 3) RGB in and out, where such results are to
             be kept and handed back as :attr:`core.samples.Sample.taught`; otherwise None.
+        pieces: how many pieces with made rain it derains too; see
+            :class:`core.mixture.MixtureDataset`.
     """
 
     def __init__(self, loss: LossConfig) -> None:
@@ -45,6 +47,7 @@ class Objective(nn.Module):
         self.clean_weight = 1.0
         self.takes_unlabelled = False
         self.teach: Callable[[Image], Image] | None = None
+        self.pieces = 0
 
     def observe(self, batch: Sample) -> dict[str, Tensor]:
         """Run further networks, in the precision and over the processes of the run.

@@ -13,7 +13,7 @@ class Kind(IntEnum):
     """Where a sample comes from, which says who may speak about it."""
 
     PAIR = 0
-    """A rainy picture and its clean version, as they are on disk."""
+    """A rainy picture and its clean version that come again: on disk, or made once."""
     MADE = 1
     """A clean picture that rain was laid on for this sample alone."""
     DRY = 2

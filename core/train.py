@@ -144,11 +144,16 @@ class Trainer:
         return None
 
     def _read_mixture(self) -> MixtureDataset:
-        config, teach = self.config, self.learner.objective.teach
+        config, objective = self.config, self.learner.objective
         # What the first process writes down of the teacher, the others read.
-        with self.fabric.rank_zero_first() if teach else nullcontext():
+        with self.fabric.rank_zero_first() if objective.teach else nullcontext():
             return MixtureDataset(
-                config.mixture, config.data_root, config.seed, self.progress, teach
+                config.mixture,
+                config.data_root,
+                config.seed,
+                self.progress,
+                objective.teach,
+                objective.pieces,
             )
 
     def _batches(self, data: MixtureDataset) -> Any:

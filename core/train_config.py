@@ -12,7 +12,7 @@ from core.config import network_config, to_plain
 from core.errors import ConfigError
 from core.evaluate import TestSetConfig
 from core.losses import LossConfig
-from core.mixture import MixtureConfig
+from core.mixture_config import MixtureConfig
 
 
 @dataclass(frozen=True)

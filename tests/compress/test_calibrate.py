@@ -21,7 +21,8 @@ from compress.calibrate import (
 from compress.distill import DistillConfig
 from core.data import SourceConfig
 from core.errors import ConfigError, DataError
-from core.mixture import MixtureDataset, PartConfig
+from core.mixture import MixtureDataset
+from core.mixture_config import PartConfig
 from core.networks.student import StudentConfig, StudentNet
 from core.quantization import TensorScale, fake_quantize
 from core.quantized_graph import Placement

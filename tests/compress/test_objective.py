@@ -73,6 +73,40 @@ def test_kept_results_are_used_where_there_are_any(make: Make) -> None:
     assert torch.equal(taught[2], rainy[2])
 
 
+def test_with_pieces_the_teacher_is_not_asked_about_what_is_made_for_a_step(make: Make) -> None:
+    objective, batch = make(keep=True, pieces=3), _batch(*ALL, taught=True)
+    seen = _asked(objective)
+    taught = objective.observe(batch)["taught"]
+    assert not seen
+    assert objective.pieces == 3
+    assert torch.equal(taught[[0, 3]], to_float(batch.taught)[[0, 3]])
+    assert torch.equal(taught[1], to_float(batch.clean)[1])
+    assert torch.equal(taught[2], to_float(batch.rainy)[2])
+
+
+def test_a_bounded_teacher_is_silent_where_the_student_is_better(make: Make) -> None:
+    objective, batch = make(bounded=True), _batch(Kind.PAIR, Kind.PAIR, Kind.UNLABELLED)
+    clean = to_float(batch.clean)
+    # The student is off by 0.1; the teacher by more, by less, and nobody knows.
+    derained = clean + 0.1
+    taught = clean + torch.tensor([0.2, 0.05, 0.3])[:, None, None, None]
+    losses = objective(derained, batch, {"taught": taught})
+    assert losses["teacher"].item() == pytest.approx((0.1 + 0.05 + 0.2) / 3)
+    unbounded = make()(derained, batch, {"taught": taught})
+    assert unbounded["teacher"].item() == pytest.approx((0.1 + 0.05 + 0.2) / 3)
+    assert (
+        _pull(objective, derained, batch, taught)[0] > 0 > _pull(make(), derained, batch, taught)[0]
+    )
+
+
+def _pull(objective: Distillation, derained: Tensor, batch: Sample, taught: Tensor) -> list[float]:
+    """Return how each picture's loss grows with its brightness, as the teacher says."""
+    derained = derained.detach().requires_grad_()
+    objective(derained, batch, {"taught": taught})["teacher"].backward()
+    assert derained.grad is not None
+    return [float(gradient.sum()) for gradient in derained.grad]
+
+
 def test_the_loss_is_the_weighted_sum_by_hand(make: Make) -> None:
     objective = make(clean=0.5, teacher=2.0)
     batch = _batch(Kind.PAIR, Kind.UNLABELLED)
@@ -156,6 +190,7 @@ def test_the_note_names_teacher_and_weights(make: Make) -> None:
     assert objective.data == ("library",)
     assert objective.takes_unlabelled
     assert not make(teacher=0.0).takes_unlabelled
+    assert make(keep=True, pieces=5, bounded=True).note.endswith("0 features, 5 pieces, bounded")
 
 
 @pytest.mark.parametrize(
@@ -166,6 +201,8 @@ def test_the_note_names_teacher_and_weights(make: Make) -> None:
         ({"clean": 0.0, "teacher": 0.0}, "are both 0; give one a weight"),
         ({"student_layers": ("entry",)}, r"\['entry'\] and distill\.teacher_layers \[\]"),
         ({"features": 1.0, "keep": True}, "kept results have no features"),
+        ({"pieces": -1, "keep": True}, r"distill\.pieces -1: must be 0 or more"),
+        ({"pieces": 5}, r"distill\.pieces 5: .* unless distill\.keep is true"),
     ],
 )
 def test_wrong_values_are_named(values: dict[str, Any], message: str) -> None:

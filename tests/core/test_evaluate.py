@@ -1,8 +1,10 @@
+import dataclasses
 import json
 import math
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -61,6 +63,25 @@ def config(data_root: Path) -> evaluate.EvaluationConfig:
         },
     }
     return build_config(evaluate.EvaluationConfig, values, "config")
+
+
+def test_pictures_are_enlarged_before_rain_is_laid_on_them(
+    config: evaluate.EvaluationConfig,
+) -> None:
+    wet = config.sets["wet"]
+    sizes, rainy = [], []
+    for times in (1, 3):
+        pairs = list(dataclasses.replace(wet, enlarge=times).read(config.data_root))
+        sizes.append(pairs[0][1].shape[:2])
+        rainy.append(pairs[0][0])
+        if times == 3:
+            ((_, small), *_) = wet.read(config.data_root)
+            large = cv2.resize(small, sizes[1][::-1], interpolation=cv2.INTER_CUBIC)
+            assert np.array_equal(pairs[0][1], large)
+            assert np.array_equal(pairs[0][0], wet.rain.apply(large, 0))  # type: ignore[union-attr]
+    assert sizes[1] == (3 * sizes[0][0], 3 * sizes[0][1])
+    with pytest.raises(ConfigError, match="enlarge 0 must be at least 1"):
+        dataclasses.replace(wet, enlarge=0)
 
 
 def test_sets_are_scored_in_order(config: evaluate.EvaluationConfig) -> None:

@@ -7,7 +7,8 @@ import torch
 
 from core.data import SourceConfig
 from core.errors import ConfigError, DataError
-from core.mixture import GeneratedConfig, MixtureConfig, MixtureDataset, PartConfig, StepSampler
+from core.mixture import MixtureDataset, StepSampler
+from core.mixture_config import GeneratedConfig, MixtureConfig, PartConfig
 from core.samples import Kind
 from core.synthesis import RainConfig
 from edge_runtime.image import Picture, write_picture
@@ -106,8 +107,50 @@ def test_every_kind_of_rain_is_shrunk_with_its_picture(data_root: Path, rain: st
             assert torch.equal(rainy.int() - clean.int(), torch.full_like(clean, 40).int())
 
 
+def test_enlarged_pieces_are_between_what_they_cover(tmp_path: Path) -> None:
+    # Columns count up by 4, so a piece of half the size steps by 2 levels, but for its borders.
+    (tmp_path / "dry").mkdir()
+    ramp = np.tile(4 * np.arange(40), (40, 1))[..., None].repeat(3, 2)
+    write_picture(tmp_path / "dry/0.png", Picture(ramp.astype(np.uint8)))
+    part = PartConfig(DRY, rain="none")
+    data = _data(tmp_path, part, enlarge=1, enlarge_to=(2, 2), flips=False)
+    starts = set()
+    for index in range(10):
+        rainy, clean, *_ = data[index]
+        assert torch.equal(rainy, clean)
+        assert clean.shape == (3, 16, 16)
+        assert clean[0, :, 1:-1].int().diff(dim=1).unique().tolist() == [2]
+        starts.add(int(clean[0, 0, 0]))
+    assert len(starts) > 3
+    sides = _sides(_data(tmp_path, part, shrink=0.5, enlarge=0.5, enlarge_to=(1, 8), flips=False))
+    assert 2 <= min(sides) < 4 < 16 < max(sides) <= 40
+
+
+def _sides(data: MixtureDataset) -> list[float]:
+    """Return how many columns of a ramp of 4 levels each sample shows."""
+    spans = [np.ptp(data[index].clean[0, 0].numpy()) for index in range(60)]
+    return [float(span) / 4 + 1 for span in spans]
+
+
+def test_drawn_rain_is_not_enlarged_with_its_picture(tmp_path: Path) -> None:
+    (tmp_path / "dry").mkdir()
+    flat = np.full((64, 64, 3), 60, np.uint8)
+    write_picture(tmp_path / "dry/0.png", Picture(flat))
+    rain = GeneratedConfig(RainConfig(density=(0.05, 0.05)), pool=1, veil=0, layers=(1.0,))
+    part = PartConfig(DRY, rain="generated")
+    plain = _data(tmp_path, part, crop=64, generated=rain, flips=False)
+    large = _data(
+        tmp_path, part, crop=64, generated=rain, flips=False, enlarge=1, enlarge_to=(4, 4)
+    )
+    steps = [
+        np.mean([np.abs(np.diff(data[i].rainy[0].numpy().astype(int))).mean() for i in range(8)])
+        for data in (plain, large)
+    ]
+    assert steps[1] == pytest.approx(steps[0], rel=0.2)
+
+
 def test_without_shrinking_samples_are_those_of_before(data_root: Path) -> None:
-    plain, other = _mixed(data_root), _mixed(data_root, shrink_to=(0.1, 0.2))
+    plain, other = _mixed(data_root), _mixed(data_root, shrink_to=(0.1, 0.2), enlarge_to=(2, 3))
     half = _mixed(data_root, shrink=0.5, shrink_to=(0.7, 0.9))
     pairs = [(plain[index], other[index], half[index]) for index in range(20)]
     assert all(torch.equal(one[1], two[1]) for one, two, _ in pairs)
@@ -121,9 +164,14 @@ def test_without_shrinking_samples_are_those_of_before(data_root: Path) -> None:
         ({"shrink_to": (0.0, 0.5)}, r"mixture.shrink_to \[0.0, 0.5\] is not a range"),
         ({"shrink_to": (0.9, 0.5)}, r"mixture.shrink_to \[0.9, 0.5\] is not a range"),
         ({"shrink_to": (0.5, 1.5)}, r"mixture.shrink_to \[0.5, 1.5\] is not a range"),
+        ({"enlarge": -0.5}, r"mixture.enlarge -0.5 is not within \[0, 1 - shrink 0.0\]"),
+        ({"shrink": 0.6, "enlarge": 0.5}, r"mixture.enlarge 0.5 is not within"),
+        ({"enlarge_to": (0.5, 2.0)}, r"mixture.enlarge_to \[0.5, 2.0\] is not a range"),
+        ({"enlarge_to": (3.0, 2.0)}, r"mixture.enlarge_to \[3.0, 2.0\] is not a range"),
+        ({"enlarge_to": (2.0, 129.0)}, r"is not a range within \[1, crop 128\]"),
     ],
 )
-def test_bad_shrinking_is_refused(options: dict[str, object], message: str) -> None:
+def test_bad_scaling_is_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         MixtureConfig((PartConfig(DRY, rain="none"),), **options)  # type: ignore[arg-type]
 
@@ -227,6 +275,40 @@ def test_a_teacher_is_asked_only_about_rain_that_stays(data_root: Path) -> None:
         raise AssertionError
 
     assert MixtureDataset(config, str(data_root), 0, False, never)[0].taught.shape == (3, 16, 16)
+
+
+def test_pieces_are_made_once_and_taught(data_root: Path) -> None:
+    asked = []
+
+    def teach(rainy: np.ndarray) -> np.ndarray:
+        asked.append(rainy.shape)
+        return 255 - rainy
+
+    parts = (PartConfig(DRY, 1.0, "generated"), PartConfig(DRY, 1.0, "borrowed", PAIRS))
+    config = MixtureConfig(parts, crop=16, generated=FEW)
+    data = MixtureDataset(config, str(data_root), 0, False, teach, pieces=4)
+    assert asked == [(16, 16, 3)] * 4
+    again = MixtureDataset(config, str(data_root), 0, False, teach, pieces=4)
+    kept, fresh = set(), set()
+    for index in range(80):
+        sample = data[index]
+        assert all(torch.equal(*both) for both in zip(sample, again[index], strict=True))
+        if sample.kind == Kind.PAIR:
+            assert torch.equal(sample.taught, 255 - sample.rainy)
+            kept.add(_digest(sample.rainy.numpy()))
+        else:
+            assert sample.kind == Kind.MADE
+            assert not sample.taught.any()
+            fresh.add(_digest(sample.rainy.numpy()))
+    assert 4 < len(kept) <= 8  # each as it is and mirrored
+    assert len(fresh) > 25
+    assert not kept & fresh
+
+
+def test_without_rain_to_make_there_are_no_pieces(data_root: Path) -> None:
+    config = MixtureConfig((PartConfig(PAIRS),), crop=16)
+    data = MixtureDataset(config, str(data_root), 0, False, lambda rainy: rainy, pieces=4)
+    assert {int(data[index].kind) for index in range(5)} == {Kind.PAIR}
 
 
 def test_shares_are_respected(data_root: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 from core.cli import main
 from core.config import build_config
 from core.data import SourceConfig
-from core.mixture import GeneratedConfig, MixtureConfig, MixtureDataset, PartConfig
+from core.mixture import MixtureDataset
+from core.mixture_config import GeneratedConfig, MixtureConfig, PartConfig
 from core.rain.training import RenderedConfig
 from edge_runtime.image import read_picture
 
