@@ -83,7 +83,8 @@ class Distillation(Objective):
     ``L`` of :func:`core.losses.reconstruction_loss` and ``D`` of
     :class:`compress.features.FeatureMatch`. Both ``derained`` and ``taught`` are the rainy picture
     plus a rain residual, so that the absolute and squared differences of ``L`` are those of the
-    residuals, which is where the teacher knows something.
+    residuals, which is where the teacher knows something. A term ``psnr`` weighs the pictures in
+    both as their distance to the clean ones says (:func:`core.losses.weighed_error`).
 
     Who speaks depends on the sample. Of a dry picture nothing may change: the picture itself takes
     the place of the teacher's result, and the teacher is not asked. Of an unlabelled one there is
@@ -190,7 +191,9 @@ class Distillation(Objective):
         # Where there is no clean picture both sides are the same, and no gradient flows.
         losses = {
             "clean": reconstruction_loss(torch.where(labelled, derained, clean), clean, self.loss),
-            "teacher": reconstruction_loss(derained, taught, self.loss),
+            "teacher": reconstruction_loss(
+                derained, taught, self.loss, weighed_by=torch.where(labelled, clean, taught)
+            ),
         }
         total = config.clean * losses["clean"] + config.teacher * losses["teacher"]
         if "features" in observed:

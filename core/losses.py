@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import ConfigError
+
+_FLOOR = 1e-3
+"""Mean squared error at 30 dB, from which on a better picture weighs no more."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,15 @@ class LossConfig:
             )
 
 
-def reconstruction_loss(derained: Tensor, clean: Tensor, config: LossConfig) -> Tensor:
+def reconstruction_loss(
+    derained: Tensor, clean: Tensor, config: LossConfig, weighed_by: Tensor | None = None
+) -> Tensor:
     """Weighted sum of the terms in ``config``.
 
     Args:
         derained: float (N, 3, H, W), about [0, 1].
         clean: float (N, 3, H, W) in [0, 1].
+        weighed_by: pictures of the same shape; ``psnr`` is then :func:`weighed_error`.
 
     Returns:
         float scalar.
@@ -55,7 +62,11 @@ def reconstruction_loss(derained: Tensor, clean: Tensor, config: LossConfig) -> 
     if config.ssim:
         loss = loss + config.ssim * (1 - ssim(derained, clean))
     if config.psnr:
-        loss = loss + config.psnr * negative_psnr(derained, clean)
+        if weighed_by is None:
+            term = negative_psnr(derained, clean)
+        else:
+            term = weighed_error(derained, clean, weighed_by)
+        loss = loss + config.psnr * term
     return loss
 
 
@@ -74,8 +85,30 @@ def negative_psnr(derained: Tensor, clean: Tensor) -> Tensor:
     Returns:
         float scalar, at least -0.3.
     """
-    errors = (derained - clean).square().mean(dim=(1, 2, 3))
-    return (errors + 1e-3).log10().mean() / 10
+    return (_errors(derained, clean) + _FLOOR).log10().mean() / 10
+
+
+def weighed_error(derained: Tensor, target: Tensor, clean: Tensor) -> Tensor:
+    """Squared difference to ``target``, each picture weighed as ``negative_psnr`` of it weighs it.
+
+    Where ``target`` is ``clean``, the gradient is that of :func:`negative_psnr`. Its logarithm of
+    the distance to a teacher, which is closer in heavy rain than the clean picture is, would make
+    much of heavy rain and little of light.
+
+    Args:
+        derained: float (N, 3, H, W), about [0, 1].
+        target: float (N, 3, H, W) in [0, 1], such as a teacher's results.
+        clean: float (N, 3, H, W) in [0, 1].
+
+    Returns:
+        float scalar, at least 0.
+    """
+    weights = 1 / (_errors(derained, clean).detach() + _FLOOR)
+    return (weights * _errors(derained, target)).mean() / (10 * math.log(10))
+
+
+def _errors(a: Tensor, b: Tensor) -> Tensor:
+    return (a - b).square().mean(dim=(1, 2, 3))
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core.errors import ConfigError
-from core.losses import LossConfig, negative_psnr, reconstruction_loss, ssim
+from core.losses import LossConfig, negative_psnr, reconstruction_loss, ssim, weighed_error
 from edge_runtime import metrics
 
 
@@ -71,3 +71,20 @@ def test_dry_pictures_do_not_outweigh_rain_in_negative_psnr() -> None:
     negative_psnr(both, clean).backward()
     size = both.grad.flatten(1).norm(dim=1)
     assert 0 < size[1] < size[0]
+
+
+def test_a_teacher_weighs_pictures_as_the_clean_ones_do() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, noise, taught = torch.rand(3, 4, 3, 8, 8, generator=generator, dtype=torch.float64)
+    sizes = torch.tensor([0.5, 0.2, 0.05, 0.0])[:, None, None, None]
+    derained = (clean + noise * sizes).requires_grad_()
+    same = weighed_error(derained, clean, clean), negative_psnr(derained, clean)
+    pulls = [torch.autograd.grad(loss, derained)[0] for loss in same]
+    torch.testing.assert_close(*pulls)
+    errors, apart = (
+        (derained.detach() - other).square().mean(dim=(1, 2, 3)).numpy()
+        for other in (clean, taught)
+    )
+    wanted = np.mean(apart / (errors + 1e-3)) / (10 * np.log(10))
+    loss = reconstruction_loss(derained, taught, LossConfig(l1=0, psnr=2), weighed_by=clean)
+    assert loss.item() == pytest.approx(2 * wanted)
