@@ -51,6 +51,7 @@ class DistillationConfig:
     keep: bool = False
     pieces: int = 0
     bounded: bool = False
+    even: bool = False
 
     def __post_init__(self) -> None:
         for name in ("clean", "teacher", "features"):
@@ -83,8 +84,7 @@ class Distillation(Objective):
     ``L`` of :func:`core.losses.reconstruction_loss` and ``D`` of
     :class:`compress.features.FeatureMatch`. Both ``derained`` and ``taught`` are the rainy picture
     plus a rain residual, so that the absolute and squared differences of ``L`` are those of the
-    residuals, which is where the teacher knows something. A term ``psnr`` weighs the pictures in
-    both as their distance to the clean ones says (:func:`core.losses.weighed_error`).
+    residuals, which is where the teacher knows something.
 
     Who speaks depends on the sample. Of a dry picture nothing may change: the picture itself takes
     the place of the teacher's result, and the teacher is not asked. Of an unlabelled one there is
@@ -125,8 +125,9 @@ class Distillation(Objective):
         )
         if config.pieces:
             self.note += f", {config.pieces} pieces"
-        if config.bounded:
-            self.note += ", bounded"
+        for name in ("bounded", "even"):
+            if getattr(config, name):
+                self.note += f", {name}"
         self.data = teacher.data
         self.clean_weight = config.clean
         self.takes_unlabelled = config.teacher > 0
@@ -192,7 +193,10 @@ class Distillation(Objective):
         losses = {
             "clean": reconstruction_loss(torch.where(labelled, derained, clean), clean, self.loss),
             "teacher": reconstruction_loss(
-                derained, taught, self.loss, weighed_by=torch.where(labelled, clean, taught)
+                derained,
+                taught,
+                self.loss,
+                weighed_by=torch.where(labelled, clean, taught) if config.even else None,
             ),
         }
         total = config.clean * losses["clean"] + config.teacher * losses["teacher"]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from compress.distill import DistillConfig
 from compress.recipe import read_recipe
-from core.checkpoint import load_checkpoint
+from core.checkpoint import find_checkpoint, load_checkpoint
 from core.config import load_config, network_config
 from core.train_config import TrainConfig
 from edge_runtime.card import ModelCard
@@ -74,10 +76,20 @@ def test_a_config_says_how_the_teacher_was_trained_last(name: str, file: str) ->
     assert _done(config, config.steps) in checkpoint.recipe[-1]
 
 
-@pytest.mark.parametrize(("name", "steps"), [("small", 7000), ("base", 5000)])
-def test_a_config_says_how_the_students_were_trained_last(name: str, steps: int) -> None:
+@pytest.mark.parametrize(("name", "line", "steps"), [("small", -3, 7000), ("base", -1, 5000)])
+def test_a_config_says_how_students_were_trained_for_psnr(name: str, line: int, steps: int) -> None:
     config = load_config(TrainConfig, CONFIGS / "student_small_psnr.yaml")
-    assert _done(config, steps) in load_checkpoint(name).recipe[-1]
+    assert _done(config, steps) in load_checkpoint(name).recipe[line]
+
+
+def test_small_is_the_mean_of_before_and_after_the_teacher_that_ships() -> None:
+    config = load_config(DistillConfig, CONFIGS / "student_taught.yaml")
+    before, taught, mean = load_checkpoint("small").recipe[-3:]
+    assert _done(config, config.steps) in taught
+    sha256 = hashlib.sha256(find_checkpoint("gan_lstm").read_bytes()).hexdigest()
+    assert f"teacher gan_lstm sha256 {sha256}, views {config.distill.views}, " in taught
+    assert taught.endswith(f", {config.distill.pieces} pieces, bounded")
+    assert mean == f"average: 0.5 of small ({before}), 0.5 of small ({taught})"
 
 
 def test_a_recipe_made_nano() -> None:

@@ -11,7 +11,7 @@ from compress.objective import Distillation, DistillationConfig
 from compress.teacher import load_teacher
 from core.config import network_config
 from core.errors import ConfigError
-from core.losses import LossConfig, weighed_error
+from core.losses import LossConfig, negative_psnr, weighed_error
 from core.networks import ARCHITECTURES
 from core.samples import Kind, Sample, to_float
 from tests.compress.conftest import NETWORKS
@@ -122,19 +122,23 @@ def test_the_loss_is_the_weighted_sum_by_hand(make: Make) -> None:
     torch.testing.assert_close(losses["loss"], 0.5 * against_clean + 2 * against_teacher)
 
 
-def test_a_psnr_term_weighs_a_picture_by_its_distance_to_the_clean_one(make: Make) -> None:
-    objective, batch = make(), _batch(Kind.PAIR, Kind.UNLABELLED)
+def test_an_even_teacher_weighs_a_picture_by_its_distance_to_the_clean_one(make: Make) -> None:
+    objective, batch = make(even=True), _batch(Kind.PAIR, Kind.UNLABELLED)
     objective.loss = LossConfig(l1=0, psnr=1)
     clean, taught = to_float(batch.clean), torch.rand(2, 3, 16, 16)
     derained = torch.rand(2, 3, 16, 16)
     loss = objective(derained, batch, {"taught": taught})["teacher"]
     known = torch.stack([clean[0], taught[1]])  # of the other there is no clean one
     torch.testing.assert_close(loss, weighed_error(derained, taught, known))
+    uneven = make()
+    uneven.loss = objective.loss
+    loss = uneven(derained, batch, {"taught": taught})["teacher"]
+    torch.testing.assert_close(loss, negative_psnr(derained, taught))
 
 
 @pytest.mark.parametrize("loss", [LossConfig(), LossConfig(l1=0, psnr=1)])
 def test_unlabelled_samples_never_see_a_clean_picture(make: Make, loss: LossConfig) -> None:
-    objective, batch = make(teacher=1.0), _batch(Kind.UNLABELLED, Kind.PAIR)
+    objective, batch = make(even=True), _batch(Kind.UNLABELLED, Kind.PAIR)
     objective.loss = loss
     derained = torch.rand(2, 3, 16, 16, requires_grad=True)
     results = []
@@ -202,7 +206,9 @@ def test_the_note_names_teacher_and_weights(make: Make) -> None:
     assert objective.data == ("library",)
     assert objective.takes_unlabelled
     assert not make(teacher=0.0).takes_unlabelled
-    assert make(keep=True, pieces=5, bounded=True).note.endswith("0 features, 5 pieces, bounded")
+    assert make(keep=True, pieces=5, even=True, bounded=True).note.endswith(
+        "0 features, 5 pieces, bounded, even"
+    )
 
 
 @pytest.mark.parametrize(
