@@ -83,7 +83,7 @@ def test_a_config_says_how_students_were_trained_for_psnr(name: str, line: int, 
 
 
 def test_small_is_the_mean_of_before_and_after_the_teacher_that_ships() -> None:
-    config = load_config(DistillConfig, CONFIGS / "student_taught.yaml")
+    config = load_config(DistillConfig, CONFIGS / "taught_large.yaml")
     before, taught, mean = load_checkpoint("small").recipe[-3:]
     assert _done(config, config.steps) in taught
     sha256 = hashlib.sha256(find_checkpoint("gan_lstm").read_bytes()).hexdigest()
