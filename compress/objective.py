@@ -14,7 +14,7 @@ from compress.features import FeatureMatch, Taps, default_layers
 from compress.taught import TaughtPictures
 from compress.teacher import Teacher
 from core.errors import ConfigError
-from core.losses import LossConfig, reconstruction_loss
+from core.losses import LossConfig, picture_errors, reconstruction_loss
 from core.objective import Objective
 from core.samples import Kind, Sample, to_float
 from core.views import Views
@@ -187,8 +187,8 @@ class Distillation(Objective):
         labelled = (batch.kind != Kind.UNLABELLED)[:, None, None, None]
         taught = observed["taught"]
         if config.bounded:
-            worse = (_errors(taught, clean) >= _errors(derained.detach(), clean)) & labelled
-            taught = torch.where(worse, clean, taught)
+            worse = picture_errors(taught, clean) >= picture_errors(derained.detach(), clean)
+            taught = torch.where(worse[:, None, None, None] & labelled, clean, taught)
         # Where there is no clean picture both sides are the same, and no gradient flows.
         losses = {
             "clean": reconstruction_loss(torch.where(labelled, derained, clean), clean, self.loss),
@@ -204,8 +204,3 @@ class Distillation(Objective):
             losses["features"] = observed["features"]
             total = total + config.features * losses["features"]
         return {"loss": total, **losses}
-
-
-def _errors(pictures: Tensor, clean: Tensor) -> Tensor:
-    """Return the mean squared error of each picture, (N, 1, 1, 1)."""
-    return (pictures - clean).square().mean(dim=(1, 2, 3), keepdim=True)

@@ -85,7 +85,7 @@ def negative_psnr(derained: Tensor, clean: Tensor) -> Tensor:
     Returns:
         float scalar, at least -0.3.
     """
-    return (_errors(derained, clean) + _FLOOR).log10().mean() / 10
+    return (picture_errors(derained, clean) + _FLOOR).log10().mean() / 10
 
 
 def weighed_error(derained: Tensor, target: Tensor, clean: Tensor) -> Tensor:
@@ -103,11 +103,20 @@ def weighed_error(derained: Tensor, target: Tensor, clean: Tensor) -> Tensor:
     Returns:
         float scalar, at least 0.
     """
-    weights = 1 / (_errors(derained, clean).detach() + _FLOOR)
-    return (weights * _errors(derained, target)).mean() / (10 * math.log(10))
+    weights = 1 / (picture_errors(derained, clean).detach() + _FLOOR)
+    return (weights * picture_errors(derained, target)).mean() / (10 * math.log(10))
 
 
-def _errors(a: Tensor, b: Tensor) -> Tensor:
+def picture_errors(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mean squared difference of each picture.
+
+    Args:
+        a: float (N, C, H, W).
+        b: the same shape.
+
+    Returns:
+        float (N,), at least 0.
+    """
     return (a - b).square().mean(dim=(1, 2, 3))
 
 
