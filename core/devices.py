@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import distributed
 
 from core.errors import ConfigError
 from core.train_config import TrainConfig
@@ -31,6 +34,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
         )
         if config.processes > 1:
             fabric.launch()
+            atexit.register(_leave_group)
     except (MisconfigurationException, RuntimeError, ValueError) as error:
         cause = " ".join(str(error).split())
         raise ConfigError(
@@ -40,6 +44,15 @@ def make_fabric(config: TrainConfig) -> Fabric:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     return fabric
+
+
+def _leave_group() -> None:
+    """End the threads that exchange gradients while Python is whole.
+
+    One that lets go of a tensor after that aborts the process, which has finished its work.
+    """
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def hardware(fabric: Fabric) -> str:

@@ -51,6 +51,31 @@ def test_two_processes_take_the_steps_of_one(train_values: dict[str, Any], tmp_p
     assert (one.cost.hardware, two.cost.hardware) == ("1 CPU thread", "2 x 1 CPU thread")
 
 
+def test_a_process_leaves_the_others_before_it_exits(
+    train_values: dict[str, Any], tmp_path: Path
+) -> None:
+    values = {**train_values, "batch_size": 2, "accelerator": "cpu", "devices": 2}
+    script = tmp_path / "join.py"
+    script.write_text(f"""
+import atexit
+from torch import distributed
+
+# The first that is registered is called last.
+atexit.register(lambda: print("group at exit:", distributed.is_initialized()))
+
+from core.config import build_config
+from core.devices import make_fabric
+from core.train_config import TrainConfig
+
+make_fabric(build_config(TrainConfig, {values!r}, "config"))
+print("group:", distributed.is_initialized())
+""")
+    done = subprocess.run([*TORCHRUN, str(script)], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("group: True") == 2
+    assert done.stdout.count("group at exit: False") == 2
+
+
 def test_devices_that_are_not_there(train_values: dict[str, Any]) -> None:
     config = build_config(TrainConfig, {**train_values, "accelerator": "cuda"}, "config")
     if torch.cuda.is_available():

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from core.errors import TrainingError
 from core.run_log import RunLog, last_values
@@ -25,7 +26,12 @@ def test_table_by_hand(tmp_path: Path) -> None:
     assert _table(tmp_path / "logs") == ["step,name,value", "1,loss,0.1", '1,"a, b",2.0']
 
 
-def test_resuming_gives_what_an_uninterrupted_run_gives(tmp_path: Path) -> None:
+def test_resuming_gives_what_an_uninterrupted_run_gives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # TensorBoard counts the files of a process and reads them in the order of their names, where 10
+    # comes before 9. Runs that are resumed are another process, a second or more later.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     _log(tmp_path / "whole", 0, range(1, 9))
     _log(tmp_path / "parts", 0, range(1, 6))  # killed at 5, its last state is of step 3
     with (tmp_path / "parts/metrics.csv").open("a") as file:
