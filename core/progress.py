@@ -1,4 +1,4 @@
-"""Progress bars that move in a terminal and stay quiet in a log file."""
+"""Progress bars that move in a terminal and are seldom written to a log file."""
 
 from __future__ import annotations
 
@@ -16,20 +16,38 @@ _LOG_SECONDS = 30.0
 
 
 def track(items: Sequence[T], title: str | None) -> Iterable[T]:
-    """Yield ``items`` under a passing bar, shown only with a title and only in a terminal."""
-    hidden = True if title is None else None
-    return tqdm(items, desc=title, unit="pair", leave=False, disable=hidden)
+    """Yield ``items`` under a passing bar, shown only with a title.
+
+    Where nobody watches, one that takes longer is written every half minute.
+    """
+    seconds, most = _intervals()
+    return tqdm(
+        items,
+        desc=title,
+        unit="pair",
+        leave=False,
+        disable=title is None,
+        delay=0 if sys.stderr.isatty() else seconds,
+        mininterval=seconds,
+        maxinterval=most,
+    )
 
 
 def step_bar(title: str, done: int, total: int, *, shown: bool) -> tqdm[Never]:
     """Make the bar of a long run; where nobody watches, it is written every half minute."""
-    seconds = 0.1 if sys.stderr.isatty() else _LOG_SECONDS
+    seconds, most = _intervals()
     return tqdm(
         total=total,
         initial=done,
         desc=title,
         unit="step",
         mininterval=seconds,
-        maxinterval=max(10.0, seconds),
+        maxinterval=most,
         disable=not shown,
     )
+
+
+def _intervals() -> tuple[float, float]:
+    """Return the seconds between two updates of a bar, and the most that tqdm may wait."""
+    seconds = 0.1 if sys.stderr.isatty() else _LOG_SECONDS
+    return seconds, max(10.0, seconds)

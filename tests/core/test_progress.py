@@ -1,5 +1,6 @@
 import io
 import sys
+import time
 
 import pytest
 
@@ -16,6 +17,15 @@ def test_track_yields_everything_and_is_silent_in_a_file(title: str | None, monk
     monkeypatch.setattr(sys, "stderr", io.StringIO())
     assert list(track([3, 1, 2], title)) == [3, 1, 2]
     assert sys.stderr.getvalue() == ""
+
+
+def test_track_writes_a_file_when_it_takes_long(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    monkeypatch.setattr("core.progress._LOG_SECONDS", 0.01)
+    for _ in track(range(4), "pictures"):
+        time.sleep(0.02)
+    assert "pictures: " in sys.stderr.getvalue()
+    assert "/4 [" in sys.stderr.getvalue()
 
 
 def test_track_shows_in_a_terminal(monkeypatch) -> None:
