@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -11,10 +11,11 @@ from time import monotonic
 from compress.distill import distill
 from compress.prune import PruneConfig, prune
 from compress.quantize import Quantized, to_fp16, to_int8
-from compress.recipe import QuantizeConfig, Recipe, Step, network_values
+from compress.recipe import AverageConfig, QuantizeConfig, Recipe, Step, network_values
 from compress.records import Record, StepFiles, digest
 from compress.scores import Scorer
 from compress.teacher import find_teachers
+from core.average import average
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.config import to_plain
 from core.errors import CheckpointError
@@ -93,20 +94,22 @@ class Pipeline:
                 stays, and nothing is left of a step that had not begun to train.
         """
         finished: list[Finished] = []
-        current: Path | None = None
+        place = self.recipe.checkpoint
+        made = [find_checkpoint(place)] if place else []
         for step in self.recipe.steps:
-            files, wanted = StepFiles(self.work, step), self.wanted(step, current)
+            files = StepFiles(self.work, step)
+            wanted = self.wanted(step, made[-1] if made else None)
             reason = files.stale(wanted)
             if reason:
                 say(f"{step.name}: again, because {reason}")
                 files.set_aside()
             if not files.finished():
                 say(f"{step.name}: {_said(step)}")
-                stopped = self._run(step, files, wanted, current, say)
+                stopped = self._run(step, files, wanted, made, say)
                 if stopped:
                     return Outcome(tuple(finished), stopped)
             finished.append(_finished(step, files))
-            current = files.checkpoint
+            made.append(files.checkpoint)
         return Outcome(tuple(finished), teacher=self._scorer.teacher())
 
     def wanted(self, step: Step, before: Path | None) -> Record:
@@ -132,15 +135,13 @@ class Pipeline:
         return find_checkpoint(place) if place else None
 
     def _run(
-        self, step: Step, files: StepFiles, wanted: Record, before: Path | None, say: Say
+        self, step: Step, files: StepFiles, wanted: Record, before: Sequence[Path], say: Say
     ) -> TrainResult | None:
         started = monotonic()
-        place = self.recipe.checkpoint
-        start = before or (find_checkpoint(place) if place else None)
         missing = [folder for folder in (self.work, *self.work.parents) if not folder.exists()]
         try:
             files.write(wanted)
-            made, notes = self._made(step, files, start)
+            made, notes = self._made(step, files, before)
         except EdgeDerainError:
             files.forget()
             for folder in missing:
@@ -153,7 +154,8 @@ class Pipeline:
             say(f"{step.name}: {note}")
         save_checkpoint(files.checkpoint, made)
         self._scorer.card(files.checkpoint, made)
-        seconds = max(_trained_seconds(made, start or self._start(step)), monotonic() - started)
+        start = before[-1] if before else self._start(step)
+        seconds = max(_trained_seconds(made, start), monotonic() - started)
         files.write(
             replace(
                 wanted,
@@ -166,10 +168,13 @@ class Pipeline:
         return None
 
     def _made(
-        self, step: Step, files: StepFiles, start: Path | None
+        self, step: Step, files: StepFiles, before: Sequence[Path]
     ) -> tuple[Checkpoint | TrainResult, tuple[str, ...]]:
+        if isinstance(step.options, AverageConfig):
+            share = step.options.share
+            return average(list(map(load_checkpoint, before[-2:])), (1 - share, share)), ()
         # Paths are part of a run that is resumed: they must not depend on where it is started.
-        start = start.resolve() if start else None
+        start = before[-1].resolve() if before else None
         training = replace(step.training, out=str(files.folder.resolve()))
         if isinstance(step.options, PruneConfig) and start:
             resume = (files.folder / training.name).exists()

@@ -15,14 +15,29 @@ from compress.quantize import Job
 from core.checkpoint import Checkpoint, load_checkpoint
 from core.config import build_config, to_plain
 from core.config_errors import check_keys, nearest
-from core.config_files import merge, read_config
+from core.config_files import PARENT, merge, read_config
 from core.errors import ConfigError
 from core.evaluate import EvaluationConfig
 from core.quantization import Scheme
 
-Kind = Literal["distill", "train", "prune", "quantize"]
+Kind = Literal["distill", "train", "average", "prune", "quantize"]
 _PLACED = ("name", "out", "data_root", "validation")
 """Options that are those of the whole recipe."""
+
+
+@dataclass(frozen=True)
+class AverageConfig:
+    """How to mix what a training made with what it started from; see :mod:`core.average`.
+
+    Attributes:
+        share: of what it made, above 0 and below 1; the rest is of what it started from.
+    """
+
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ConfigError(f"share: must be above 0 and below 1, got {self.share:g}")
 
 
 @dataclass(frozen=True)
@@ -60,17 +75,17 @@ class Step:
 
     Attributes:
         number: counted from 1.
-        kind: what it does: ``distill`` under the teacher, ``train`` alone, ``prune`` or
-            ``quantize``.
+        kind: what it does: ``distill`` under the teacher, ``train`` alone, ``average`` with what
+            the step before it started from, ``prune`` or ``quantize``.
         training: data and training options; its network is that of the step's input where it has
             one.
-        options: what to prune or quantize to; None in the other kinds.
+        options: what to average, prune or quantize to; None in the kinds that only train.
     """
 
     number: int
     kind: Kind
     training: DistillConfig
-    options: PruneConfig | QuantizeConfig | None = None
+    options: AverageConfig | PruneConfig | QuantizeConfig | None = None
 
     @property
     def name(self) -> str:
@@ -80,7 +95,9 @@ class Step:
     @property
     def trains(self) -> bool:
         """Whether it takes optimizer steps."""
-        return not isinstance(self.options, QuantizeConfig) or self.options.qat
+        if isinstance(self.options, QuantizeConfig):
+            return self.options.qat
+        return not isinstance(self.options, AverageConfig)
 
     @property
     def steps(self) -> int:
@@ -143,6 +160,9 @@ class _File(DistillConfig):
 def read_recipe(path: str | Path, **given: str | None) -> Recipe:
     """Read a YAML file of training options with a list ``recipe`` of steps.
 
+    A step may extend a file, relative to this one, as well: its options lie over those of all
+    steps and below its own; what is of the whole recipe is left out of it.
+
     Args:
         path: of the file; it may extend others, as every config.
         given: options such as ``teacher`` and ``data_root`` that override the file; None does not.
@@ -153,6 +173,8 @@ def read_recipe(path: str | Path, **given: str | None) -> Recipe:
     """
     values = {**read_config(path), **{k: v for k, v in given.items() if v is not None}}
     try:
+        if isinstance(values.get("recipe"), list):
+            values["recipe"] = [_extended(item, Path(path).parent) for item in values["recipe"]]
         return build_recipe(values)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
@@ -184,8 +206,32 @@ def network_values(checkpoint: Checkpoint) -> dict[str, Any]:
     return {"architecture": checkpoint.architecture, "network": to_plain(checkpoint.config)}
 
 
-STEP_OPTIONS: dict[str, type[Any]] = {"prune": PruneConfig, "quantize": QuantizeConfig}
+STEP_OPTIONS: dict[str, type[Any]] = {
+    "average": AverageConfig,
+    "prune": PruneConfig,
+    "quantize": QuantizeConfig,
+}
 """What the kinds of step that take options of their own take."""
+
+
+def _extended(item: Any, folder: Path) -> Any:
+    """Lay the options of a step over those of the file that it extends."""
+    if not isinstance(item, Mapping):
+        return item
+    return {kind: _over_parent(options, folder) for kind, options in item.items()}
+
+
+def _over_parent(options: Any, folder: Path) -> Any:
+    if not isinstance(options, Mapping) or PARENT not in options:
+        return options
+    own = dict(options)
+    parent = own.pop(PARENT)
+    if not isinstance(parent, str):
+        raise ConfigError(f"{PARENT} {parent!r} is not the name of a file")
+    below = {
+        key: value for key, value in read_config(folder / parent).items() if key not in _PLACED
+    }
+    return merge(below, own)
 
 
 def _step(number: int, item: Any, shared: Mapping[str, Any]) -> Step:
@@ -246,7 +292,7 @@ def _check_training(step: Step, where: str) -> None:
         )
     if step.kind == "distill" and not training.teacher:
         raise ConfigError(f"{where}: needs a teacher; give --teacher CKPT, or make the step train")
-    if step.kind in ("train", "quantize") and training.teacher:
+    if step.kind in ("train", "average", "quantize") and training.teacher:
         raise ConfigError(f"{where}: takes no teacher, got {training.teacher!r}; leave it out")
 
 
@@ -260,4 +306,12 @@ def _check_order(steps: tuple[Step, ...], start: str) -> None:
         if step.kind == "quantize":
             raise ConfigError(
                 f"recipe[{step.number}] quantize: must be the last step; move it behind the others"
+            )
+    for before, step in zip((None, *steps), steps, strict=False):
+        if step.kind == "average" and not (
+            before and before.kind in ("distill", "train") and (before.number > 1 or start)
+        ):
+            raise ConfigError(
+                f"recipe[{step.number}] average: needs a training before it that went on from a "
+                "network; put it behind a distill or train step that is not the first"
             )

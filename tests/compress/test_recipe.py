@@ -63,6 +63,29 @@ def test_a_file_extends_and_a_given_option_wins(
     assert recipe.judge.data_root == train_values["data_root"]
 
 
+def test_a_step_extends_a_file(train_values: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "shared.yaml").write_text(yaml.safe_dump(train_values))
+    other = {"out": "elsewhere", "learning_rate": 0.01, "mixture": {"crop": 24, "shrink": 0.5}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
+    step = {"extends": "other.yaml", "mixture": {"crop": 40}}
+    values = {"extends": "shared.yaml", "recipe": [{"train": {"steps": 6}}, {"train": step}]}
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(values))
+    first, second = (step.training for step in read_recipe(file).steps)
+    assert (second.learning_rate, second.mixture.crop, second.mixture.shrink) == (0.01, 40, 0.5)
+    assert second.mixture.parts == first.mixture.parts
+    assert second.out == first.out == train_values["out"]
+    assert first.mixture.shrink == 0
+
+    for parent, message in (
+        (3, "extends 3 is not the name of a file"),
+        ("no.yaml", "no.yaml: can"),
+    ):
+        file.write_text(yaml.safe_dump({**values, "recipe": [{"train": {"extends": parent}}]}))
+        with pytest.raises(ConfigError, match=message):
+            read_recipe(file)
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -87,6 +110,16 @@ def test_a_file_extends_and_a_given_option_wins(
         ({"recipe": [STEPS[0], "prune"]}, r"recipe\[2\] prune: nothing to prune to"),
         ({"recipe": [STEPS[0], {"quantize": {"crops": 4}}]}, "quantize: crops 4 of 16x16 are"),
         ({"recipe": [STEPS[0], {"quantize": {"scheme": "int4"}}]}, "quantize: scheme: must be one"),
+        ({"recipe": ["average"]}, r"recipe\[1\] average: has nothing to start from"),
+        ({"recipe": ["train", "average"]}, r"recipe\[2\] average: needs a training before it"),
+        (
+            {"recipe": [*STEPS[:2], "average"]},
+            r"recipe\[3\] average: needs a training before it",
+        ),
+        (
+            {"recipe": ["train", "train", {"average": {"share": 1}}]},
+            r"recipe\[3\] average: share: must be above 0 and below 1, got 1",
+        ),
         ({"recipe": STEPS, "devices": 2}, "devices 2: a recipe runs in one process"),
     ],
 )
