@@ -21,7 +21,7 @@ from core.evaluate import EvaluationConfig
 from core.quantization import Scheme
 
 Kind = Literal["distill", "train", "average", "prune", "quantize"]
-_PLACED = ("name", "out", "data_root", "validation")
+_PLACED = ("name", "role", "out", "data_root", "validation")
 """Options that are those of the whole recipe."""
 
 

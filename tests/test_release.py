@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compress.distill import DistillConfig
-from compress.recipe import read_recipe
+from compress.recipe import AverageConfig, QuantizeConfig, read_recipe
 from core.checkpoint import find_checkpoint, load_checkpoint
 from core.config import load_config, network_config
 from core.train_config import TrainConfig
@@ -76,20 +76,33 @@ def test_a_config_says_how_the_teacher_was_trained_last(name: str, file: str) ->
     assert _done(config, config.steps) in checkpoint.recipe[-1]
 
 
-@pytest.mark.parametrize(("name", "line", "steps"), [("small", -3, 7000), ("base", -1, 5000)])
-def test_a_config_says_how_students_were_trained_for_psnr(name: str, line: int, steps: int) -> None:
-    config = load_config(TrainConfig, CONFIGS / "student_small_psnr.yaml")
-    assert _done(config, steps) in load_checkpoint(name).recipe[line]
+@pytest.mark.parametrize("name", ["small", "base"])
+def test_a_recipe_ends_as_the_student_that_ships_was_made(name: str) -> None:
+    *_, alone, taught, mean, quantized = read_recipe(CONFIGS / f"recipe_{name}.yaml").steps
+    assert [step.kind for step in (alone, taught, mean)] == ["train", "distill", "average"]
+    before, after, mixed = load_checkpoint(name).recipe[-3:]
+    assert _done(alone.training, alone.training.steps) in before
+    assert _done(taught.training, taught.training.steps) in after
+    sha256 = hashlib.sha256(find_checkpoint(taught.training.teacher).read_bytes()).hexdigest()
+    options = taught.training.distill
+    assert f"teacher gan_lstm sha256 {sha256}, views {options.views}, " in after
+    assert after.endswith(f", {options.pieces} pieces, bounded")
+    assert isinstance(mean.options, AverageConfig)
+    share = mean.options.share
+    assert mixed == f"average: {1 - share:g} of {name} ({before}), {share:g} of {name} ({after})"
+    assert isinstance(quantized.options, QuantizeConfig)
+    floats = ", ".join(quantized.options.keep_float)
+    assert load_checkpoint(f"{name}_int8").recipe[-1].endswith(f"{floats} in float")
 
 
-def test_small_is_the_mean_of_before_and_after_the_teacher_that_ships() -> None:
+def test_the_config_of_a_last_training_is_the_step_of_the_recipe() -> None:
     config = load_config(DistillConfig, CONFIGS / "taught_large.yaml")
-    before, taught, mean = load_checkpoint("small").recipe[-3:]
-    assert _done(config, config.steps) in taught
-    sha256 = hashlib.sha256(find_checkpoint("gan_lstm").read_bytes()).hexdigest()
-    assert f"teacher gan_lstm sha256 {sha256}, views {config.distill.views}, " in taught
-    assert taught.endswith(f", {config.distill.pieces} pieces, bounded")
-    assert mean == f"average: 0.5 of small ({before}), 0.5 of small ({taught})"
+    for name, steps, enlarge in (("small", 6000, 0.2), ("base", 4500, 0.12)):
+        mixture = dataclasses.replace(config.mixture, enlarge=enlarge)
+        wanted = dataclasses.replace(config, steps=steps, mixture=mixture)
+        taught = read_recipe(CONFIGS / f"recipe_{name}.yaml").steps[-3].training
+        for key in ("loss", "distill", "optimizer", "mixture", "steps", "learning_rate"):
+            assert getattr(taught, key) == getattr(wanted, key), (name, key)
 
 
 def test_a_recipe_made_nano() -> None:

@@ -65,7 +65,12 @@ def test_a_file_extends_and_a_given_option_wins(
 
 def test_a_step_extends_a_file(train_values: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "shared.yaml").write_text(yaml.safe_dump(train_values))
-    other = {"out": "elsewhere", "learning_rate": 0.01, "mixture": {"crop": 24, "shrink": 0.5}}
+    other = {
+        "out": "elsewhere",
+        "role": "teacher",
+        "learning_rate": 0.01,
+        "mixture": {"crop": 24, "shrink": 0.5},
+    }
     (tmp_path / "other.yaml").write_text(yaml.safe_dump(other))
     step = {"extends": "other.yaml", "mixture": {"crop": 40}}
     values = {"extends": "shared.yaml", "recipe": [{"train": {"steps": 6}}, {"train": step}]}
@@ -74,7 +79,7 @@ def test_a_step_extends_a_file(train_values: dict[str, Any], tmp_path: Path) -> 
     first, second = (step.training for step in read_recipe(file).steps)
     assert (second.learning_rate, second.mixture.crop, second.mixture.shrink) == (0.01, 40, 0.5)
     assert second.mixture.parts == first.mixture.parts
-    assert second.out == first.out == train_values["out"]
+    assert (second.out, second.role) == (first.out, first.role) == (train_values["out"], first.role)
     assert first.mixture.shrink == 0
 
     for parent, message in (
