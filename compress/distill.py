@@ -20,7 +20,8 @@ from core.train import train
 from core.train_config import TrainConfig
 from core.train_result import TrainResult
 
-_KEPT = "teacher_outputs"
+KEPT = "teacher_outputs"
+"""Folder of the outputs of teachers that are kept."""
 _log = logging.getLogger(__name__)
 
 
@@ -39,7 +40,9 @@ class DistillConfig(TrainConfig):
     distill: DistillationConfig = field(default_factory=DistillationConfig)
 
 
-def distill(config: DistillConfig, resume: bool = False, progress: bool = True) -> TrainResult:
+def distill(
+    config: DistillConfig, resume: bool = False, progress: bool = True, kept: Path | None = None
+) -> TrainResult:
     """Train as ``config`` says; see :meth:`core.train.Trainer.run`.
 
     Without a teacher the unlabelled parts of the mixture have nothing to say and are left out,
@@ -49,6 +52,7 @@ def distill(config: DistillConfig, resume: bool = False, progress: bool = True) 
         config: the run.
         resume: go on with an interrupted one.
         progress: show bars on standard error.
+        kept: folder for the outputs of the teacher that are kept; None is one in ``config.out``.
 
     Raises:
         CheckpointError: a teacher that cannot be read, with the name of what is wrong with it.
@@ -62,7 +66,8 @@ def distill(config: DistillConfig, resume: bool = False, progress: bool = True) 
     _check_crop(config, teacher)
     if config.compile and not config.distill.features:
         teacher.compile_networks()
-    return train(config, resume, progress, _objective(config, teacher))
+    objective = _objective(config, teacher, kept or Path(config.out) / KEPT)
+    return train(config, resume, progress, objective)
 
 
 def student_options(place: str) -> list[str]:
@@ -88,7 +93,7 @@ def student_options(place: str) -> list[str]:
     return [f"--architecture={architecture}", f"--network={json.dumps(to_plain(network))}"]
 
 
-def _objective(config: DistillConfig, teacher: Teacher) -> MakeObjective:
+def _objective(config: DistillConfig, teacher: Teacher, kept: Path) -> MakeObjective:
     network = network_config(config.architecture, config.network)
 
     def make(student: nn.Module) -> Distillation:
@@ -99,7 +104,7 @@ def _objective(config: DistillConfig, teacher: Teacher) -> MakeObjective:
             student,
             config.architecture,
             network,
-            Path(config.out) / _KEPT,
+            kept,
         )
 
     return make

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from compress.distill import distill
+from compress.distill import KEPT, distill
 from compress.prune import PruneConfig, prune
 from compress.quantize import Quantized, to_fp16, to_int8
 from compress.recipe import AverageConfig, QuantizeConfig, Recipe, Step, network_values
@@ -188,7 +188,8 @@ class Pipeline:
             network = network_values(load_checkpoint(start))
             training = replace(training, init=str(start), **network)
         resume = (files.folder / training.name / "state.safetensors").exists()
-        result = distill(training, resume, self._progress)
+        # All steps share what a teacher says of the same pictures.
+        result = distill(training, resume, self._progress, self.work / KEPT)
         if result.stopped_by is not None:
             return result, ()
         return load_checkpoint(result.folder / "best.safetensors"), ()

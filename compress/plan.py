@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,15 +16,11 @@ from compress.pipeline import Pipeline
 from compress.prune import PruneConfig, foresee
 from compress.recipe import QuantizeConfig, Recipe, Step
 from compress.records import Record, StepFiles
+from compress.speed import PASSES, training_speed
 from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, load_checkpoint
 from core.config import network_config
 from core.networks import ARCHITECTURES
-
-TRAINING_MACS_PER_SECOND = 1e11
-"""Of two CPU threads with bf16: they took ``small`` through 88,000 steps in an hour and a half."""
-_BACKWARD = 3
-"""A step costs three forward passes: one, and the gradients of activations and of weights."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,8 @@ class Plan:
 
     Attributes:
         steps: in order.
-        macs_per_second: of training; ``measured`` says whether steps of this work folder were
-            timed, otherwise it is :data:`TRAINING_MACS_PER_SECOND`.
+        macs_per_second: of training; ``measured`` says whether it is that of finished steps of
+            this work folder, otherwise it is that of a few steps without data, timed now.
     """
 
     steps: tuple[Planned, ...]
@@ -80,7 +77,7 @@ def make_plan(pipeline: Pipeline) -> Plan:
         ConfigError: a target of pruning out of reach; says the smallest within it.
     """
     states = _states(pipeline)
-    network = _start(pipeline.recipe)
+    network = start_of(pipeline.recipe)
     drafts: list[Planned] = []
     for step, (state, _) in zip(pipeline.recipe.steps, states, strict=True):
         before = network
@@ -100,7 +97,7 @@ def make_plan(pipeline: Pipeline) -> Plan:
         )
     records = [record for _, record in states]
     speed = _measured_speed(drafts, records)
-    rate = speed or TRAINING_MACS_PER_SECOND
+    rate = speed or _timed_speed(pipeline.recipe)
     planned = tuple(
         replace(draft, seconds=record.seconds if record else draft.training_macs / rate)
         for draft, record in zip(drafts, records, strict=True)
@@ -126,7 +123,12 @@ def _states(pipeline: Pipeline) -> list[tuple[str, Record | None]]:
     return states
 
 
-def _start(recipe: Recipe) -> Checkpoint:
+def start_of(recipe: Recipe) -> Checkpoint:
+    """Return what the first step starts from: a checkpoint, or random weights.
+
+    Raises:
+        CheckpointError: a checkpoint that cannot be read.
+    """
     if recipe.checkpoint:
         return load_checkpoint(recipe.checkpoint)
     training = recipe.steps[0].training
@@ -166,11 +168,16 @@ def macs_of_a_step(training: DistillConfig, student: float, unpruned: float = 0.
         teacher = sum(_macs(load_checkpoint(path)) for path in find_teachers(training.teacher))
     views = 0 if training.distill.keep else training.distill.views
     pixels = training.mixture.crop**2 * training.batch_size
-    return pixels * (_BACKWARD * student + views * teacher)
+    return pixels * (PASSES * student + views * teacher)
 
 
 def _macs(checkpoint: Checkpoint) -> float:
     return macs_per_pixel(checkpoint.unquantized().build(), checkpoint.config.size_multiple)
+
+
+def _timed_speed(recipe: Recipe) -> float:
+    trains = [step.training for step in recipe.steps if step.trains]
+    return training_speed(start_of(recipe), trains[0]) if trains else math.inf
 
 
 def _measured_speed(drafts: Sequence[Planned], records: Sequence[Record | None]) -> float | None:

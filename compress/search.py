@@ -15,10 +15,11 @@ from compress.distill import DistillConfig
 from compress.footprint import artifact_bytes
 from compress.halving import Rung, rungs, survivors
 from compress.pipeline import Finished, Pipeline, Say
-from compress.plan import macs_of_a_step
+from compress.plan import macs_of_a_step, start_of
 from compress.recipe import build_recipe
 from compress.scores import mean_score
 from compress.search_config import SearchConfig
+from compress.speed import training_speed
 from core.checkpoint import load_checkpoint
 from core.config import build_config, to_plain
 from core.errors import ConfigError
@@ -120,6 +121,12 @@ class Search:
             total += pruned * prune * self._config.finetune * rung.steps
             before = rung.steps
         return total
+
+    def training_speed(self) -> float:
+        """Return the multiply-accumulates per second of its first network, timed now."""
+        network = self.candidates[0].network
+        recipe = build_recipe(self._with_network(network, [{self._kind: {}}]))
+        return training_speed(start_of(recipe), self.training)
 
     def run(self, out: Path, say: Say = lambda line: None) -> Found:
         """Search, or go on with it; finished runs count as they are.

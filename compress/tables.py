@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from compress.candidates import Candidate
 from compress.pipeline import Outcome
-from compress.plan import TRAINING_MACS_PER_SECOND, Plan
+from compress.plan import Plan
 from compress.scores import mean_score, psnr_by_set
 from compress.search import Found, Search, pareto
 from edge_runtime.card import ModelCard
@@ -55,7 +55,7 @@ def speed_line(plan: Plan) -> str:
     how = (
         "at the speed of the steps done"
         if plan.measured
-        else "at the speed at which two CPU threads trained the shipped small student"
+        else "at the speed of a few steps timed now"
     )
     return f"training that is left: {duration(plan.seconds)}, {how}"
 
@@ -84,11 +84,10 @@ def rung_lines(search: Search) -> list[str]:
         f"round {number}: {rung.candidates} candidates, {rung.steps} steps"
         for number, rung in enumerate(search.rungs, 1)
     ]
-    seconds = search.training_macs() / TRAINING_MACS_PER_SECOND
+    seconds = search.training_macs() / search.training_speed()
     return [
         *lines,
-        f"training at most {duration(seconds)} at the speed at which two CPU threads trained the "
-        "shipped small student, and scoring",
+        f"training at most {duration(seconds)} at the speed of a few steps timed now, and scoring",
     ]
 
 

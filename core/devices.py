@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+from typing import Literal
 
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
+from core.bfloat16 import has_bfloat16
 from core.errors import ConfigError
 from core.train_config import TrainConfig
 
@@ -30,7 +32,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
             devices=config.devices,
             num_nodes=config.num_nodes,
             strategy=config.strategy,
-            precision=config.precision,
+            precision=precision_of(config),
         )
         if config.processes > 1:
             fabric.launch()
@@ -44,6 +46,13 @@ def make_fabric(config: TrainConfig) -> Fabric:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     return fabric
+
+
+def precision_of(config: TrainConfig) -> Literal["32-true", "bf16-mixed"]:
+    """Return the precision that a run computes in, which is never ``auto``."""
+    if config.precision == "auto":
+        return "bf16-mixed" if has_bfloat16(config.accelerator) else "32-true"
+    return config.precision
 
 
 def _leave_group() -> None:

@@ -18,7 +18,7 @@ from core.adversary import Adversary
 from core.auxiliary import Auxiliary, auxiliary_losses
 from core.checkpoint import Checkpoint, TrainingCost, load_checkpoint
 from core.config import network_config, to_plain
-from core.devices import hardware, make_fabric
+from core.devices import hardware, make_fabric, precision_of
 from core.errors import ConfigError, TrainingError
 from core.grow import grow
 from core.losses import reconstruction_loss
@@ -173,7 +173,7 @@ class Learner:
         size = f"{config.batch_size} x {mixture.crop} x {mixture.crop}"
         line = (
             f"{self.objective.verb}: {config.architecture} {start}, {step} of {config.steps} steps "
-            f"of {size}, {config.precision}, seed {config.seed}"
+            f"of {size}, {precision_of(config)}, seed {config.seed}"
         )
         if self.adversary and step > config.adversarial.start:
             line += f", adversarial loss from step {config.adversarial.start}"

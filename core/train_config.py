@@ -44,7 +44,8 @@ class TrainConfig:
         weight_decay: of the optimizer, decoupled.
         gradient_clip: largest norm of the gradient; 0 does not clip.
         ema_decay: of the moving average of the weights that is validated and kept.
-        precision: of the arithmetic; ``bf16-mixed`` is faster where the processor has it.
+        precision: of the arithmetic; ``auto`` is ``bf16-mixed`` where the device has instructions
+            for it, otherwise ``32-true``, which is faster there.
         seed: of weights, crops and rain.
         validate_every: steps between validations.
         save_every: steps between training states on disk.
@@ -80,7 +81,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
     seed: int = 0
     validate_every: int = 5000
     save_every: int = 1000

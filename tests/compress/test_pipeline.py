@@ -14,8 +14,9 @@ import torch
 import yaml
 
 from compress.cli import main
+from compress.distill import KEPT
 from compress.pipeline import Outcome, Pipeline
-from compress.plan import TRAINING_MACS_PER_SECOND, macs_of_a_step, make_plan
+from compress.plan import macs_of_a_step, make_plan
 from compress.recipe import build_recipe, read_recipe
 from core.checkpoint import load_checkpoint
 from core.errors import DataError
@@ -260,8 +261,14 @@ def test_shipped_recipes_keep_to_their_limits(
     assert plan.steps[-1].step.kind == "quantize"
     assert plan.steps[-1].bytes <= most_bytes
     assert plan.steps[-1].macs_per_pixel <= most_macs
-    again = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
-    assert again.steps == plan.steps
+
+
+def test_steps_share_what_a_teacher_says(values: dict[str, Any], work: Path) -> None:
+    keeping = {"distill": {"distill": {"keep": True}}}
+    values["recipe"] = [keeping, keeping]
+    _run(values, work)
+    assert len(list(work.glob(f"{KEPT}/*_x1/*.png"))) == 2  # the pairs
+    assert list(work.rglob(KEPT)) == [work / KEPT]
 
 
 def test_a_signal_stops_and_the_same_call_goes_on(
@@ -297,12 +304,15 @@ def test_fine_tuning_with_rounding_resumes(
     assert outcome.finished[1].card.precision == "int8"
 
 
-def test_a_plan_counts_and_touches_nothing(values: dict[str, Any], work: Path) -> None:
+def test_a_plan_counts_and_touches_nothing(
+    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.plan.training_speed", lambda network, training: 1e11)
     pipeline = Pipeline(build_recipe(values), work)
     plan = make_plan(pipeline)
     assert not work.exists()
     assert [planned.state for planned in plan.steps] == ["to do"] * 3
-    assert (plan.measured, plan.macs_per_second) == (False, TRAINING_MACS_PER_SECOND)
+    assert (plan.measured, plan.macs_per_second) == (False, 1e11)
     first, second, third = plan.steps
     training = first.step.training
     # Two crops of 16x16 in four steps: three passes of the student and one of the teacher.
