@@ -1,4 +1,4 @@
-"""What a recipe will cost, worked out without data, training or a file."""
+"""What a recipe will cost, worked out without data and without writing a file."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ def make_plan(pipeline: Pipeline) -> Plan:
 
     Raises:
         CheckpointError: a checkpoint or teacher that is unknown, missing or torn.
-        ConfigError: a target of pruning out of reach; says the smallest within it.
+        ConfigError: a target of pruning out of reach; says the smallest within it. A device to
+            train on that is not there.
     """
     states = _states(pipeline)
     network = start_of(pipeline.recipe)

@@ -255,12 +255,25 @@ def test_the_mean_of_before_and_after(values: dict[str, Any], work: Path, start:
     [("nano", 60_000, 2_000), ("small", 180_000, 8_000), ("base", 700_000, 32_000)],
 )
 def test_shipped_recipes_keep_to_their_limits(
-    size: str, most_bytes: int, most_macs: int, work: Path
+    size: str, most_bytes: int, most_macs: int, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("compress.plan.training_speed", lambda network, training: 1e11)
     plan = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
     assert plan.steps[-1].step.kind == "quantize"
     assert plan.steps[-1].bytes <= most_bytes
     assert plan.steps[-1].macs_per_pixel <= most_macs
+    again = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
+    assert again.steps == plan.steps
+
+
+def test_a_plan_without_training_times_nothing(
+    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.plan.training_speed", lambda network, training: 1 / 0)
+    values["recipe"] = [{"quantize": {"scheme": "fp16"}}]
+    del values["teacher"], values["network"]
+    plan = make_plan(Pipeline(build_recipe({**values, "checkpoint": "nano"}), work))
+    assert plan.seconds == 0
 
 
 def test_steps_share_what_a_teacher_says(values: dict[str, Any], work: Path) -> None:

@@ -113,7 +113,11 @@ def test_keys_unlike_any_other_get_the_list(write, train_values: Values) -> None
         ("steps", "many", r"steps: must be a whole number, got many"),
         ("name", 5, r"name: must be text, got 5"),
         ("validation", [1], r"validation: must be a mapping, got \[1\]"),
-        ("precision", "bf16", r"precision: must be one of '32-true', .*'auto', got bf16"),
+        (
+            "precision",
+            "bf16",
+            r"precision: must be one of '32-true', 'bf16-mixed', 'auto', got bf16",
+        ),
         ("mixture.parts.0.source.layout", "x", r"layout: must be one of 'side_by_side', .*got x"),
         ("mixture.parts.0.weight", -1, r"weight -1\.0 of 'pairs' must be above 0"),
         ("network.widths", "x", r"network: widths: must be a list, got x"),
