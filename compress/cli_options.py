@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 
+import edge_runtime
+
 
 def command_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; that of ``distill`` comes from its config."""
     parser = argparse.ArgumentParser(
         prog="compress", description="Make networks smaller, and measure what they cost."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {edge_runtime.__version__}"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     cost = commands.add_parser(

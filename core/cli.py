@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import edge_runtime
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ commands:
   import      read published weights: derain import PreNet.pth --family prenet
   gmm-prior   learn a patch mixture:  derain gmm-prior --config configs/gmm_prior.yaml -o FILE
 
-`derain COMMAND --help` lists the options of a command.
+`derain COMMAND --help` lists the options of a command; `derain --version` prints the version.
 """
 
 
@@ -48,6 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(USAGE, end="", file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"derain {edge_runtime.__version__}")
+        return 0
     try:
         if arguments[0] not in commands:
             raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(commands)}")

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import edge_runtime
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 from edge_runtime.quantities import whole_number
 from edge_runtime.terminal import (
@@ -54,6 +55,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         prog="edge-report",
         description="Score artifacts against their teacher, and measure time and memory, here.",
         epilog="Without DIR, on the small reference set that ships.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {edge_runtime.__version__}"
     )
     parser.add_argument("reference", nargs="?", metavar="DIR", help="reference set")
     which = parser.add_mutually_exclusive_group()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import edge_runtime
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 from edge_runtime.terminal import Terminated, termination_raised
 from export.errors import ExportError
@@ -43,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="derain-export", description="Turn checkpoints into artifacts that engines run."
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {edge_runtime.__version__}"
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     onnx = commands.add_parser(
