@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 
+Precision = Literal["32-true", "bf16-mixed", "auto"]
+"""Of the arithmetic; ``auto`` is bfloat16 where the device has instructions for it."""
 _FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """As Linux names them; the last is that of ARM."""
 _FIRST_GPU = (8, 0)
@@ -27,6 +30,18 @@ def has_bfloat16(accelerator: str) -> bool:
     if accelerator == "cuda":
         return torch.cuda.is_available() and torch.cuda.get_device_capability() >= _FIRST_GPU
     return accelerator == "cpu" and not _FLAGS.isdisjoint(_processor_flags())
+
+
+def precision_on(accelerator: str, precision: Precision) -> Literal["32-true", "bf16-mixed"]:
+    """Return the precision that is computed in, which is never ``auto``.
+
+    Args:
+        accelerator: as :func:`has_bfloat16` takes it.
+        precision: what was asked for.
+    """
+    if precision == "auto":
+        return "bf16-mixed" if has_bfloat16(accelerator) else "32-true"
+    return precision
 
 
 def _processor_flags() -> set[str]:

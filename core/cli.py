@@ -104,9 +104,9 @@ def _evaluate(arguments: Sequence[str]) -> int:
     parser.add_argument("--sets", nargs="+", metavar="NAME", help="only these data sets")
     parser.add_argument(
         "--precision",
-        choices=("32-true", "bf16-mixed"),
-        help="of the arithmetic of a checkpoint: bf16-mixed is faster where the processor has it "
-        "(default: 32-true)",
+        choices=("32-true", "bf16-mixed", "auto"),
+        help="of the arithmetic of a checkpoint: bf16-mixed is faster where the processor has it, "
+        "and auto takes it there (default: 32-true)",
     )
     parser.add_argument(
         "--views",

@@ -10,7 +10,7 @@ from lightning.fabric import Fabric
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
-from core.bfloat16 import has_bfloat16
+from core.bfloat16 import precision_on
 from core.errors import ConfigError
 from core.train_config import TrainConfig
 
@@ -50,9 +50,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
 
 def precision_of(config: TrainConfig) -> Literal["32-true", "bf16-mixed"]:
     """Return the precision that a run computes in, which is never ``auto``."""
-    if config.precision == "auto":
-        return "bf16-mixed" if has_bfloat16(config.accelerator) else "32-true"
-    return config.precision
+    return precision_on(config.accelerator, config.precision)
 
 
 def _leave_group() -> None:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from core.bfloat16 import Precision, precision_on
 from core.checkpoint import Checkpoint
 from core.data import Image
 from core.views import SelfEnsemble, Views
-
-Precision = Literal["32-true", "bf16-mixed"]
 
 
 def pad_to_multiple(batch: Tensor, multiple: int) -> Tensor:
@@ -62,13 +60,13 @@ def derainer_of(
     Args:
         checkpoint: with the network.
         precision: of the arithmetic; ``bf16-mixed`` is several times faster where the processor
-            has it, and hardly moves a score.
+            has it, and hardly moves a score; ``auto`` takes it there.
 
     Raises:
         CheckpointError: weights that do not fit the config.
     """
     network, multiple = SelfEnsemble([checkpoint.build()], views), checkpoint.config.size_multiple
-    if precision == "32-true":
+    if precision_on("cpu", precision) == "32-true":
         return lambda rainy: derain(network, rainy, multiple)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

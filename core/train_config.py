@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from core.adversary import AdversarialConfig
+from core.bfloat16 import Precision
 from core.config import network_config, to_plain
 from core.errors import ConfigError
 from core.evaluate import TestSetConfig
@@ -81,7 +82,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
-    precision: Literal["32-true", "bf16-mixed", "auto"] = "32-true"
+    precision: Precision = "32-true"
     seed: int = 0
     validate_every: int = 5000
     save_every: int = 1000

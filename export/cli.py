@@ -103,9 +103,9 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("-o", dest="out", metavar="FILE", help="write the one card to this file")
     card.add_argument(
         "--precision",
-        choices=("32-true", "bf16-mixed"),
+        choices=("32-true", "bf16-mixed", "auto"),
         help="of the arithmetic that is scored: bf16-mixed is faster where the processor has it, "
-        "and hardly moves a score (default: 32-true)",
+        "and hardly moves a score; auto takes it there (default: 32-true)",
     )
     card.add_argument(
         "--sets", nargs="+", metavar="NAME", help="score on these data sets of the config alone"

@@ -45,7 +45,7 @@ def test_generations_of_gpus(
 def test_a_run_takes_it_and_says_so(
     found: bool, precision: str, train_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.devices.has_bfloat16", lambda accelerator: found)
+    monkeypatch.setattr("core.bfloat16.has_bfloat16", lambda accelerator: found)
     config = build_config(TrainConfig, {**train_values, "precision": "auto"}, "config")
     assert make_fabric(config)._precision.precision == precision
     assert f", {precision}, seed" in Learner(config).checkpoint(0, 0.0).recipe[-1]

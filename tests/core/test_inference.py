@@ -65,7 +65,7 @@ def test_a_checkpoint_becomes_a_function_of_one_picture() -> None:
     assert (derained != rainy).any()
 
 
-def test_half_precision_moves_a_picture_a_little() -> None:
+def test_half_precision_moves_a_picture_a_little(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     net = StudentNet(StudentConfig(widths=(8,), encoder_blocks=(1,), decoder_blocks=()))
     nn.init.normal_(net.exit.weight, std=0.05)
@@ -75,3 +75,6 @@ def test_half_precision_moves_a_picture_a_little() -> None:
     halved = derainer_of(checkpoint, "bf16-mixed")(rainy).astype(int)
     assert abs(exact - rainy).max() > 20
     assert 0 < abs(exact - halved).max() <= 2
+    for found, wanted in ((True, halved), (False, exact)):
+        monkeypatch.setattr("core.bfloat16.has_bfloat16", lambda accelerator, found=found: found)
+        np.testing.assert_array_equal(derainer_of(checkpoint, "auto")(rainy), wanted)
