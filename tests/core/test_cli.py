@@ -317,15 +317,20 @@ def test_wrong_options_of_evaluate(
     assert message in _error(capsys)
 
 
+@pytest.mark.parametrize("precision", ["bf16-mixed", "auto"])
 def test_half_precision_is_for_checkpoints(
-    quality_file: str, data_root: Path, fresh: str, capsys: pytest.CaptureFixture[str]
+    quality_file: str,
+    data_root: Path,
+    fresh: str,
+    capsys: pytest.CaptureFixture[str],
+    precision: str,
 ) -> None:
     scored = ["--config", quality_file, "--data-root", str(data_root), "--sets", "pairs"]
-    half = ["--precision", "bf16-mixed"]
+    half = ["--precision", precision]
     assert cli.main(["evaluate", "--checkpoint", fresh, *scored, *half]) == 0
     assert "| pairs | 3 | rgb |" in capsys.readouterr().out
     assert cli.main(["evaluate", "--model", "small", *scored, *half]) == 2
-    assert "--precision bf16-mixed goes with --checkpoint; leave it out" in _error(capsys)
+    assert f"--precision {precision} goes with --checkpoint; leave it out" in _error(capsys)
 
 
 def test_views_of_a_checkpoint_are_averaged(

@@ -168,6 +168,7 @@ def test_cards_of_checkpoints(
     assert cards[0].quality == rows
     assert rows[0].psnr < 100
     halved = score_set(derainer_of(checkpoint, "bf16-mixed"), "dry", [(clean, clean)])
+    assert main(["card", saved, *options, "--precision", "auto"]) == 0
     assert main(["card", saved, *options, "--precision", "bf16-mixed"]) == 0
     assert load_card(Path(saved)).quality == rounded(halved) != rows
     assert main(["card", saved, *options]) == 0
