@@ -24,7 +24,7 @@ import numpy as np
 
 from edge_runtime.card import card_path, load_card
 from edge_runtime.engines import CPU
-from edge_runtime.errors import EdgeDerainError
+from edge_runtime.errors import EdgeDerainError, SessionError
 from edge_runtime.machine import machine
 from edge_runtime.session import open_session
 
@@ -101,16 +101,29 @@ def told(times: Times, index: int) -> list[str]:
 
 
 def opened(path: Path, height: int, width: int, threads: int, multiple: int) -> Run:
-    """Open a file for pictures of one size; what is returned runs it once."""
+    """Open a file for pictures of one size; what is returned runs it once.
+
+    Raises:
+        SessionError: it cannot be read, or does not run at this size.
+        CardError: its card cannot be read.
+    """
     if card_path(path).exists():
         card = load_card(path)
         session = open_session(path, card, threads, CPU)
         batch = _noise(1, 3, _up(height, card.size_multiple), _up(width, card.size_multiple))
         return lambda: session.run(batch)
     height, width = _up(height, multiple), _up(width, multiple)
-    if path.suffix == ".tflite":
-        return _tflite(path, height, width, threads)
-    return _onnx(path, height, width, threads)
+    open_one = _tflite if path.suffix == ".tflite" else _onnx
+    try:
+        run = open_one(path, height, width, threads)
+        run()
+    except Exception as error:  # engines raise what they like
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise SessionError(
+            f"{path}: does not run at {width} x {height} ({why}); give another file, or what its "
+            "sizes must be multiples of as --multiple"
+        ) from error
+    return run
 
 
 def _onnx(path: Path, height: int, width: int, threads: int) -> Run:

@@ -82,6 +82,26 @@ def test_mistakes_are_one_line(
     assert re.search(said, capsys.readouterr().err)
 
 
+@pytest.mark.parametrize(
+    "file", ["small_fp32.onnx", "small_fp16.tflite", "torn.onnx", "gone.tflite"]
+)
+def test_a_file_without_a_card_that_does_not_run_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], file: str
+) -> None:
+    path = tmp_path / file
+    if file.startswith("small"):
+        path.write_bytes((find_model("small_fp32").parent / file).read_bytes())
+    elif file == "torn.onnx":
+        path.write_bytes(b"no model")
+    monkeypatch.setattr(sys, "argv", ["compare.py", *[str(path)] * 2, "--sizes", "41x24"])
+    with pytest.raises(SystemExit) as stopped:
+        compare.main()
+    assert stopped.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"compare.py: error: {path}: does not run at 41 x 24 (")
+    assert line.endswith("as --multiple")
+
+
 def test_a_shape_that_does_not_fit_is_named() -> None:
     with pytest.raises(SystemExit, match=r"x\.onnx: takes \[1, 3, 8, 8\], which \[1, 3, 9, 8\]"):
         compare._check(Path("x.onnx"), [1, 3, 8, 8], (1, 3, 9, 8))
