@@ -27,6 +27,7 @@ from edge_runtime.engines import CPU
 from edge_runtime.errors import EdgeDerainError, SessionError
 from edge_runtime.machine import machine
 from edge_runtime.session import open_session
+from edge_runtime.tflite_session import find_engine
 
 Run = Callable[[], object]
 Clock = Callable[[], float]
@@ -105,6 +106,7 @@ def opened(path: Path, height: int, width: int, threads: int, multiple: int) -> 
 
     Raises:
         SessionError: it cannot be read, or does not run at this size.
+        MissingExtraError: its engine is not installed.
         CardError: its card cannot be read.
     """
     if card_path(path).exists():
@@ -117,6 +119,8 @@ def opened(path: Path, height: int, width: int, threads: int, multiple: int) -> 
     try:
         run = open_one(path, height, width, threads)
         run()
+    except EdgeDerainError:
+        raise
     except Exception as error:  # engines raise what they like
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise SessionError(
@@ -141,9 +145,8 @@ def _onnx(path: Path, height: int, width: int, threads: int) -> Run:
 
 
 def _tflite(path: Path, height: int, width: int, threads: int) -> Run:
-    from ai_edge_litert.interpreter import Interpreter
-
-    engine = Interpreter(str(path), num_threads=threads)
+    interpreter, _ = find_engine()
+    engine = interpreter(str(path), num_threads=threads)
     wanted = engine.get_input_details()[0]
     channels_last = wanted["shape_signature"][-1] == 3
     shape = (1, height, width, 3) if channels_last else (1, 3, height, width)

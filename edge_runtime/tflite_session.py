@@ -54,7 +54,7 @@ class TfliteSession:
     def __init__(
         self, artifact: Path, threads: int | None = None, signature: tuple[int, int] = (1, 1)
     ) -> None:
-        interpreter, self.name = _find_engine()
+        interpreter, self.name = find_engine()
         self.provider = "XNNPACK"
         self._artifact = artifact
         self._lock = threading.Lock()
@@ -144,8 +144,12 @@ class _Port:
         return pixels
 
 
-def _find_engine() -> tuple[Any, str]:
-    """Return the class of the interpreter, and the name and version of what it comes from."""
+def find_engine() -> tuple[Any, str]:
+    """Return the class of the interpreter, and the name and version of what it comes from.
+
+    Raises:
+        MissingExtraError: Neither ai-edge-litert nor one of its forerunners is installed.
+    """
     for module, distribution in _ENGINES:
         try:
             interpreter = importlib.import_module(module).Interpreter

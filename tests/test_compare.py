@@ -102,6 +102,25 @@ def test_a_file_without_a_card_that_does_not_run_is_one_line(
     assert line.endswith("as --multiple")
 
 
+def test_a_tflite_file_without_its_engine_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "theirs.tflite"
+    path.write_bytes((find_model("small_fp32").parent / "small_fp16.tflite").read_bytes())
+    for module in ("ai_edge_litert", "tflite_runtime", "tensorflow"):
+        monkeypatch.setitem(sys.modules, module, None)
+    for module in [name for name in sys.modules if name.startswith("ai_edge_litert.")]:
+        monkeypatch.setitem(sys.modules, module, None)
+    monkeypatch.setattr(sys, "argv", ["compare.py", *[str(path)] * 2, "--sizes", "48x32"])
+    with pytest.raises(SystemExit) as stopped:
+        compare.main()
+    assert stopped.value.code == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert "pip install" in line
+    assert "[tflite]" in line
+    assert str(path) not in line
+
+
 def test_a_shape_that_does_not_fit_is_named() -> None:
     with pytest.raises(SystemExit, match=r"x\.onnx: takes \[1, 3, 8, 8\], which \[1, 3, 9, 8\]"):
         compare._check(Path("x.onnx"), [1, 3, 8, 8], (1, 3, 9, 8))
