@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import platform
 import re
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.engines import installed_engines
+from edge_runtime.processor import cpu_info
 from edge_runtime.session import physical_cores
 
-_CPU_INFO = Path("/proc/cpuinfo")
 _BOARD = Path("/proc/device-tree/model")
-_DOT_PRODUCTS = {"avx512_vnni", "avx_vnni", "asimddp"}  # as Linux lists them
 
 
 @dataclass(frozen=True)
@@ -51,24 +49,10 @@ def machine() -> Machine:
     )
 
 
-def has_int8_dot_products() -> bool:
-    """Return whether the processor multiplies and adds int8 in one instruction.
-
-    Without (VNNI on x86, SDOT on ARM) int8 networks are slower than float32 ones.
-    """
-    if sys.platform == "darwin":
-        return platform.machine() == "arm64"
-    return not _DOT_PRODUCTS.isdisjoint(re.split(r"\s+", _text(_CPU_INFO)))
-
-
 def _cpu_model() -> str:
-    board = _text(_BOARD).strip("\0\n")
-    model = re.search(r"^model name\s*: (.+)$", _text(_CPU_INFO), re.MULTILINE)
-    return board or (model[1].strip() if model else platform.processor() or platform.machine())
-
-
-def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        board = _BOARD.read_text(encoding="utf-8", errors="replace").strip("\0\n")
     except OSError:
-        return ""
+        board = ""
+    model = re.search(r"^model name\s*: (.+)$", cpu_info(), re.MULTILINE)
+    return board or (model[1].strip() if model else platform.processor() or platform.machine())

@@ -11,7 +11,8 @@ from pathlib import Path
 from edge_runtime.card import ModelCard, read_card
 from edge_runtime.engines import BACKENDS
 from edge_runtime.errors import ModelNotFoundError, UsageError
-from edge_runtime.machine import has_int8_dot_products, machine
+from edge_runtime.machine import machine
+from edge_runtime.processor import has_int8_dot_products
 from edge_runtime.terminal import aligned
 from edge_runtime.tuned import Timing, recall
 

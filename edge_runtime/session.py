@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from edge_runtime.card import ModelCard
 from edge_runtime.engines import CPU, onnx_providers, with_options
 from edge_runtime.errors import MissingExtraError, SessionError, UsageError
+from edge_runtime.processor import has_int8_dot_products
 
 if TYPE_CHECKING:
     from edge_runtime.quantities import Stages
@@ -60,6 +61,10 @@ class Engine(Session, Protocol):
 class OnnxSession:
     """A session of ONNX Runtime.
 
+    Where the processor has no int8 dot products, as far as is known, an int8 artifact is computed
+    in float32 with its roundings: on x86 ONNX Runtime's int8 kernels saturate without them, which
+    ruins pictures, and would not be faster.
+
     Args:
         artifact: An ONNX file with all its weights inside.
         threads: Threads that share one picture on the CPU; None takes ``physical_cores()``.
@@ -91,6 +96,8 @@ class OnnxSession:
         # A plan of the memory is for one size, and tiles come in several: with it, runs take half
         # as much memory again, and 3 % less time.
         options.enable_mem_pattern = False
+        if not has_int8_dot_products():
+            options.add_session_config_entry("session.disable_quant_qdq", "1")
         wanted = onnx_providers()[0] if provider is None else provider
         try:
             self._engine = _open_onnx(content, options, wanted)

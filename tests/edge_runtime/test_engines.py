@@ -4,10 +4,9 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from edge_runtime import engines, machine
+from edge_runtime import engines, machine, processor
 from edge_runtime.card import load_card
 from edge_runtime.engines import installed_engines, onnx_providers, with_options
-from edge_runtime.machine import has_int8_dot_products
 from edge_runtime.session import open_session
 
 CUDA, TENSORRT, CPU = "CUDAExecutionProvider", "TensorrtExecutionProvider", "CPUExecutionProvider"
@@ -85,30 +84,10 @@ def test_a_provider_that_cannot_be_set_up_leaves_the_cpu(
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize(
-    ("flags", "expected"),
-    [
-        ("flags\t\t: fpu avx2 avx512_vnni\n", True),
-        ("Features\t: fp asimd asimddp\n", True),
-        ("Features\t: fp asimd crc32\n", False),
-        ("flags\t\t: avx512_vnni_not\n", False),
-        (None, False),
-    ],
-)
-def test_dot_products(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str | None, expected: bool
-) -> None:
-    if flags is not None:
-        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\n{flags}")
-    monkeypatch.setattr(machine, "_CPU_INFO", tmp_path / "cpuinfo")
-    monkeypatch.setattr("sys.platform", "linux")
-    assert has_int8_dot_products() is expected
-
-
 def test_the_machine_by_its_board_or_its_processor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machine, "_CPU_INFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(processor, "_CPU_INFO", tmp_path / "cpuinfo")
     monkeypatch.setattr(machine, "_BOARD", tmp_path / "model")
     assert machine.machine().cpu
     (tmp_path / "cpuinfo").write_text("processor\t: 0\nmodel name\t: Some CPU @ 2 GHz\nx\t: y\n")

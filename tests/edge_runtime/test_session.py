@@ -5,13 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_runtime import session
 from edge_runtime.card import ModelCard, load_card
 from edge_runtime.errors import MissingExtraError, SessionError
+from edge_runtime.image import read_picture
+from edge_runtime.metrics import psnr
+from edge_runtime.models import find_model
 from edge_runtime.session import OnnxSession, open_session, physical_cores
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "temple.jpg"
 SaveModel = Callable[..., Path]
 
 
@@ -36,6 +42,36 @@ def test_runs_and_names_itself(save_model: SaveModel) -> None:
     np.testing.assert_array_equal(session.run(batch), batch * np.float32(0.5))
     assert session.provider == "CPUExecutionProvider"
     assert session.name.startswith("onnxruntime ")
+
+
+@pytest.mark.parametrize("dot_products", [True, False])
+def test_int8_kernels_are_taken_only_where_they_do_not_saturate(
+    monkeypatch: pytest.MonkeyPatch, dot_products: bool
+) -> None:
+    monkeypatch.setattr(session, "has_int8_dot_products", lambda: dot_products)
+    options = OnnxSession(find_model("nano_int8"), 1)._engine.get_session_options()
+    if dot_products:
+        with pytest.raises(RuntimeError, match="disable_quant_qdq"):
+            options.get_session_config_entry("session.disable_quant_qdq")
+    else:
+        assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
+
+
+@pytest.mark.parametrize("name", ["nano_int8", "small_int8", "base_int8"])
+def test_int8_is_right_on_whatever_processor_this_is(name: str) -> None:
+    artifact = find_model(name)
+    unfused = onnxruntime.SessionOptions()
+    unfused.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    engine = onnxruntime.InferenceSession(str(artifact), unfused, ["CPUExecutionProvider"])
+    rainy = read_picture(EXAMPLE).rgb[100:196, 100:228]
+    batch = np.float32(rainy.transpose(2, 0, 1)[None]) / np.float32(255)
+    [wanted] = engine.run(None, {engine.get_inputs()[0].name: batch})
+    derained = OnnxSession(artifact, 1).run(batch)
+    assert psnr(_bytes(derained), _bytes(wanted)) > 45  # 20 to 30 where kernels saturate
+
+
+def _bytes(batch: np.ndarray) -> np.ndarray:
+    return np.rint(batch[0].transpose(1, 2, 0) * 255).astype(np.uint8)
 
 
 def test_a_failing_run_is_one_line(save_model: SaveModel) -> None:
