@@ -22,8 +22,8 @@ def cpu_info() -> str:
 def has_int8_dot_products() -> bool:
     """Return whether the processor is known to multiply and add int8 in one instruction.
 
-    Without (VNNI on x86, SDOT on ARM) int8 networks are slower than float32 ones, and on x86 the
-    instruction that takes its place (VPMADDUBSW) saturates: see ``OnnxSession``.
+    Without (VNNI on x86, SDOT on ARM) int8 networks are slower than float32 ones, and what takes
+    the place of these instructions may give wrong sums: see ``OnnxSession``.
     """
     if sys.platform == "darwin":
         return platform.machine() == "arm64"

@@ -62,8 +62,9 @@ class OnnxSession:
     """A session of ONNX Runtime.
 
     Where the processor has no int8 dot products, as far as is known, an int8 artifact is computed
-    in float32 with its roundings: on x86 ONNX Runtime's int8 kernels saturate without them, which
-    ruins pictures, and would not be faster.
+    in float32 with its roundings. ONNX Runtime's int8 kernels would be no faster there, and wrong:
+    on x86 they saturate, which ruins pictures, and on ARM they overflowed where -128 met -128
+    twice (github.com/microsoft/onnxruntime/issues/31573).
 
     Args:
         artifact: An ONNX file with all its weights inside.
