@@ -115,7 +115,8 @@ def test_every_axis_alone_equals_zeroed_channels(case: tuple[str, nn.Module, int
         zero_by_shape(whole, pruned, channels)
         wanted = whole(rainy)
         assert not torch.allclose(net(rainy), wanted, rtol=0, atol=1e-6), axis.name
-        assert torch.allclose(pruned(rainy), wanted, rtol=0, atol=1e-11), axis.name
+        rounding = 1e-12 * wanted.abs().max().item()  # sums of many thousands, in any order
+        assert torch.allclose(pruned(rainy), wanted, rtol=0, atol=rounding), axis.name
 
 
 @torch.no_grad()
