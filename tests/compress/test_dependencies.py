@@ -64,11 +64,16 @@ def case(request: pytest.FixtureRequest) -> tuple[str, nn.Module, int]:
 
 
 def build(architecture: str, config: Any) -> nn.Module:
-    """A float64 net that does something everywhere: no zero layers, few dead units."""
+    """A float64 net that does something everywhere: no zero layers, few dead units.
+
+    Its values stay near 1, so that in whatever order a processor adds, the rounding is far below
+    the bounds.
+    """
     torch.manual_seed(0)
     net = ARCHITECTURES[architecture].module(config).double()
     for parameter in net.parameters():
-        nn.init.normal_(parameter, 0.02, 0.2)
+        inputs = parameter[0].numel() if parameter.ndim > 1 else 25
+        nn.init.normal_(parameter, 0.1 / inputs, inputs**-0.5)
     return net
 
 
@@ -115,8 +120,7 @@ def test_every_axis_alone_equals_zeroed_channels(case: tuple[str, nn.Module, int
         zero_by_shape(whole, pruned, channels)
         wanted = whole(rainy)
         assert not torch.allclose(net(rainy), wanted, rtol=0, atol=1e-6), axis.name
-        rounding = 1e-12 * wanted.abs().max().item()  # sums of many thousands, in any order
-        assert torch.allclose(pruned(rainy), wanted, rtol=0, atol=rounding), axis.name
+        assert torch.allclose(pruned(rainy), wanted, rtol=0, atol=1e-11), axis.name
 
 
 @torch.no_grad()
