@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from torch import nn
@@ -16,7 +17,7 @@ with its golden pair, but without scores, which take some 170 bytes a row. Rathe
 of students of 4 to 22 layers had 500 to 1800 bytes less."""
 
 
-def artifact_bytes(net: nn.Module, precision: Precision) -> int:
+def artifact_bytes(net: nn.Module, precision: Precision, keep_float: Collection[str] = ()) -> int:
     """Return about how many bytes the ONNX file of ``net`` has.
 
     Weights, biases and scales are counted; the graph around them is estimated, rather too large.
@@ -24,12 +25,23 @@ def artifact_bytes(net: nn.Module, precision: Precision) -> int:
     Args:
         net: not quantized; its layers may be on any device.
         precision: of the artifact.
+        keep_float: names of layers whose weights stay in float in an int8 artifact.
     """
-    layers = [m for m in net.modules() if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d))]
+    named = {
+        name: layer
+        for name, layer in net.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    }
     weights = WEIGHT_BYTES[precision] * sum(parameter.numel() for parameter in net.parameters())
-    channels = sum(layer.out_channels for layer in layers if layer.bias is not None)
-    extra = (_BIAS_AND_SCALE - 1) * channels if precision == "int8" else 0
-    return weights + extra + _GRAPH + _LAYER * len(layers)
+    extra = 0
+    if precision == "int8":
+        for name, layer in named.items():
+            if name in keep_float:
+                held = sum(parameter.numel() for parameter in layer.parameters())
+                extra += (WEIGHT_BYTES["fp32"] - WEIGHT_BYTES["int8"]) * held
+            elif layer.bias is not None:
+                extra += (_BIAS_AND_SCALE - 1) * layer.out_channels
+    return weights + extra + _GRAPH + _LAYER * len(named)
 
 
 def parameters_within(net: nn.Module, precision: Precision, limit: int) -> int:

@@ -11,7 +11,7 @@ import torch
 
 from compress.cost import macs_per_pixel
 from compress.distill import DistillConfig
-from compress.footprint import artifact_bytes
+from compress.footprint import Precision, artifact_bytes
 from compress.pipeline import Pipeline
 from compress.prune import PruneConfig, foresee
 from compress.recipe import QuantizeConfig, Recipe, Step
@@ -84,14 +84,17 @@ def make_plan(pipeline: Pipeline) -> Plan:
         before = network
         network = _after(step, network)
         net, multiple = network.build(), network.config.size_multiple
-        precision = step.options.scheme if isinstance(step.options, QuantizeConfig) else "fp32"
+        precision: Precision = "fp32"
+        floats: tuple[str, ...] = ()
+        if isinstance(step.options, QuantizeConfig):
+            precision, floats = step.options.scheme, step.options.keep_float
         drafts.append(
             Planned(
                 step=step,
                 state=state,
                 parameters=sum(parameter.numel() for parameter in net.parameters()),
                 macs_per_pixel=macs_per_pixel(net, multiple),
-                bytes=artifact_bytes(net, precision),
+                bytes=artifact_bytes(net, precision, floats),
                 training_macs=_training_macs(step, before, network),
                 seconds=0,
             )

@@ -22,6 +22,7 @@ from compress.search_config import SearchConfig
 from core.checkpoint import Checkpoint
 from core.errors import ConfigError
 from core.networks.student import StudentConfig, StudentNet
+from edge_runtime.models import WEIGHTS
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "thin": {"widths": [8, 8], "encoder_blocks": [1, 1], "decoder_blocks": [1]},
@@ -241,6 +242,8 @@ def test_the_recipes_of_the_sizes_stay_within_them(
     last = make_plan(Pipeline(recipe, tmp_path)).steps[-1]
     assert last.macs_per_pixel <= macs
     assert last.bytes <= size
+    shipped = WEIGHTS / f"{name}_int8.onnx"
+    assert last.bytes == pytest.approx(shipped.stat().st_size, rel=0.1)
 
 
 def test_the_training_ahead_is_that_of_the_costliest(
