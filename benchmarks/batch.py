@@ -20,10 +20,10 @@ from pathlib import Path
 import cv2
 
 from edge_runtime import Derainer
-from edge_runtime.batch import Job, plan
-from edge_runtime.image import Picture, read_picture, write_picture
+from edge_runtime.pictures.batch import Outcome, Settings, derain_batch
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
+from edge_runtime.pictures.plan import Job, plan
 from edge_runtime.quantities import Workers
-from edge_runtime.work import Outcome, Settings, derain_batch
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "temple.jpg"
 

@@ -22,12 +22,12 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.card import card_path, load_card
-from edge_runtime.engines import CPU
+from edge_runtime.engines.installed import CPU
+from edge_runtime.engines.litert import find_engine
+from edge_runtime.engines.session import open_session
 from edge_runtime.errors import EdgeDerainError, SessionError
 from edge_runtime.machine import machine
-from edge_runtime.session import open_session
-from edge_runtime.tflite_session import find_engine
+from edge_runtime.models.card import card_path, load_card
 
 Run = Callable[[], object]
 Clock = Callable[[], float]

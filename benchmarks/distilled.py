@@ -20,8 +20,8 @@ from pathlib import Path
 
 from compress.distill import DistillConfig, distill, student_options
 from core.errors import ConfigError
-from core.run_log import last_values
-from core.training_options import parse_training, training_parser
+from core.training.log import last_values
+from core.training.options import parse_training, training_parser
 from edge_runtime.errors import EdgeDerainError
 
 Scores = dict[str, float]

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime import Derainer
-from edge_runtime.flicker import measure_flicker
-from edge_runtime.frames import Frame
-from edge_runtime.image import find_pictures, read_picture
-from edge_runtime.steady import Steadier
-from edge_runtime.video_files import open_reader
+from edge_runtime.pictures.picture import find_pictures, read_picture
+from edge_runtime.video.files import open_reader
+from edge_runtime.video.flicker import measure_flicker
+from edge_runtime.video.frames import Frame
+from edge_runtime.video.steady import Steadier
 
 
 def main() -> None:

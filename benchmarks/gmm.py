@@ -14,8 +14,8 @@ import platform
 
 import numpy as np
 
-from core.gmm.derain import GmmConfig, gmm_derainer
-from core.gmm.files import load_background
+from core.papers.gmm.derain import GmmConfig, gmm_derainer
+from core.papers.gmm.files import load_background
 from core.papers.seconds import seconds, timing_picture
 from edge_runtime.machine import machine
 

@@ -23,9 +23,9 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge_runtime.errors import EdgeDerainError, UsageError
-from edge_runtime.measure import machine, peak_memory_of
-from edge_runtime.models import list_models
+from edge_runtime.models.catalog import list_models
 from edge_runtime.quantities import Scale, parse_scale
+from edge_runtime.report.measure import machine, peak_memory_of
 
 
 @dataclass
@@ -131,7 +131,7 @@ def make(path: Path, megapixels: float) -> None:
     import cv2
     import numpy as np
 
-    from edge_runtime.image import Picture, write_picture
+    from edge_runtime.pictures.picture import Picture, write_picture
 
     generator = np.random.default_rng(0)
     width = round((megapixels * 1e6 * 16 / 9) ** 0.5)
@@ -153,9 +153,9 @@ def derain(
     import time
 
     from edge_runtime import Derainer
-    from edge_runtime.batch import Job
     from edge_runtime.errors import ImageError
-    from edge_runtime.work import derain_batch
+    from edge_runtime.pictures.batch import derain_batch
+    from edge_runtime.pictures.plan import Job
 
     derainer = Derainer.load(artifact, threads=threads, tile=tile, scale=scale)
     for path in paths:

@@ -25,12 +25,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_runtime.card import ModelCard
 from edge_runtime.derainer import Derainer
 from edge_runtime.machine import machine
-from edge_runtime.measure import measure_latency
-from edge_runtime.models import list_models
+from edge_runtime.models.card import ModelCard
+from edge_runtime.models.catalog import list_models
 from edge_runtime.processor import has_int8_dot_products
+from edge_runtime.report.measure import measure_latency
 
 INT8_GAIN = 4
 """MACs of a dot product instruction for each of a float32 one: SDOT and VNNI alike."""

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 import edge_runtime
 from edge_runtime import Derainer
-from edge_runtime.image import find_pictures, read_picture
 from edge_runtime.metrics import psnr
+from edge_runtime.pictures.picture import find_pictures, read_picture
+from edge_runtime.pyramid import passes
 from edge_runtime.quantities import Scale
-from edge_runtime.scales import passes
 
 REFERENCE = Path(edge_runtime.__file__).parent / "reference"
 SCALES: tuple[Scale, ...] = (1, 2, 4, "auto")

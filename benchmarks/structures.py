@@ -32,10 +32,10 @@ from core.networks import ARCHITECTURES, Architecture
 from core.networks.frequency import decompose
 from core.networks.layers import ConvLSTMCell
 from core.networks.student import ResidualBlock, StudentConfig, StudentNet
-from core.run_log import last_values
-from core.train import train
-from core.train_config import TrainConfig
-from core.training_options import parse_training, training_parser
+from core.training.config import TrainConfig
+from core.training.log import last_values
+from core.training.options import parse_training, training_parser
+from core.training.train import train
 from edge_runtime.errors import EdgeDerainError
 
 RADIUS, EPS = 4, 0.01  # of the base layer, as the teacher's

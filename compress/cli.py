@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.cli_options import command_parser, prune_parser
+from compress.options import command_parser, prune_parser
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 from edge_runtime.quantities import parse_amount
 
 if TYPE_CHECKING:
-    from compress.quantize import Quantized
+    from compress.quantize.quantize import Quantized
     from core.checkpoint import Checkpoint
 
 _HEADINGS = (
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _distill(arguments: argparse.Namespace) -> int:
     from compress.distill import DistillConfig, distill, student_options
-    from core.training_options import parse_training, training_parser
+    from core.training.options import parse_training, training_parser
 
     parser = training_parser(
         DistillConfig,
@@ -90,7 +90,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     if found.importance == "taylor" and not found.config:
         raise UsageError("--importance taylor needs data; give --config FILE, or take l2")
 
-    from compress.prune import PruneConfig, prune, pruning_options
+    from compress.prune.prune import PruneConfig, prune, pruning_options
     from core.checkpoint import load_checkpoint, save_checkpoint
 
     before = load_checkpoint(found.checkpoint)
@@ -103,7 +103,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     training, resume = None, False
     if found.config:
         from compress.distill import DistillConfig
-        from core.training_options import parse_training, training_parser
+        from core.training.options import parse_training, training_parser
 
         options = ["--config", found.config, *pruning_options(before, out.stem), *others]
         parser = training_parser(DistillConfig, prog="compress prune")
@@ -149,7 +149,7 @@ def _cost(arguments: argparse.Namespace) -> int:
 
 def _quantize(arguments: argparse.Namespace) -> int:
     _check_quantize(arguments)
-    from compress.quantize import to_fp16
+    from compress.quantize.quantize import to_fp16
     from core.checkpoint import load_checkpoint, save_checkpoint
 
     checkpoint = load_checkpoint(arguments.checkpoint)
@@ -197,7 +197,7 @@ def _check_quantize(arguments: argparse.Namespace) -> None:
 
 
 def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoint | int:
-    from compress.quantize import Job, Quantized, read_job_config, to_int8
+    from compress.quantize.quantize import Job, Quantized, read_job_config, to_int8
 
     options = {
         name: str(getattr(arguments, name))
@@ -227,11 +227,11 @@ def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoin
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from compress.pipeline import Pipeline
-    from compress.plan import make_plan
-    from compress.recipe import read_recipe
-    from compress.tables import outcome_rows, plan_rows, speed_line
-    from core.training_options import quiet_fabric
+    from compress.recipe.pipeline import Pipeline
+    from compress.recipe.plan import make_plan
+    from compress.recipe.recipe import read_recipe
+    from compress.recipe.tables import outcome_rows, plan_rows, speed_line
+    from core.training.options import quiet_fabric
 
     quiet_fabric()
     given = {"data_root": arguments.data_root, "teacher": arguments.teacher}
@@ -253,10 +253,10 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace) -> int:
-    from compress.search import Search
-    from compress.search_config import read_search
-    from compress.tables import candidate_rows, rung_lines, tried_rows
-    from core.training_options import quiet_fabric
+    from compress.recipe.tables import candidate_rows, rung_lines, tried_rows
+    from compress.search.config import read_search
+    from compress.search.search import Search
+    from core.training.options import quiet_fabric
 
     quiet_fabric()
     limits = {
@@ -320,10 +320,10 @@ def _print_quantized(found: Quantized) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from compress.report import make_evidence, write_report
-    from compress.report_gate import Condition
-    from compress.report_results import gather
-    from edge_runtime.reference import SHIPPED, read_reference
+    from compress.report.evidence import make_evidence, write_report
+    from compress.report.gate import Condition
+    from compress.report.results import gather
+    from edge_runtime.report.reference import SHIPPED, read_reference
 
     conditions = [Condition.parse(text) for text in arguments.fail_if]
     reference = read_reference(Path(arguments.reference) if arguments.reference else SHIPPED)
@@ -338,9 +338,9 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _strip(arguments: argparse.Namespace) -> int:
-    from compress.before_after import before_after
-    from edge_runtime.image import Picture, check_suffix, write_picture
-    from edge_runtime.reference import SHIPPED, read_reference
+    from compress.report.before_after import before_after
+    from edge_runtime.pictures.picture import Picture, check_suffix, write_picture
+    from edge_runtime.report.reference import SHIPPED, read_reference
 
     out = Path(arguments.out)
     check_suffix(out)

@@ -15,10 +15,10 @@ from core.checkpoint import load_checkpoint
 from core.config import network_config, to_plain
 from core.config_files import read_config
 from core.errors import ConfigError
-from core.objective import MakeObjective
-from core.train import train
-from core.train_config import TrainConfig
-from core.train_result import TrainResult
+from core.training.config import TrainConfig
+from core.training.objective import MakeObjective
+from core.training.result import TrainResult
+from core.training.train import train
 
 KEPT = "teacher_outputs"
 """Folder of the outputs of teachers that are kept."""
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DistillConfig(TrainConfig):
-    """A training run under a teacher; the fields of :class:`core.train_config.TrainConfig`, and
+    """A training run under a teacher; the fields of :class:`core.training.config.TrainConfig`, and
 
     Attributes:
         teacher: checkpoint to learn from, shipped name or path, of any architecture; several,
@@ -43,7 +43,7 @@ class DistillConfig(TrainConfig):
 def distill(
     config: DistillConfig, resume: bool = False, progress: bool = True, kept: Path | None = None
 ) -> TrainResult:
-    """Train as ``config`` says; see :meth:`core.train.Trainer.run`.
+    """Train as ``config`` says; see :meth:`core.training.train.Trainer.run`.
 
     Without a teacher the unlabelled parts of the mixture have nothing to say and are left out,
     with a warning: otherwise the same config makes the control.

@@ -14,9 +14,9 @@ from compress.features import FeatureMatch, Taps, default_layers
 from compress.taught import TaughtPictures
 from compress.teacher import Teacher
 from core.errors import ConfigError
-from core.losses import LossConfig, picture_errors, reconstruction_loss
-from core.objective import Objective
-from core.samples import Kind, Sample, to_float
+from core.mixture.sample import Kind, Sample, to_float
+from core.training.losses import LossConfig, picture_errors, reconstruction_loss
+from core.training.objective import Objective
 from core.views import Views
 
 
@@ -81,7 +81,7 @@ class Distillation(Objective):
     """Learn from clean pictures and from a teacher.
 
     The loss is ``clean * L(derained, clean) + teacher * L(derained, taught) + features * D``, with
-    ``L`` of :func:`core.losses.reconstruction_loss` and ``D`` of
+    ``L`` of :func:`core.training.losses.reconstruction_loss` and ``D`` of
     :class:`compress.features.FeatureMatch`. Both ``derained`` and ``taught`` are the rainy picture
     plus a rain residual, so that the absolute and squared differences of ``L`` are those of the
     residuals, which is where the teacher knows something.

@@ -6,11 +6,11 @@ import hashlib
 from pathlib import Path
 
 from compress.teacher import Teacher
-from core.data import Image
 from core.errors import DataError
 from core.inference import derain
+from core.pairs import Image
 from edge_runtime.errors import EdgeDerainError, ImageError
-from edge_runtime.image import Picture, read_picture, write_picture
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
 
 class TaughtPictures:

@@ -20,8 +20,8 @@ from core.errors import CheckpointError
 from core.networks import ARCHITECTURES
 from core.quantization import Quantization
 from core.quantized_graph import fake_quantized, half_precision
-from edge_runtime.atomic import write_atomically
 from edge_runtime.errors import EdgeDerainError
+from edge_runtime.files import write_atomically
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "checkpoints"

@@ -16,8 +16,8 @@ import edge_runtime
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
-    from core.evaluate import Derain, EvaluationConfig
-    from core.reference import ReferenceWriter
+    from core.evaluation.evaluate import Derain, EvaluationConfig
+    from core.evaluation.reference import ReferenceWriter
 
 USAGE = """usage: derain COMMAND ...
 
@@ -71,9 +71,9 @@ def _fail(error: EdgeDerainError) -> int:
 
 
 def _train(arguments: Sequence[str]) -> int:
-    from core.train import train
-    from core.train_config import TrainConfig
-    from core.training_options import parse_training, training_parser
+    from core.training.config import TrainConfig
+    from core.training.options import parse_training, training_parser
+    from core.training.train import train
 
     parser = training_parser(TrainConfig, prog="derain train", description="Train a network.")
     config, resume = parse_training(TrainConfig, parser, arguments)
@@ -131,8 +131,8 @@ def _evaluate(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     _check_evaluation(options)
 
-    from core.evaluate import mean_rows, quality_table, score_pairs
-    from core.score_files import (
+    from core.evaluation.evaluate import mean_rows, quality_table, score_pairs
+    from core.evaluation.files import (
         check_picture_targets,
         check_text_target,
         save_picture,
@@ -201,11 +201,11 @@ def _check_evaluation(options: argparse.Namespace) -> None:
 
 
 def _downloaded(options: argparse.Namespace) -> EvaluationConfig:
-    from core.data import SourceConfig
-    from core.evaluate import EvaluationConfig, TestSetConfig
-    from core.published_sets import published_sets
-    from core.reference import as_data_sets
-    from edge_runtime.reference import is_reference
+    from core.evaluation.evaluate import EvaluationConfig, TestSetConfig
+    from core.evaluation.published import published_sets
+    from core.evaluation.reference import as_data_sets
+    from core.pairs import SourceConfig
+    from edge_runtime.report.reference import is_reference
 
     if options.dataset:
         return published_sets(options.dataset, options.root)
@@ -217,7 +217,7 @@ def _downloaded(options: argparse.Namespace) -> EvaluationConfig:
 
 def _configured(options: argparse.Namespace) -> EvaluationConfig:
     from core.config import config_parser, parse_config
-    from core.evaluate import EvaluationConfig
+    from core.evaluation.evaluate import EvaluationConfig
 
     values = ["--config", options.config]
     if options.data_root:
@@ -234,8 +234,8 @@ def _model(options: argparse.Namespace) -> Derain:
         checkpoint = load_checkpoint(options.checkpoint)
         return derainer_of(checkpoint, options.precision or "32-true", options.views or 1)
     if options.method:
-        from core.gmm.derain import GmmConfig, gmm_derainer
-        from core.gmm.files import load_background
+        from core.papers.gmm.derain import GmmConfig, gmm_derainer
+        from core.papers.gmm.files import load_background
 
         settings = GmmConfig()
         if options.iterations is not None:
@@ -252,8 +252,8 @@ def _reference_writer(
     if not options.reference:
         return contextlib.nullcontext()
     from core.checkpoint import find_checkpoint
-    from core.reference import ReferenceWriter, teacher_of
-    from edge_runtime.models import find_model
+    from core.evaluation.reference import ReferenceWriter, teacher_of
+    from edge_runtime.models.catalog import find_model
 
     checkpoint = options.checkpoint
     path = find_checkpoint(checkpoint) if checkpoint else find_model(options.model)
@@ -261,7 +261,7 @@ def _reference_writer(
 
 
 def _gmm_prior(arguments: Sequence[str]) -> int:
-    from core.gmm.cli import gmm_prior
+    from core.papers.gmm.cli import gmm_prior
 
     return gmm_prior(arguments)
 
@@ -285,7 +285,7 @@ def _table(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     options = parser.parse_args(arguments)
 
-    from core.table import card_command, find_checkpoints, make_table, markdown
+    from core.evaluation.table import card_command, find_checkpoints, make_table, markdown
 
     table = make_table(find_checkpoints(options.places), options.columns)
     if options.json:
@@ -315,8 +315,8 @@ def _average(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
 
-    from core.average import average
     from core.checkpoint import load_checkpoint, save_checkpoint
+    from core.training.average import average
 
     out = Path(options.out)
     if out.exists():
@@ -368,7 +368,7 @@ def _import(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     from core.checkpoint import save_checkpoint
-    from core.pretrained import import_prenet
+    from core.prenet import import_prenet
 
     out = Path(options.out or Path(options.weights).with_suffix(".safetensors"))
     if out.exists():

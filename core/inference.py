@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.bfloat16 import Precision, precision_on
 from core.checkpoint import Checkpoint
-from core.data import Image
+from core.pairs import Image
+from core.precision import Precision, precision_on
 from core.views import SelfEnsemble, Views
 
 

@@ -24,10 +24,10 @@ from edge_runtime.terminal import (
 )
 
 if TYPE_CHECKING:
-    from edge_runtime.batch import Job, Naming
-    from edge_runtime.clips import MovingJob
     from edge_runtime.derainer import Derainer
-    from edge_runtime.work import Settings
+    from edge_runtime.pictures.batch import Settings
+    from edge_runtime.pictures.plan import Job, Naming
+    from edge_runtime.video.plan import MovingJob
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -76,7 +76,7 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         return _tune(arguments)
     if arguments.bench is not None:
         return _bench(arguments)
-    from edge_runtime.clips import is_clip, is_stream
+    from edge_runtime.video.plan import is_clip, is_stream
 
     if arguments.camera is not None or any(is_clip(n) or is_stream(n) for n in arguments.images):
         return _derain_moving(arguments, argv)
@@ -96,9 +96,9 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
 
 def _derain_moving(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
     """Derain videos, or one camera or stream; print a line for each and return the exit code."""
-    from edge_runtime.clips import plan_moving
-    from edge_runtime.moving import MovingOptions, derain_moving, describe
-    from edge_runtime.video_files import CRF, WITHOUT_AV, has_av
+    from edge_runtime.video.files import CRF, WITHOUT_AV, has_av
+    from edge_runtime.video.plan import plan_moving
+    from edge_runtime.video.run import MovingOptions, derain_moving, describe
 
     pictures = ("recursive", "shard", "format", "quality", "compare", "diff", "watch")
     _refuse(arguments, (*pictures, "max_memory", "max_pixels"), "is for pictures")
@@ -133,14 +133,14 @@ def _derain_moving(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
 
 
 def _print_unit(arguments: argparse.Namespace, job: MovingJob, argv: Sequence[str]) -> int:
-    from edge_runtime.unit import systemd_unit
+    from edge_runtime.video.unit import systemd_unit
 
     print(systemd_unit(argv, job.source, job.target, endless=arguments.seconds is None), end="")
     return 0
 
 
 def _derain_pictures(arguments: argparse.Namespace) -> int:
-    from edge_runtime.batch import plan
+    from edge_runtime.pictures.plan import plan
 
     jobs = plan(
         arguments.images,
@@ -168,7 +168,7 @@ def _derain_pictures(arguments: argparse.Namespace) -> int:
 
 def _load(arguments: argparse.Namespace) -> Derainer:
     from edge_runtime.derainer import Derainer
-    from edge_runtime.models import DEFAULT_MODEL
+    from edge_runtime.models.catalog import DEFAULT_MODEL
 
     return Derainer.load(
         arguments.model or DEFAULT_MODEL,
@@ -184,8 +184,8 @@ def _load(arguments: argparse.Namespace) -> Derainer:
 
 def _watch(arguments: argparse.Namespace) -> int:
     """Derain what appears in a folder, for ever; failures are told at once."""
-    from edge_runtime.batch import watched_jobs
-    from edge_runtime.watch import Watcher, watch
+    from edge_runtime.pictures.plan import watched_jobs
+    from edge_runtime.pictures.watch import Watcher, watch
 
     if arguments.images or arguments.shard:
         raise UsageError("--watch takes neither IMAGE nor --shard; leave them out")
@@ -206,7 +206,7 @@ def _watch(arguments: argparse.Namespace) -> int:
 
 
 def _naming(arguments: argparse.Namespace) -> Naming:
-    from edge_runtime.batch import MARKS, Naming
+    from edge_runtime.pictures.plan import MARKS, Naming
 
     mark = MARKS[_view(arguments)] if arguments.suffix is None else arguments.suffix
     if Path(f"x{mark}").name != f"x{mark}":
@@ -222,9 +222,9 @@ def _settings(
     derainer: Derainer, jobs: Sequence[Job] | None, arguments: argparse.Namespace
 ) -> Settings:
     """Return how to derain ``jobs``; None are those that are not known yet."""
-    from edge_runtime.image import MAX_PIXELS
     from edge_runtime.memory import plan_memory
-    from edge_runtime.work import Settings
+    from edge_runtime.pictures.batch import Settings
+    from edge_runtime.pictures.picture import MAX_PIXELS
 
     memory = None
     if arguments.max_memory is not None:
@@ -242,7 +242,7 @@ def _derain_all(
     derainer: Derainer, jobs: Sequence[Job], settings: Settings, *, as_json: bool
 ) -> list[str]:
     """Derain every picture, print a line for each, and return what went wrong with the others."""
-    from edge_runtime.work import derain_batch
+    from edge_runtime.pictures.batch import derain_batch
 
     failures = []
     with (
@@ -276,7 +276,7 @@ def _summary(record: dict[str, Any]) -> str:
 
 
 def _list_models(*, as_json: bool) -> None:
-    from edge_runtime.models import WEIGHTS, list_models, model_table
+    from edge_runtime.models.catalog import WEIGHTS, list_models, model_table
 
     models = list_models()
     if as_json:
@@ -291,7 +291,7 @@ def _list_models(*, as_json: bool) -> None:
 
 def _self_test(arguments: argparse.Namespace) -> int:
     """Test one model or all that ship, and return the exit code: 1 unless all that ran passed."""
-    from edge_runtime.self_test import artifacts_of, self_test, self_test_table
+    from edge_runtime.report.self_test import artifacts_of, self_test, self_test_table
 
     if arguments.images:
         raise UsageError("--self-test takes no IMAGE; leave it out")
@@ -314,8 +314,8 @@ def _self_test(arguments: argparse.Namespace) -> int:
 
 def _tune(arguments: argparse.Namespace) -> int:
     """Measure the artifacts of one name, show them and remember the times."""
-    from edge_runtime.measure_cli import show_tune
-    from edge_runtime.models import DEFAULT_MODEL
+    from edge_runtime.models.catalog import DEFAULT_MODEL
+    from edge_runtime.report.measure_cli import show_tune
 
     _refuse(arguments, ("bench", "threads", "tile", "stages"), "has no effect on --tune")
     if arguments.images or (arguments.backend, arguments.precision) != ("auto", "auto"):
@@ -328,7 +328,7 @@ def _tune(arguments: argparse.Namespace) -> int:
 
 def _bench(arguments: argparse.Namespace) -> int:
     """Measure what is not the engine's work, and show it."""
-    from edge_runtime.measure_cli import show_bench
+    from edge_runtime.report.measure_cli import show_bench
 
     if arguments.images:
         raise UsageError("--bench takes one IMAGE; leave out the others")

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.card import ModelCard, load_card
+from edge_runtime.engines.session import ClosedSession, Session, open_session
 from edge_runtime.errors import ImageError, UsageError
-from edge_runtime.models import DEFAULT_MODEL, fastest_provider, find_model
+from edge_runtime.models.card import ModelCard, load_card
+from edge_runtime.models.catalog import DEFAULT_MODEL, fastest_provider, find_model
 from edge_runtime.pixels import PEAKS, from_planes, to_batch
+from edge_runtime.pyramid import Change, passes, shrink
 from edge_runtime.quantities import SCALES, Scale, Stages
-from edge_runtime.scales import Change, passes, shrink
-from edge_runtime.session import ClosedSession, Session, open_session
 from edge_runtime.tiles import Tile, least_work, plan_tiles
 
 WINDOW_PIXELS = 1_500_000
@@ -51,7 +51,7 @@ class Derainer:
             ``WINDOW_PIXELS``, or a 16th of the picture where that is more.
         scale: At what size rain is looked for: 1 is the full one, 2, 4, 8 or 16 a fraction of it,
             for pictures whose streaks are larger than those the network learned from; see
-            ``edge_runtime.scales``. ``'auto'`` follows the size of the picture.
+            ``edge_runtime.pyramid``. ``'auto'`` follows the size of the picture.
         ensemble: Take the mean of what the network makes of the picture and of its mirror image,
             turned back: better, and twice the time (the self-ensemble of EDSR, Lim et al., CVPRW
             2017, section 3.4, with the one view under which rain still falls).
@@ -201,7 +201,7 @@ class Derainer:
         Raises:
             ImageError, SessionError: As ``__call__``, when the frame's turn comes.
         """
-        from edge_runtime.steady import Steadier
+        from edge_runtime.video.steady import Steadier
 
         steadier = Steadier() if steady else None
         for frame in frames:

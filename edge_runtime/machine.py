@@ -7,9 +7,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from edge_runtime.engines import installed_engines
+from edge_runtime.engines.installed import installed_engines
+from edge_runtime.engines.session import physical_cores
 from edge_runtime.processor import cpu_info
-from edge_runtime.session import physical_cores
 
 _BOARD = Path("/proc/device-tree/model")
 

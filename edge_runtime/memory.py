@@ -17,12 +17,17 @@ from typing import cast
 
 import numpy as np
 
-from edge_runtime.batch import Job
 from edge_runtime.derainer import WINDOW_PIXELS, Derainer
 from edge_runtime.errors import ImageError, UsageError
-from edge_runtime.measure import resident_bytes
-from edge_runtime.metadata import picture_depth, picture_format, picture_quality, picture_size
-from edge_runtime.sources import STDIO
+from edge_runtime.pictures.metadata import (
+    picture_depth,
+    picture_format,
+    picture_quality,
+    picture_size,
+)
+from edge_runtime.pictures.plan import Job
+from edge_runtime.pictures.sources import STDIO
+from edge_runtime.report.measure import resident_bytes
 
 PIXELS_IN_FLIGHT = 25_000_000
 """Pixels that may be loaded and not yet saved where no limit is given; one picture always may."""

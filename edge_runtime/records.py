@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from edge_runtime.card import ModelCard
 from edge_runtime.errors import RecordError
+from edge_runtime.models.card import ModelCard
 
 Record = TypeVar("Record")
 

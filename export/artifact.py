@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from edge_runtime.atomic import write_atomically
-from edge_runtime.card import METADATA_KEY, ModelCard, card_path, write_card
 from edge_runtime.errors import MissingExtraError
+from edge_runtime.files import write_atomically
+from edge_runtime.models.card import METADATA_KEY, ModelCard, card_path, write_card
 from export.errors import ExportError
 
 try:
@@ -52,7 +52,7 @@ def write_artifact(model: Model, card: ModelCard, path: Path) -> ModelCard:
 
 def _with_card(model: Model, card: str) -> bytes:
     if isinstance(model, bytes):
-        from export.tflite_metadata import with_metadata
+        from export.tflite.metadata import with_metadata
 
         return with_metadata(model, METADATA_KEY, card)
     complete = onnx.ModelProto()
@@ -121,6 +121,6 @@ def _onnx_card(content: bytes) -> str | None:
 
 
 def _tflite_card(content: bytes) -> str | None:
-    from export.tflite_metadata import read_metadata
+    from export.tflite.metadata import read_metadata
 
     return read_metadata(content, METADATA_KEY)

@@ -6,14 +6,14 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
-from compress.against import Score
+from compress.against_teacher import Score
 from core.checkpoint import Checkpoint
 from core.inference import derainer_of
-from edge_runtime.card import ModelCard
 from edge_runtime.derainer import Derainer
-from edge_runtime.golden import make_golden
+from edge_runtime.models.card import ModelCard
+from edge_runtime.report.golden import make_golden
 from export.artifact import Model, move_artifact, staging_folder, write_artifact
-from export.cards import make_card
+from export.artifact_card import make_card
 from export.errors import ExportError
 from export.precision import Io, Precision, at_precision
 from export.to_onnx import step_to_onnx, to_onnx
@@ -46,7 +46,7 @@ def build_onnx(
         folder: made if it is missing. An artifact of the same name is replaced at the very end.
         precision: of the artifact; None takes the checkpoint's own.
         name: what the model is called; empty takes the checkpoint's name.
-        quality: scores the artifact for its card; see :mod:`compress.against`.
+        quality: scores the artifact for its card; see :mod:`compress.against_teacher`.
         step: export one stage of a recurrent network, as ``NAME_step``; the device repeats it.
         size: the one (height, width) that a static graph takes, as ``NAME_HEIGHTxWIDTH``; None
             leaves it open.
@@ -89,7 +89,7 @@ def build_tflite(
         precision: of the artifact; None takes the checkpoint's own.
         io: type of the pictures that it takes and returns; int8 needs that precision.
         name: what the model is called; empty takes the checkpoint's name.
-        quality: scores the artifact for its card; see :mod:`compress.against`.
+        quality: scores the artifact for its card; see :mod:`compress.against_teacher`.
         step: export one stage of a recurrent network, as ``NAME_step``; the device repeats it.
 
     Raises:

@@ -19,7 +19,7 @@ from edge_runtime.terminal import Terminated, termination_raised
 from export.errors import ExportError
 
 if TYPE_CHECKING:
-    from compress.against import Score
+    from compress.against_teacher import Score
     from export.build import Built
     from export.verify import Check
 
@@ -186,9 +186,9 @@ def _tflite(arguments: argparse.Namespace) -> int:
 
 
 def _export(build: Callable[..., Built], arguments: argparse.Namespace) -> None:
-    from compress.against import loss_table
-    from core.evaluate import quality_table
-    from export.cards import load_described
+    from compress.against_teacher import loss_table
+    from core.evaluation.evaluate import quality_table
+    from export.artifact_card import load_described
 
     quality = _score(arguments)
     built = build(
@@ -209,7 +209,7 @@ def _export(build: Callable[..., Built], arguments: argparse.Namespace) -> None:
 
 def _all(arguments: argparse.Namespace) -> int:
     from core.config import load_config
-    from edge_runtime.models import WEIGHTS
+    from edge_runtime.models.catalog import WEIGHTS
     from export.release import ReleaseConfig, build_release, check_release
 
     if arguments.check and arguments.quality_config:
@@ -246,12 +246,12 @@ def _card(arguments: argparse.Namespace) -> int:
             f"-o {arguments.out} takes one card, and there are {len(arguments.checkpoints)} "
             "checkpoints; leave it out to write beside them"
         )
-    from compress.against import loss_table
+    from compress.against_teacher import loss_table
     from core.checkpoint import find_checkpoint, load_checkpoint
-    from core.evaluate import quality_table
+    from core.evaluation.evaluate import quality_table
     from core.inference import derainer_of
-    from edge_runtime.card import card_path
-    from export.cards import card_checkpoint
+    from edge_runtime.models.card import card_path
+    from export.artifact_card import card_checkpoint
 
     score, precision = _score(arguments), arguments.precision
     for option, value in (("precision", precision), ("sets", arguments.sets)):
@@ -283,11 +283,11 @@ def _score(arguments: argparse.Namespace, teacher: str = "") -> Score | None:
                 name = option.replace("_", "-")
                 raise UsageError(f"--{name} {value} has no use without --quality-config; give both")
         return None
-    from compress.against import AgainstTeacher, without_teacher
+    from compress.against_teacher import AgainstTeacher, without_teacher
     from compress.teacher import load_teacher
     from core.config import load_config
-    from core.evaluate import EvaluationConfig
-    from edge_runtime.tuned import cache_folder
+    from core.evaluation.evaluate import EvaluationConfig
+    from edge_runtime.models.timings import cache_folder
 
     config = load_config(EvaluationConfig, arguments.quality_config)
     if arguments.data_root is not None:
@@ -319,8 +319,8 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _save_checks(out: Path, artifact: Path, checkpoint: str, checks: Sequence[Check]) -> None:
-    from edge_runtime.atomic import write_atomically
-    from edge_runtime.card import read_card
+    from edge_runtime.files import write_atomically
+    from edge_runtime.models.card import read_card
 
     report = {
         "schema": 1,

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from compress.against import Score, Scores
+from compress.against_teacher import Score, Scores
 from core.config import network_config
 from core.errors import ConfigError
-from core.evaluate import Derain
-from edge_runtime.card import ModelCard, load_card
+from core.evaluation.evaluate import Derain
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import EdgeDerainError
-from edge_runtime.models import WEIGHTS, list_models
+from edge_runtime.models.card import ModelCard, load_card
+from edge_runtime.models.catalog import WEIGHTS, list_models
+from export.artifact_card import load_described
 from export.build import Built, build_onnx, build_tflite
-from export.cards import load_described
 from export.precision import Precision
 from export.sameness import difference
 

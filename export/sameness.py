@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from edge_runtime.card import METADATA_KEY
 from edge_runtime.errors import MissingExtraError
+from edge_runtime.models.card import METADATA_KEY
 from export.errors import ExportError
 
 try:
@@ -73,7 +73,7 @@ def _read_onnx(path: Path) -> Content:
 
 
 def _read_tflite(path: Path) -> Content:
-    from export.tflite_writer import schema
+    from export.tflite.writer import schema
 
     content = _content(path)
     try:

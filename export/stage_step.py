@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
-from edge_runtime.card import StageStep
+from edge_runtime.models.card import StageStep
 from export.errors import ExportError
 
 INPUTS = ("rainy", "x", "h", "c")

@@ -8,9 +8,9 @@ from edge_runtime import __version__
 from export.errors import ExportError
 from export.precision import Io, Precision, at_precision
 from export.stage_step import INPUTS, OUTPUTS, state_shape, step_graph
-from export.tflite_graph import Lowering
-from export.tflite_ops import Emitter
-from export.tflite_writer import TfliteWriter
+from export.tflite.lowering import Lowering
+from export.tflite.ops import Emitter
+from export.tflite.writer import TfliteWriter
 
 INPUT, OUTPUT = "rainy", "derained"
 EIGHT_BIT = TensorScale(1 / 255, -128)

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from core.checkpoint import Checkpoint
 from core.config import network_config, to_plain
 from core.inference import derainer_of
-from core.synthesis import FixedRain
-from edge_runtime.card import Golden, ModelCard, QualityRow, load_card
+from core.rain.drawn import FixedRain
 from edge_runtime.derainer import Derainer
-from edge_runtime.fixed_size import FixedSizeSession
-from edge_runtime.golden import GoldenResult, check_golden, compare_with_golden, golden_input
+from edge_runtime.engines.fixed_size import FixedSizeSession
+from edge_runtime.engines.session import Session, open_session
 from edge_runtime.metrics import psnr
-from edge_runtime.session import Session, open_session
+from edge_runtime.models.card import Golden, ModelCard, QualityRow, load_card
+from edge_runtime.report.golden import GoldenResult, check_golden, compare_with_golden, golden_input
 from export.artifact import read_embedded_card
 from export.errors import ExportError, ParityError
 from export.graph import ExportGraph

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks import compare
-from edge_runtime.models import find_model
+from edge_runtime.models.catalog import find_model
 
 
 def test_runs_are_interleaved_and_the_order_turns_round() -> None:

@@ -9,9 +9,9 @@ import yaml
 from core.checkpoint import load_checkpoint
 from core.cli import main as derain
 from core.inference import derain as derain_with_torch
-from core.synthesis import FixedRain, RainConfig
+from core.rain.drawn import FixedRain, RainConfig
 from edge_runtime.cli import main as edge_derain
-from edge_runtime.image import Picture, read_picture, write_picture
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 from export.cli import main as derain_export
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.checkpoint import find_checkpoint
-from core.evaluate import quality_table
-from core.table import find_checkpoints, make_table, markdown
-from edge_runtime.card import load_card
-from edge_runtime.models import list_models, model_table
+from core.evaluation.evaluate import quality_table
+from core.evaluation.table import find_checkpoints, make_table, markdown
+from edge_runtime.models.card import load_card
+from edge_runtime.models.catalog import list_models, model_table
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 MODELS = list_models()

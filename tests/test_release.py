@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from compress.recipe import QuantizeConfig, Step, read_recipe
+from compress.recipe.recipe import QuantizeConfig, Step, read_recipe
 from core.checkpoint import load_checkpoint
 from core.config import load_config, network_config
-from core.train_config import TrainConfig
-from edge_runtime.card import ModelCard
-from edge_runtime.models import list_models
+from core.training.config import TrainConfig
+from edge_runtime.models.card import ModelCard
+from edge_runtime.models.catalog import list_models
 from export.release import ReleaseConfig, check_release
 from export.verify import verify
 

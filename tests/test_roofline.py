@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks import roofline
-from edge_runtime.models import list_models
+from edge_runtime.models.catalog import list_models
 
 DOCS = (Path(__file__).parent.parent / "docs" / "boards.md").read_text(encoding="utf-8")
 BOARD = roofline.Board("Board", cores=4, gigahertz=2.0, macs_per_cycle=8, dot_products=True)

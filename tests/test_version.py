@@ -10,7 +10,7 @@ import compress.cli
 import core.cli
 import edge_runtime
 import edge_runtime.cli
-import edge_runtime.report_cli
+import edge_runtime.report.cli
 import export.cli
 
 Main = Callable[[Sequence[str] | None], int]
@@ -20,7 +20,7 @@ Main = Callable[[Sequence[str] | None], int]
     ("name", "main"),
     [
         ("edge-derain", edge_runtime.cli.main),
-        ("edge-report", edge_runtime.report_cli.main),
+        ("edge-report", edge_runtime.report.cli.main),
         ("derain", core.cli.main),
         ("compress", compress.cli.main),
         ("derain-export", export.cli.main),

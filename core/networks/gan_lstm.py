@@ -254,7 +254,7 @@ class Discriminator(nn.Module):
 
     Stride-2 convolutions (4x4, LeakyReLU 0.2) whose width doubles up to eight times the first,
     then a 3x3 convolution to one channel (Isola et al., CVPR 2017). Scores are real numbers
-    without a sigmoid, as the relativistic losses in :mod:`core.losses` take them.
+    without a sigmoid, as the relativistic losses in :mod:`core.training.losses` take them.
 
     Shapes: ``picture`` float (N, 3, H, W), RGB in [0, 1], H and W at least ``2**depth``; the
     result is float (N, 1, H // 2**depth, W // 2**depth).

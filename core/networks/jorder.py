@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.auxiliary import PictureLoss
 from core.errors import ConfigError
+from core.networks.auxiliary import PictureLoss
 
 HEADS = ("mask", "streaks", "background")
 """What a stage predicts, in this order: the modules of a :class:`Jorder` that do it."""

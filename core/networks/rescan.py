@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.auxiliary import PictureLoss
 from core.errors import ConfigError
+from core.networks.auxiliary import PictureLoss
 from core.networks.layers import ChannelAttention, ConvGRUCell, ConvLSTMCell, ConvRNNCell
 
 Unit = Literal["conv_rnn", "gru", "lstm"]
@@ -148,7 +148,7 @@ class Rescan(nn.Module):
     The last layer starts at zero, so an untrained net returns its input.
 
     In training it asks for the loss of the run on the result of every stage (section 4.3), which
-    is the paper's for the loss ``{l1: 0, mse: 1}``; see :class:`core.auxiliary.Auxiliary`.
+    is the paper's for the loss ``{l1: 0, mse: 1}``; see :class:`core.networks.auxiliary.Auxiliary`.
 
     Shapes: ``rainy`` float (N, 3, H, W), RGB in [0, 1], of any size; the result has the same shape
     and is not clamped.
@@ -216,7 +216,7 @@ class Rescan(nn.Module):
     def auxiliary_losses(
         self, outputs: Mapping[str, Tensor], rainy: Tensor, clean: Tensor, loss: PictureLoss
     ) -> dict[str, Tensor]:
-        """Add up the losses of the stages before the last; see :mod:`core.auxiliary`."""
+        """Add up the losses of the stages before the last; see :mod:`core.networks.auxiliary`."""
         if "stages" not in outputs:
             return {}
         losses = [loss(stage, clean) for stage in outputs["stages"].unbind(1)]

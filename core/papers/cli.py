@@ -27,15 +27,15 @@ def papers(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
 
     from core.config import load_config
+    from core.evaluation.files import check_text_target, write_text
     from core.papers.config import SHIPPED, PapersConfig
     from core.papers.methods import know
     from core.papers.page import page
     from core.papers.seconds import seconds, timing_picture
     from core.papers.strip import read_pair, strip
     from core.progress import track
-    from core.score_files import check_text_target, write_text
-    from edge_runtime.image import Picture, check_suffix, write_picture
     from edge_runtime.machine import machine
+    from edge_runtime.pictures.picture import Picture, check_suffix, write_picture
 
     config = load_config(PapersConfig, options.config or SHIPPED)
     for option, name in (("-o", options.out), ("--strip", options.strip)):

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from core.checkpoint import SHIPPED, TrainingCost, load_checkpoint
 from core.errors import DataError
-from core.evaluate import Derain
-from core.gmm.derain import gmm_derainer
-from core.gmm.files import SHIPPED as BACKGROUND
-from core.gmm.files import load_background
+from core.evaluation.evaluate import Derain
+from core.evaluation.table import by_column, card_command, card_of
 from core.inference import derainer_of
 from core.papers.config import MethodConfig
-from core.table import by_column, card_command, card_of
-from edge_runtime.card import QualityRow
+from core.papers.gmm.derain import gmm_derainer
+from core.papers.gmm.files import SHIPPED as BACKGROUND
+from core.papers.gmm.files import load_background
+from edge_runtime.models.card import QualityRow
 from edge_runtime.records import from_plain
 
 GMM_SCORES = BACKGROUND.with_name("scores.json")
 GMM_COMMAND = (
     "derain evaluate --method gmm --config configs/quality.yaml --data-root data "
-    "--sets validation rain100l rain100h rain12 --json core/gmm/scores.json"
+    "--sets validation rain100l rain100h rain12 --json core/papers/gmm/scores.json"
 )
 
 

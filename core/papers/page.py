@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from core.evaluation.table import ABSENT, INPUT, inputs, number
 from core.papers.config import PapersConfig
 from core.papers.methods import Known
 from core.papers.seconds import HEIGHT, WIDTH
-from core.table import ABSENT, INPUT, inputs, number
-from edge_runtime.card import QualityRow
 from edge_runtime.metrics import Protocol
+from edge_runtime.models.card import QualityRow
 
 _KILO = 1000
 _PROTOCOL_NAMES: dict[Protocol, str] = {"y": "luma (`y`)", "rgb": "all channels (`rgb`)"}

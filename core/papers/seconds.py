@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from core.data import Image
-from core.evaluate import Derain
-from edge_runtime.reference import SHIPPED, read_reference
+from core.evaluation.evaluate import Derain
+from core.pairs import Image
+from edge_runtime.report.reference import SHIPPED, read_reference
 
 HEIGHT, WIDTH = 320, 480
 """Size of the pictures of Rain100."""

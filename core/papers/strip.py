@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from core.data import Image
+from core.pairs import Image
 from edge_runtime.errors import UsageError
 from edge_runtime.metrics import psnr
-from edge_runtime.reference import SHIPPED, read_reference
+from edge_runtime.report.reference import SHIPPED, read_reference
 
 _ACROSS = 4
 _GAP = 8

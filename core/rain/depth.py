@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.errors import DataError
 from edge_runtime.errors import ImageError
-from edge_runtime.image import read_picture
+from edge_runtime.pictures.picture import read_picture
 
 Depth = NDArray[np.float32]
 CAMERA_HEIGHT = 1.5

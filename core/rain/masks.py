@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.data import SourceConfig, find_pairs, read_pairs
 from core.errors import DataError
+from core.pairs import SourceConfig, find_pairs, read_pairs
 from core.rain.scene import MaskLayer
 
 Masks = Mapping[str, NDArray[np.uint8]]

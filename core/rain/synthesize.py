@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 
 from core.config import to_plain
-from core.data import Image, SourceConfig, find_pairs
 from core.errors import ConfigError, DataError
+from core.pairs import Image, SourceConfig, find_pairs
 from core.progress import track
 from core.rain.config import RenderConfig
 from core.rain.depth import find_depths, read_depth
@@ -26,7 +26,7 @@ from core.rain.preview import SheetRow, contact_sheet
 from core.rain.render import Rendered, render
 from core.rain.scene import draw_scene
 from edge_runtime.errors import ImageError
-from edge_runtime.image import Picture, write_picture
+from edge_runtime.pictures.picture import Picture, write_picture
 
 FOLDERS = ("rainy", "clean", "streaks", "parameters")
 PREVIEWED = 12

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.card import ModelCard, QualityRow
 from edge_runtime.machine import Machine
-from edge_runtime.measure import Latency
+from edge_runtime.models.card import ModelCard, QualityRow
 from edge_runtime.records import to_json
-from edge_runtime.report import ArtifactReport, DeviceReport, ReferenceUsed
-from edge_runtime.scores import PictureScores, sum_up
+from edge_runtime.report.device import ArtifactReport, DeviceReport, ReferenceUsed
+from edge_runtime.report.measure import Latency
+from edge_runtime.report.scores import PictureScores, sum_up
 
 TEACHER_PSNR = 28.0
 

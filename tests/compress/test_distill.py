@@ -25,9 +25,9 @@ from core.config import build_config, load_config, to_plain
 from core.config_files import read_config
 from core.errors import CheckpointError, ConfigError
 from core.inference import derain
-from core.learner import Learner
-from core.train import train
-from core.train_config import TrainConfig
+from core.training.config import TrainConfig
+from core.training.learner import Learner
+from core.training.train import train
 from tests.compress.conftest import NETWORKS
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -39,7 +39,7 @@ MakeTeacher = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.stopwatch.monotonic", lambda: 0.0)
+    monkeypatch.setattr("core.training.stopwatch.monotonic", lambda: 0.0)
 
 
 def _distance(config: DistillConfig, student: Path, teacher: Path) -> float:

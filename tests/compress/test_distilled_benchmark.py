@@ -11,7 +11,7 @@ from benchmarks import distilled
 from compress.distill import DistillConfig
 from core.checkpoint import load_checkpoint
 from core.config import to_plain
-from core.training_state import read_progress
+from core.training.state import read_progress
 
 
 @pytest.fixture

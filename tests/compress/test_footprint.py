@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from compress.calibrate import choose_scales, observe
 from compress.footprint import Precision, artifact_bytes, parameters_within
-from compress.quantize import to_fp16, with_scales
-from compress.sensitivity import keep_in_float
+from compress.quantize.calibrate import choose_scales, observe
+from compress.quantize.quantize import to_fp16, with_scales
+from compress.quantize.sensitivity import keep_in_float
 from core.checkpoint import Checkpoint
 from core.networks.student import StudentConfig, StudentNet
 from export.build import build_onnx

@@ -11,9 +11,9 @@ from compress.objective import Distillation, DistillationConfig
 from compress.teacher import load_teacher
 from core.config import network_config
 from core.errors import ConfigError
-from core.losses import LossConfig, negative_psnr, weighed_error
+from core.mixture.sample import Kind, Sample, to_float
 from core.networks import ARCHITECTURES
-from core.samples import Kind, Sample, to_float
+from core.training.losses import LossConfig, negative_psnr, weighed_error
 from tests.compress.conftest import NETWORKS
 
 ALL = (Kind.PAIR, Kind.MADE, Kind.DRY, Kind.UNLABELLED)

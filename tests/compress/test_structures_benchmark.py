@@ -12,7 +12,7 @@ from benchmarks.structures import VARIANTS, Branched, Variant, VariantConfig
 from compress.cost import macs_per_pixel
 from core.networks import ARCHITECTURES
 from core.networks.student import StudentNet
-from core.run_log import last_values
+from core.training.log import last_values
 
 RAINY = torch.rand(1, 3, 32, 48, generator=torch.Generator().manual_seed(1))
 TINY: dict[str, Any] = {"widths": (8, 8), "encoder_blocks": (1, 1), "decoder_blocks": (1,)}

@@ -12,7 +12,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from edge_runtime.image import Picture, write_picture
+from edge_runtime.pictures.picture import Picture, write_picture
 
 Image = NDArray[np.uint8]
 torch.set_num_threads(1)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from core.losses import r1_penalty
-from core.losses import relativistic_average_discriminator_loss as discriminator_loss
-from core.losses import relativistic_average_generator_loss as generator_loss
 from core.networks.gan_lstm import Discriminator, GanLstm, GanLstmConfig
+from core.training.losses import r1_penalty
+from core.training.losses import relativistic_average_discriminator_loss as discriminator_loss
+from core.training.losses import relativistic_average_generator_loss as generator_loss
 
 
 @pytest.fixture(autouse=True)

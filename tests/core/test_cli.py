@@ -15,13 +15,14 @@ import pytest
 import torch
 import yaml
 
-from core import cli, evaluate
+from core import cli
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from core.data import SourceConfig
+from core.evaluation import evaluate
 from core.inference import derainer_of
-from core.learner import Learner
 from core.networks.student import StudentConfig, StudentNet
-from edge_runtime.image import Picture, read_picture, write_picture
+from core.pairs import SourceConfig
+from core.training.learner import Learner
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
 ROOT = Path(__file__).parents[2]
 
@@ -221,7 +222,9 @@ def test_a_log_file_holds_nothing_but_the_bar(config_file) -> None:
 def test_ctrl_c_while_data_is_read(
     config_file, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.train.MixtureDataset", lambda *_: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(
+        "core.training.train.MixtureDataset", lambda *_: signal.raise_signal(signal.SIGINT)
+    )
     assert cli.main(["train", "--config", config_file()]) == 130
     assert capsys.readouterr().err == "derain: interrupted\n"
 

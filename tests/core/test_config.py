@@ -16,7 +16,7 @@ from core.config import (
 )
 from core.errors import ConfigError
 from core.networks.student import StudentConfig
-from core.train_config import TrainConfig
+from core.training.config import TrainConfig
 
 Values = dict[str, Any]
 CONFIGS = Path(__file__).parents[2] / "configs"

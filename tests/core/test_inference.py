@@ -76,5 +76,5 @@ def test_half_precision_moves_a_picture_a_little(monkeypatch: pytest.MonkeyPatch
     assert abs(exact - rainy).max() > 20
     assert 0 < abs(exact - halved).max() <= 2
     for found, wanted in ((True, halved), (False, exact)):
-        monkeypatch.setattr("core.bfloat16.has_bfloat16", lambda accelerator, found=found: found)
+        monkeypatch.setattr("core.precision.has_bfloat16", lambda accelerator, found=found: found)
         np.testing.assert_array_equal(derainer_of(checkpoint, "auto")(rainy), wanted)

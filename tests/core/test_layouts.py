@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from core.data import SourceConfig, find_pairs
 from core.errors import DataError
 from core.layouts import published
+from core.pairs import SourceConfig, find_pairs
 
 
 def _touch(root: Path, *names: str) -> None:

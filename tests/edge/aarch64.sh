@@ -6,7 +6,7 @@
 #
 # Builds the wheel, installs it with the extra "tflite" there and here, and runs edge-derain, both
 # self-tests and every shipped artifact on one picture in both; results have to agree within the
-# limits of tests/edge/outputs.py and edge_runtime/golden.py. Prints SKIPPED and why, and ends with 0,
+# limits of tests/edge/outputs.py and edge_runtime/report/golden.py. Prints SKIPPED and why, and ends with 0,
 # where that cannot be tried. Ends after 15 minutes at the latest. It needs root and, on Debian:
 #
 #     apt install mmdebstrap arch-test qemu-user-static binfmt-support python3-venv git
@@ -98,7 +98,7 @@ python3 -m venv "$work/env"
 "$work/env/bin/python" -I - "$root$board/rainy.png" <<'PYTHON'
 import sys
 
-from edge_runtime.image import Picture, read_picture, write_picture
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
 write_picture(sys.argv[1], Picture(read_picture("examples/temple.jpg").rgb[100:196, 100:228]))
 PYTHON

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.engines import CPU
-from edge_runtime.golden import LIMITS
-from edge_runtime.image import read_picture
-from edge_runtime.models import list_models
-from edge_runtime.session import open_session
+from edge_runtime.engines.installed import CPU
+from edge_runtime.engines.session import open_session
+from edge_runtime.models.catalog import list_models
+from edge_runtime.pictures.picture import read_picture
+from edge_runtime.report.golden import LIMITS
 
 LARGEST = {"fp32": 1e-5, "fp16": 1e-5, "int8": 0.05}
 """How far one value of an artifact may be from that of another machine, of 1. Float weights of 16

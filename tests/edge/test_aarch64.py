@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.image import Picture, write_picture
-from edge_runtime.models import list_models
+from edge_runtime.models.catalog import list_models
+from edge_runtime.pictures.picture import Picture, write_picture
 from tests.edge import outputs
 
 SCRIPT = Path(__file__).parent / "aarch64.sh"

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from edge_runtime.card import METADATA_KEY, ModelCard, QualityRow, write_card
+from edge_runtime.models.card import METADATA_KEY, ModelCard, QualityRow, write_card
 
 SaveModel = Callable[..., Path]
 

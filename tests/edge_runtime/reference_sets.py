@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.image import Picture, write_picture
+from edge_runtime.pictures.picture import Picture, write_picture
 from edge_runtime.records import to_json
-from edge_runtime.reference import (
+from edge_runtime.report.reference import (
     KINDS,
     ReferenceIndex,
     ReferencePicture,

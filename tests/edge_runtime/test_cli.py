@@ -10,9 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from edge_runtime import cli, derainer, models
+from edge_runtime import cli, derainer
 from edge_runtime.derainer import Derainer
-from edge_runtime.image import Picture, read_picture, write_picture
+from edge_runtime.models import catalog as models
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 from edge_runtime.tiles import Tile, plan_tiles
 
 Noise = Callable[..., NDArray[np.uint8]]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from edge_runtime import cli
-from edge_runtime.image import Picture, read_picture, write_picture
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
 Noise = Callable[..., NDArray[np.uint8]]
 COMMAND = [sys.executable, "-m", "edge_runtime.cli"]

@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime import cli, cli_options, models
-from edge_runtime.engines import BACKENDS
-from edge_runtime.image import Picture, read_picture, write_picture
-from edge_runtime.models import PRECISIONS
+from edge_runtime import cli, cli_options
+from edge_runtime.engines.installed import BACKENDS
+from edge_runtime.models import catalog as models
+from edge_runtime.models.catalog import PRECISIONS
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
 SaveModel = Callable[..., Path]
 SCRIPT = shutil.which("edge-derain", path=Path(sys.executable).parent)
@@ -102,7 +103,7 @@ def test_tuning_is_remembered_for_the_next_time(tmp_path: Path) -> None:
 def test_a_home_that_is_read_only_is_a_warning(
     shelf: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edge_runtime import measure_cli
+    from edge_runtime.report import measure_cli
 
     (shelf / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(shelf / "file"))
@@ -116,7 +117,7 @@ def test_a_home_that_is_read_only_is_a_warning(
 
 
 def test_bench(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from edge_runtime import measure_cli
+    from edge_runtime.report import measure_cli
 
     write_picture("a.png", Picture(np.full((4, 4, 3), 100, np.uint8)))
     before = measure_cli.bench.__kwdefaults__["repeats"]

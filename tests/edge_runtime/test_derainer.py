@@ -9,9 +9,9 @@ import pytest
 from numpy.typing import NDArray
 
 from edge_runtime import Derainer
-from edge_runtime.card import ModelCard
 from edge_runtime.errors import CardError, ImageError, SessionError
-from edge_runtime.steady import Steadier
+from edge_runtime.models.card import ModelCard
+from edge_runtime.video.steady import Steadier
 
 Noise = Callable[..., NDArray[Any]]
 SaveModel = Callable[..., Path]

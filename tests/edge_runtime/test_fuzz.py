@@ -11,12 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from edge_runtime.batch import Job
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import ImageError
-from edge_runtime.image import Picture, decode_picture, encode_picture, read_picture
 from edge_runtime.memory import picture_cost
-from edge_runtime.work import derain_batch
+from edge_runtime.pictures.batch import derain_batch
+from edge_runtime.pictures.picture import Picture, decode_picture, encode_picture, read_picture
+from edge_runtime.pictures.plan import Job
 
 LIMIT = 100_000
 EXTREMES = (0, 1, 2, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)

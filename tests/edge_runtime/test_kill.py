@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.image import Picture, write_picture
+from edge_runtime.pictures.picture import Picture, write_picture
 
 _SCRIPT = """
 import os, random, signal, sys, time
 from pathlib import Path
 import numpy as np
-from edge_runtime.batch import Job
-from edge_runtime.card import ModelCard
+from edge_runtime.pictures.plan import Job
+from edge_runtime.models.card import ModelCard
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import ImageError
-from edge_runtime.image import read_picture
-from edge_runtime.work import derain_batch
+from edge_runtime.pictures.picture import read_picture
+from edge_runtime.pictures.batch import derain_batch
 
 folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
 sources = sorted(folder.glob("*.png"))

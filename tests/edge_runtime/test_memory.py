@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from edge_runtime import memory
-from edge_runtime.batch import Job
 from edge_runtime.derainer import WINDOW_PIXELS, Derainer
 from edge_runtime.errors import ImageError, UsageError
-from edge_runtime.image import Picture, write_picture
 from edge_runtime.memory import MemoryGate, MemoryPlan, picture_cost, plan_memory
+from edge_runtime.pictures.picture import Picture, write_picture
+from edge_runtime.pictures.plan import Job
 
 SaveModel = Callable[..., Path]
 ROOT = Path(__file__).parents[2]

@@ -4,8 +4,8 @@ from typing import Any, Literal
 
 import pytest
 
-from edge_runtime.card import ModelCard
 from edge_runtime.errors import CardError, RecordError
+from edge_runtime.models.card import ModelCard
 from edge_runtime.records import from_json, to_json, to_plain
 
 

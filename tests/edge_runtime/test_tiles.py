@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 
 from edge_runtime import Derainer
 from edge_runtime import derainer as derainer_module
-from edge_runtime.card import ModelCard
 from edge_runtime.errors import UsageError
-from edge_runtime.models import list_models
+from edge_runtime.models.card import ModelCard
+from edge_runtime.models.catalog import list_models
 from edge_runtime.tiles import least_work, plan_tiles
 
 Noise = Callable[..., NDArray[Any]]

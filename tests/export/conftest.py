@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from compress.calibrate import choose_scales, observe
-from compress.quantize import with_scales
+from compress.quantize.calibrate import choose_scales, observe
+from compress.quantize.quantize import with_scales
 from core.checkpoint import Checkpoint
 from core.networks.student import StudentConfig, StudentNet
 from export.build import build_onnx

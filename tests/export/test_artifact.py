@@ -11,10 +11,10 @@ import onnxruntime
 import pytest
 
 from core.checkpoint import Checkpoint
-from edge_runtime.card import METADATA_KEY, ModelCard, card_path, load_card
+from edge_runtime.models.card import METADATA_KEY, ModelCard, card_path, load_card
 from export import artifact as artifact_module
 from export.artifact import read_embedded_card, write_artifact
-from export.cards import make_card
+from export.artifact_card import make_card
 from export.errors import ExportError
 from export.to_onnx import to_onnx
 

@@ -13,10 +13,10 @@ import pytest
 from core.networks.deconv import DeconvConfig
 from core.networks.gan_lstm import GanLstmConfig
 from core.networks.student import StudentConfig
-from edge_runtime.card import METADATA_KEY, card_path
+from edge_runtime.models.card import METADATA_KEY, card_path
 from export.build import Built, build_onnx, build_tflite
 from export.precision import Precision
-from export.tflite_writer import schema
+from export.tflite.writer import schema
 from tests.export.test_architectures import make_teacher
 
 NETWORKS: dict[str, tuple[str, Any]] = {

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.against import Scores
+from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint
-from core.evaluate import Derain, score_set
-from edge_runtime.card import LossRow, TeacherLoss, load_card
+from core.evaluation.evaluate import Derain, score_set
 from edge_runtime.derainer import Derainer
+from edge_runtime.models.card import LossRow, TeacherLoss, load_card
 from export.artifact import read_embedded_card
 from export.build import build_onnx
 from export.errors import ExportError

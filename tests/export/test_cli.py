@@ -17,10 +17,10 @@ import pytest
 import torch
 
 from core.checkpoint import Checkpoint, save_checkpoint
-from core.evaluate import score_set
+from core.evaluation.evaluate import score_set
 from core.inference import derainer_of
-from edge_runtime.card import load_card
-from edge_runtime.card_records import rounded
+from edge_runtime.models.card import load_card
+from edge_runtime.models.scored import rounded
 from export import build
 from export.cli import main
 

@@ -12,9 +12,9 @@ import torch
 
 from core.checkpoint import Checkpoint
 from edge_runtime.derainer import Derainer
+from edge_runtime.engines.fixed_size import FixedSizeSession
+from edge_runtime.engines.session import Batch
 from edge_runtime.errors import SessionError
-from edge_runtime.fixed_size import FixedSizeSession
-from edge_runtime.session import Batch
 from export.build import Built, build_onnx
 from export.cli import main
 from export.errors import ExportError

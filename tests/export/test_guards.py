@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from core.checkpoint import Checkpoint
-from edge_runtime.card import load_card, write_card
 from edge_runtime.errors import CardError
+from edge_runtime.models.card import load_card, write_card
 from export import build as build_module
 from export.build import Built, build_onnx, build_tflite
 from export.errors import ExportError, ParityError

@@ -16,7 +16,7 @@ import torch
 
 from core.networks.gan_lstm import GanLstmConfig
 from core.networks.student import StudentConfig
-from edge_runtime.tflite_session import TfliteSession
+from edge_runtime.engines.litert import TfliteSession
 from export.graph import ExportGraph
 from export.to_tflite import to_tflite
 from tests.export.test_architectures import CASES, make_teacher

@@ -12,12 +12,12 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from compress.against import Scores
+from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint
-from core.evaluate import score_set
+from core.evaluation.evaluate import score_set
 from core.quantization import TensorScale
-from edge_runtime.card import QualityRow, load_card
-from edge_runtime.session import OnnxSession
+from edge_runtime.engines.session import OnnxSession
+from edge_runtime.models.card import QualityRow, load_card
 from export import build as build_module
 from export.build import build_onnx
 from export.errors import ExportError, ParityError

@@ -10,11 +10,11 @@ from typing import Literal
 import pytest
 import yaml
 
-from compress.against import Scores
+from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint, save_checkpoint
-from core.evaluate import Derain
-from edge_runtime.card import LossRow, QualityRow, TeacherLoss, load_card, write_card
+from core.evaluation.evaluate import Derain
 from edge_runtime.derainer import Derainer
+from edge_runtime.models.card import LossRow, QualityRow, TeacherLoss, load_card, write_card
 from export.build import build_onnx
 from export.cli import main
 from export.release import ReleaseConfig, ReleasedModel, build_release, check_release

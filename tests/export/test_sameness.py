@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 from core.checkpoint import Checkpoint
-from edge_runtime.card import METADATA_KEY
+from edge_runtime.models.card import METADATA_KEY
 from export.errors import ExportError
 from export.sameness import difference
 
@@ -79,7 +79,7 @@ def test_other_files_are_refused(name: str, tmp_path: Path) -> None:
 
 def test_tflite_artifacts_are_compared_too(checkpoint: Checkpoint, tmp_path: Path) -> None:
     pytest.importorskip("ai_edge_litert", reason="writes TFLite files")
-    from export.tflite_metadata import with_metadata
+    from export.tflite.metadata import with_metadata
     from export.to_tflite import to_tflite
 
     content = to_tflite(checkpoint, "fp32")

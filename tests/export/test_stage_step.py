@@ -13,13 +13,13 @@ import torch
 
 from core.checkpoint import Checkpoint
 from core.networks.gan_lstm import GanLstmConfig
-from edge_runtime.card import StageStep
 from edge_runtime.derainer import Derainer
+from edge_runtime.engines.stages import counted_stages
 from edge_runtime.errors import UsageError
-from edge_runtime.stages import counted_stages
+from edge_runtime.models.card import StageStep
 from export.build import Built, build_onnx, build_tflite
 from export.errors import ExportError
-from export.tflite_writer import schema
+from export.tflite.writer import schema
 from export.to_onnx import step_to_onnx
 from export.to_tflite import step_to_tflite
 from tests.export.conftest import int8_of

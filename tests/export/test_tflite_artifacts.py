@@ -10,20 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compress.against import Scores
+from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint, save_checkpoint
-from core.evaluate import score_set
-from edge_runtime.card import METADATA_KEY, card_path, load_card, write_card
+from core.evaluation.evaluate import score_set
 from edge_runtime.derainer import Derainer
+from edge_runtime.models.card import METADATA_KEY, card_path, load_card, write_card
 from export import build as build_module
 from export.artifact import read_embedded_card, write_artifact
+from export.artifact_card import make_card
 from export.build import build_onnx, build_tflite
-from export.cards import make_card
 from export.cli import main
 from export.errors import ExportError, ParityError
 from export.precision import Precision
-from export.tflite_metadata import read_metadata, with_metadata
-from export.tflite_writer import pack, schema
+from export.tflite.metadata import read_metadata, with_metadata
+from export.tflite.writer import pack, schema
 from export.to_tflite import to_tflite
 from export.verify import verify
 from tests.export.conftest import int8_of

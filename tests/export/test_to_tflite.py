@@ -23,13 +23,13 @@ from core.networks.jorder import JorderConfig
 from core.networks.student import StudentConfig
 from core.quantization import Quantization, TensorScale
 from core.quantized_graph import Placement
+from edge_runtime.engines.litert import TfliteSession
 from edge_runtime.errors import MissingExtraError
 from edge_runtime.metrics import psnr
-from edge_runtime.tflite_session import TfliteSession
 from export.errors import ExportError
 from export.graph import ExportGraph
 from export.precision import Precision
-from export.tflite_writer import schema
+from export.tflite.writer import schema
 from export.to_tflite import to_tflite
 from tests.export.conftest import int8_of
 from tests.export.test_architectures import CASES as TEACHERS
@@ -379,11 +379,11 @@ def test_an_operation_that_is_not_mapped_is_one_line(
 
 
 def test_a_missing_toolchain_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "export.tflite_writer")
+    monkeypatch.delitem(sys.modules, "export.tflite.writer")
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
     pattern = re.escape("ai-edge-litert is not installed; run: pip install 'edge-derain[export]'")
     with pytest.raises(MissingExtraError, match=pattern):
-        importlib.import_module("export.tflite_writer")
+        importlib.import_module("export.tflite.writer")
 
 
 def test_onnx_needs_no_tools_of_tflite(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from core.checkpoint import Checkpoint
 from core.networks.student import StudentConfig
-from edge_runtime.card import Golden, load_card, write_card
-from edge_runtime.golden import LIMITS, GoldenResult, draw_rainy, sample
-from edge_runtime.session import open_session
+from edge_runtime.engines.session import open_session
+from edge_runtime.models.card import Golden, load_card, write_card
+from edge_runtime.report.golden import LIMITS, GoldenResult, draw_rainy, sample
 from export import verify as verify_module
 from export.artifact import write_artifact
 from export.errors import ExportError, ParityError

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from compress.cost import measure_cost
-from core.auxiliary import Auxiliary
 from core.config import network_config, to_plain
 from core.errors import ConfigError
-from core.losses import LossConfig, reconstruction_loss
+from core.networks.auxiliary import Auxiliary
 from core.networks.jorder import Jorder, JorderConfig, rain_mask
+from core.training.losses import LossConfig, reconstruction_loss
 
 TINY = JorderConfig(width=4, stages=3, refinements=2, streak_weight=0.5, mask_weight=0.2)
 

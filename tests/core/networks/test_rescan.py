@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from core.auxiliary import Auxiliary
 from core.errors import ConfigError
-from core.losses import LossConfig, reconstruction_loss
+from core.networks.auxiliary import Auxiliary
 from core.networks.layers import ChannelAttention, ConvGRUCell, ConvLSTMCell, ConvRNNCell
 from core.networks.rescan import Rescan, RescanConfig, Unit
+from core.training.losses import LossConfig, reconstruction_loss
 
 SMALL = RescanConfig(width=5, depth=5, stages=3)
 UNITS: tuple[Unit, ...] = ("conv_rnn", "gru", "lstm")

@@ -5,8 +5,8 @@ import yaml
 
 from core import cli
 from core.checkpoint import find_checkpoint
-from edge_runtime.card import load_card
-from edge_runtime.image import read_picture
+from edge_runtime.models.card import load_card
+from edge_runtime.pictures.picture import read_picture
 
 
 @pytest.fixture

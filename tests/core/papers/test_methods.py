@@ -11,8 +11,8 @@ from core.networks.student import StudentConfig, StudentNet
 from core.papers import methods
 from core.papers.config import MethodConfig
 from core.papers.methods import know
-from edge_runtime.card import QualityRow
 from edge_runtime.errors import RecordError
+from edge_runtime.models.card import QualityRow
 
 ROW = QualityRow(
     dataset="rain12", images=12, protocol="y", input_psnr=30, input_ssim=0.8, psnr=32, ssim=0.9

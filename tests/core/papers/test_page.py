@@ -9,7 +9,7 @@ from core.errors import ConfigError, DataError
 from core.papers.config import SHIPPED, MethodConfig, PapersConfig, PrintedConfig
 from core.papers.methods import Known
 from core.papers.page import page
-from edge_runtime.card import QualityRow
+from edge_runtime.models.card import QualityRow
 
 
 def _row(protocol: str, psnr: float, given: float = 20.0) -> QualityRow:

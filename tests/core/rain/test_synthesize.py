@@ -5,13 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from core.data import SourceConfig, find_pairs
 from core.errors import ConfigError, DataError
+from core.pairs import SourceConfig, find_pairs
 from core.rain.config import PRESETS
 from core.rain.render import render
 from core.rain.scene import RainScene
 from core.rain.synthesize import FOLDERS, SynthesisJob, synthesize
-from edge_runtime.image import Picture, read_picture, write_picture
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
 
 def _job(root: Path, **changes: object) -> SynthesisJob:

@@ -9,11 +9,11 @@ import torch
 
 from core.cli import main
 from core.config import build_config
-from core.data import SourceConfig
-from core.mixture import MixtureDataset
-from core.mixture_config import GeneratedConfig, MixtureConfig, PartConfig
-from core.rain.training import RenderedConfig
-from edge_runtime.image import read_picture
+from core.mixture.config import GeneratedConfig, MixtureConfig, PartConfig
+from core.mixture.dataset import MixtureDataset
+from core.mixture.rendered import RenderedConfig
+from core.pairs import SourceConfig
+from edge_runtime.pictures.picture import read_picture
 
 DRY = SourceConfig("clean", root="dry")
 

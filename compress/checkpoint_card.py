@@ -1,0 +1,99 @@
+"""The card of a checkpoint: what it is, costs and scored, and what it lost against its teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Literal, cast
+
+from compress.cost import measure_cost
+from core.checkpoint import Checkpoint
+from core.config import to_plain
+from edge_runtime import __version__
+from edge_runtime.models.card import LossRow, ModelCard, QualityRow, TeacherLoss
+from edge_runtime.models.scored import learned_from
+
+GLOBAL_HALO = 64
+"""Overlap in pixels of tiles where no overlap is exact, because the network pools globally."""
+
+
+def checkpoint_card(
+    checkpoint: Checkpoint,
+    quality: Sequence[QualityRow] = (),
+    teacher: TeacherLoss | None = None,
+) -> ModelCard:
+    """Describe a checkpoint, without the size and hash of its file.
+
+    Args:
+        checkpoint: what to describe.
+        quality: scores measured with it.
+        teacher: what it gave up against a teacher.
+
+    Raises:
+        CardError: the name of the checkpoint cannot be that of an artifact.
+    """
+    cost = measure_cost(checkpoint.unquantized().build(), checkpoint.config.size_multiple)
+    made_with = {name: version(name) for name in ("torch", "safetensors")}
+    return ModelCard(
+        name=checkpoint.name,
+        role=cast(Literal["student", "teacher"], checkpoint.role),  # the card checks it
+        architecture=checkpoint.architecture,
+        config=to_plain(checkpoint.config),
+        format="safetensors",
+        precision=checkpoint.precision,
+        layout="NCHW",
+        size_multiple=checkpoint.config.size_multiple,
+        halo=GLOBAL_HALO if cost.halo is None else cost.halo,
+        tiling_exact=cost.halo is not None,
+        parameters=cost.parameters,
+        macs_per_pixel=cost.macs_per_pixel,
+        quality=tuple(quality),
+        teacher=teacher,
+        recipe=checkpoint.recipe,
+        data=checkpoint.data,
+        versions={**checkpoint.versions, **made_with, "edge-derain": __version__},
+        licence=_licence(checkpoint.data),
+    )
+
+
+def teacher_loss(
+    name: str,
+    sha256: str,
+    theirs: Sequence[QualityRow],
+    ours: Sequence[QualityRow],
+    recipe: Sequence[str],
+    fidelity: Mapping[tuple[str, str], float] | None = None,
+) -> TeacherLoss | None:
+    """Compare scores with those of a teacher on the data sets that both were scored on.
+
+    Args:
+        name: of the teacher.
+        sha256: of the teacher's file.
+        theirs: scores of the teacher.
+        ours: scores of the student.
+        recipe: steps that made the student; they say whether it learned from this teacher.
+        fidelity: PSNR of the student's pictures against the teacher's in dB, by data set and
+            protocol.
+
+    Returns:
+        None where there is no common score.
+    """
+    by_set = {(row.dataset, row.protocol): row for row in theirs}
+    rows = tuple(
+        LossRow(
+            dataset=row.dataset,
+            protocol=row.protocol,
+            psnr_loss_db=by_set[row.dataset, row.protocol].psnr - row.psnr,
+            ssim_loss=by_set[row.dataset, row.protocol].ssim - row.ssim,
+            fidelity_db=(fidelity or {}).get((row.dataset, row.protocol)),
+        )
+        for row in ours
+        if (row.dataset, row.protocol) in by_set
+    )
+    taught = learned_from(recipe, sha256)
+    return TeacherLoss(name=name, sha256=sha256, taught=taught, rows=rows) if rows else None
+
+
+def _licence(data: Sequence[str]) -> str:
+    named = f"research data ({', '.join(data)})" if data else "data that the checkpoint leaves out"
+    return f"Code Apache-2.0. Weights trained on {named}: non-commercial research use."

@@ -1,0 +1,269 @@
+"""Quantization of a checkpoint: after training, or with fine-tuning, to int8 or fp16."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from torch import nn
+
+from compress.quantize.calibrate import (
+    METHODS,
+    Method,
+    Observed,
+    calibration_crops,
+    choose_scales,
+    observe,
+)
+from compress.quantize.sensitivity import Harm, keep_in_float, measure_harm
+from compress.quantize.validate import Judge, Judged
+from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from core.config import config_parser, parse_config, to_plain
+from core.config_errors import nearest
+from core.errors import CheckpointError, ConfigError
+from core.quantization import Quantization, TensorScale, weight_scales
+from core.quantized_graph import Placement, channel_axis
+from core.training.config import TrainConfig
+from core.training.result import TrainResult
+from core.training.train import train
+from edge_runtime.errors import UsageError
+
+SATURATED = 1e-3
+"""Share of a tensor's values beyond its scale from which on a warning is due."""
+HARM_CROPS = 64
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to do to a checkpoint to make it int8.
+
+    Attributes:
+        config: the mixture to calibrate on, the validation sets to judge by, and for ``qat`` the
+            fine-tuning.
+        method: how scales are chosen; ``auto`` compares all and takes the one that scores best.
+        crops: how many crops of the mixture to calibrate on.
+        symmetric: zero points 0 everywhere, as TensorRT wants them; ReLUs lose half the codes.
+        qat: fine-tune with the rounding in place, by the loop and the options of ``config``.
+        keep_float: layers that stay in float whatever they harm.
+        max_drop: largest loss of score in dB; the worst layers stay in float until it holds.
+            None keeps none.
+        progress: show bars on standard error.
+    """
+
+    config: TrainConfig
+    method: Method | Literal["auto"] = "auto"
+    crops: int = 256
+    symmetric: bool = False
+    qat: bool = False
+    keep_float: tuple[str, ...] = ()
+    max_drop: float | None = None
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_drop is not None and not self.max_drop >= 0:
+            raise UsageError(f"--max-drop {self.max_drop} must be 0 or more dB, such as 0.05")
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """What came of it.
+
+    Attributes:
+        checkpoint: in int8.
+        before: what the network reached in float, and ``after`` in int8.
+        methods: what each method reached that was tried, before any fine-tuning.
+        harms: of each layer, worst first; empty where no layer had to be kept in float.
+        warnings: one line each.
+    """
+
+    checkpoint: Checkpoint
+    before: Judged
+    after: Judged
+    methods: Mapping[Method, Judged]
+    harms: tuple[Harm, ...]
+    warnings: tuple[str, ...]
+
+
+def to_fp16(checkpoint: Checkpoint) -> Checkpoint:
+    """Quantize to half precision, which needs no data.
+
+    Raises:
+        CheckpointError: it is quantized already.
+    """
+    _require_float(checkpoint)
+    quantized = dataclasses.replace(checkpoint, quantization=Quantization("fp16"))
+    return _with_line(quantized, "quantize: fp16")
+
+
+def read_job_config(checkpoint: Checkpoint, path: Path, options: Mapping[str, str]) -> TrainConfig:
+    """Read a training config for this checkpoint: its own network fields are passed over.
+
+    Args:
+        checkpoint: what will be quantized.
+        path: YAML file.
+        options: fields that override those of the file, as text.
+
+    Raises:
+        ConfigError: as :func:`core.config.parse_config`.
+    """
+
+    fixed = {
+        **options,
+        "name": f"{checkpoint.name}_int8",
+        "role": checkpoint.role,
+        "architecture": checkpoint.architecture,
+        "network": json.dumps(to_plain(checkpoint.config)),
+        "init": "",
+    }
+    arguments = [f"--{name}={value}" for name, value in fixed.items()]
+    return parse_config(
+        TrainConfig, config_parser(TrainConfig), ["--config", str(path), *arguments]
+    )
+
+
+def to_int8(checkpoint: Checkpoint, job: Job, resume: bool = False) -> Quantized | TrainResult:
+    """Quantize to int8.
+
+    Args:
+        checkpoint: in float.
+        job: what to do.
+        resume: go on with an interrupted fine-tuning.
+
+    Returns:
+        What came of it; or how the fine-tuning ended where a signal stopped it.
+
+    Raises:
+        CheckpointError: it is quantized already.
+        ConfigError: too few crops, a run that is there already, or as
+            :class:`core.training.train.Trainer`.
+        DataError: a data set that is missing or has a wrong picture.
+    """
+    _require_float(checkpoint)
+    network = checkpoint.build()
+    _check_layers(job.keep_float, network)
+    if job.qat and not resume and _start(job).exists():
+        raise ConfigError(
+            f"{_start(job).parent} holds a run already; add --resume to go on with it, or remove it"
+        )
+    crops = calibration_crops(job.config, job.crops, job.progress)
+    observed = observe(network, crops, job.progress)
+    judge = Judge(job.config, checkpoint.config.size_multiple, job.progress)
+    before = judge(network, "float")
+    candidates = {
+        method: _calibrated(checkpoint, observed, method, job)
+        for method in (METHODS if job.method == "auto" else (job.method,))
+    }
+    methods = {name: judge(each.build(), name) for name, each in candidates.items()}
+    best = max(methods, key=lambda name: methods[name].score)
+    quantized, after = candidates[best], methods[best]
+    if job.qat:
+        ended = _fine_tune(quantized, job, resume)
+        if ended.stopped_by is not None or not ended.first:
+            return ended
+        quantized = dataclasses.replace(
+            load_checkpoint(ended.folder / "best.safetensors"),
+            name=checkpoint.name,
+            quantization=load_checkpoint(_start(job)).quantization,
+        )
+        observed = observe(quantized.unquantized().build(), crops, job.progress)
+        after = judge(quantized.build(), "fine-tuned")
+    harms: list[Harm] = []
+    if job.max_drop is not None and before.score - after.score > job.max_drop:
+        harms = measure_harm(quantized, crops[:HARM_CROPS], job.progress)
+        quantized, after = _within(job.max_drop, quantized, harms, before, judge)
+    warnings = tuple(_warnings(quantized, observed))
+    return Quantized(quantized, before, after, methods, tuple(harms), warnings)
+
+
+def with_scales(checkpoint: Checkpoint, scales: Mapping[str, TensorScale]) -> Checkpoint:
+    """Quantize all layers to int8, with the scales that their weights ask for.
+
+    Args:
+        checkpoint: in float.
+        scales: of every tensor that is stored, by name.
+    """
+    layers = Placement(checkpoint.build()).layers
+    weights = {
+        name: weight_scales(each.weight, channel_axis(each)) for name, each in layers.items()
+    }
+    quantization = Quantization("int8", dict(scales), weights)
+    return dataclasses.replace(checkpoint, quantization=quantization)
+
+
+def _calibrated(
+    checkpoint: Checkpoint, observed: Mapping[str, Observed], method: Method, job: Job
+) -> Checkpoint:
+    scales = choose_scales(observed, method, job.symmetric)
+    points = ", zero points 0" if job.symmetric else ""
+    line = f"quantize: int8, {method} of {job.crops} crops{points}"
+    quantized = _with_line(with_scales(checkpoint, scales), line)
+    if not job.keep_float:
+        return quantized
+    kept = keep_in_float(quantized, job.keep_float)
+    return _with_line(kept, f"quantize: {', '.join(job.keep_float)} in float")
+
+
+def _fine_tune(quantized: Checkpoint, job: Job, resume: bool) -> TrainResult:
+    if not resume:
+        save_checkpoint(_start(job), quantized)
+    config = dataclasses.replace(job.config, init=str(_start(job)))
+    return train(config, resume=resume, progress=job.progress)
+
+
+def _start(job: Job) -> Path:
+    return Path(job.config.out) / job.config.name / "start.safetensors"
+
+
+def _within(
+    max_drop: float, quantized: Checkpoint, harms: list[Harm], before: Judged, judge: Judge
+) -> tuple[Checkpoint, Judged]:
+    """Keep the layers with the most harm in float, one more each time, until the budget holds."""
+    for count in range(1, len(harms) + 1):
+        kept = tuple(harm.layer for harm in harms[:count])
+        candidate = keep_in_float(quantized, kept)
+        after = judge(candidate.build(), f"{count} of {len(harms)} layers in float")
+        if before.score - after.score <= max_drop:
+            break
+    return _with_line(candidate, f"quantize: {', '.join(kept)} in float"), after
+
+
+def _warnings(quantized: Checkpoint, observed: Mapping[str, Observed]) -> list[str]:
+    owner = Placement(quantized.unquantized().build()).owner
+    lines = []
+    scales = quantized.quantization.activations if quantized.quantization else {}
+    for name, stored in scales.items():
+        seen, layer = observed[name], owner[name]
+        if seen.dead:
+            lines.append(
+                f"layer {layer}: {seen.dead} of {seen.channels} units are dead, no crop opens "
+                "them; prune them"
+            )
+        share = seen.saturated(stored)
+        if share > SATURATED:
+            lines.append(
+                f"layer {layer}: {share:.2%} of the values of {name} saturate; take --method minmax"
+            )
+    return lines
+
+
+def _check_layers(names: tuple[str, ...], network: nn.Module) -> None:
+    layers = Placement(network).layers
+    for name in names:
+        if name not in layers:
+            raise UsageError(f"--keep-float {name}: no such layer; {nearest(name, layers)}")
+
+
+def _require_float(checkpoint: Checkpoint) -> None:
+    if checkpoint.quantization:
+        raise CheckpointError(
+            f"{checkpoint.name}: is {checkpoint.precision} already; quantize the checkpoint that "
+            "it was made from"
+        )
+
+
+def _with_line(checkpoint: Checkpoint, line: str) -> Checkpoint:
+    return dataclasses.replace(checkpoint, recipe=(*checkpoint.recipe, line))

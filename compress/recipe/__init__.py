@@ -1,0 +1,1 @@
+"""Make a student from beginning to end: ordered steps, resumable, planned beforehand."""

@@ -1,0 +1,1 @@
+"""The report of size against quality: what every kilobyte and every millisecond buys."""

@@ -1,0 +1,1 @@
+"""Search for a student within a budget of bytes and quality."""

@@ -1,0 +1,243 @@
+"""Checkpoints side by side: what they cost, what training them took, and what they reach."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from core.checkpoint import find_checkpoint, load_checkpoint
+from core.config_errors import nearest
+from core.errors import DataError
+from edge_runtime.errors import CardError, UsageError
+from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card
+
+DEFAULT_COLUMNS = (
+    "validation/rgb",
+    "validation/y",
+    "dry/rgb",
+    "light/rgb",
+    "heavy/rgb",
+    "veil/rgb",
+    "rain100l/y",
+    "rain100h/y",
+    "rain12/y",
+)
+INPUT = "input (no deraining)"
+_STATE = "state.safetensors"  # what a training run keeps beside its checkpoints, to be resumed
+_SAME_DB = 0.005
+_MIB = 2**20
+_HEADINGS = {
+    "network": "---",
+    "architecture": "---",
+    "parameters": "---:",
+    "kMAC per pixel": "---:",
+    "MiB": "---:",
+    "steps": "---:",
+    "hours": "---:",
+    "hardware": "---",
+}
+ABSENT = "–"
+"""What a table says where nothing is known."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One line of the table; what is not known is None.
+
+    Attributes:
+        name: of the model, or :data:`INPUT`.
+        path: of the checkpoint.
+        architecture: name of the network.
+        parameters: number of weights.
+        macs_per_pixel: multiply-accumulates per input pixel.
+        bytes: size of the checkpoint file.
+        steps: optimizer steps of the training, and ``hours`` and ``hardware`` that they took.
+        psnr: dB by column, such as ``validation/rgb``; a column that was not measured is missing.
+        carded: whether a card lies beside the checkpoint.
+    """
+
+    name: str
+    path: str | None = None
+    architecture: str | None = None
+    parameters: int | None = None
+    macs_per_pixel: float | None = None
+    bytes: int | None = None
+    steps: int | None = None
+    hours: float | None = None
+    hardware: str | None = None
+    psnr: dict[str, float] = field(default_factory=dict)
+    carded: bool = True
+
+    def to_json(self) -> str:
+        """Return the row as one line of JSON, which has no infinity and says null there."""
+        psnr = {k: v if math.isfinite(v) else None for k, v in self.psnr.items()}
+        return json.dumps({**dataclasses.asdict(self), "psnr": psnr}, allow_nan=False)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Checkpoints to compare.
+
+    Attributes:
+        columns: ``DATASET/PROTOCOL``, in order.
+        rows: the first is the input.
+    """
+
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+
+
+def find_checkpoints(places: Iterable[str]) -> list[Path]:
+    """List the checkpoints that paths, shipped names and folders stand for, each once.
+
+    Raises:
+        CheckpointError: an unknown name.
+        UsageError: a folder without checkpoints.
+    """
+    found: dict[Path, None] = {}
+    for place in places:
+        if Path(place).is_dir():
+            inside = sorted(p for p in Path(place).glob("*.safetensors") if p.name != _STATE)
+            if not inside:
+                raise UsageError(f"{place}: no checkpoints (*.safetensors) in this folder")
+            found.update(dict.fromkeys(inside))
+        else:
+            found[find_checkpoint(place)] = None
+    return list(found)
+
+
+def make_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Table:
+    """Read checkpoints and their cards: a row for the input, then one for each checkpoint.
+
+    Args:
+        paths: of the checkpoints.
+        columns: ``DATASET/PROTOCOL``, in order; None is :data:`DEFAULT_COLUMNS`, as far as there
+            is a card that has them.
+
+    Raises:
+        CheckpointError: a file that is missing, torn or no checkpoint.
+        CardError: a card that is malformed or of another file; with the command that makes it.
+        UsageError: a column that no card has.
+        DataError: checkpoints that were scored on different pictures.
+    """
+    cards = {path: card_of(path) for path in paths}
+    scored = {path: by_column(card.quality) for path, card in cards.items() if card}
+    measured = list(dict.fromkeys(column for scores in scored.values() for column in scores))
+    if columns is None:
+        columns = [column for column in DEFAULT_COLUMNS if column in measured]
+    for column in columns:
+        if measured and column not in measured:
+            raise UsageError(f"column {column!r}: in no card; {nearest(column, measured)}")
+    given = inputs(scored, columns)
+    rows = [TableRow(INPUT, psnr={c: row.input_psnr for c, row in given.items()})]
+    for path, card in cards.items():
+        checkpoint, scores = load_checkpoint(path), scored.get(path, {})
+        cost = checkpoint.cost
+        rows.append(
+            TableRow(
+                name=checkpoint.name,
+                path=str(path),
+                architecture=checkpoint.architecture,
+                parameters=card.parameters if card else None,
+                macs_per_pixel=card.macs_per_pixel if card else None,
+                bytes=path.stat().st_size,
+                steps=cost.steps if cost else None,
+                hours=cost.hours if cost else None,
+                hardware=cost.hardware if cost else None,
+                psnr={column: scores[column].psnr for column in columns if column in scores},
+                carded=card is not None,
+            )
+        )
+    return Table(tuple(columns), tuple(rows))
+
+
+def markdown(table: Table) -> str:
+    """Lay out a table as Markdown, with the PSNR in dB of each column."""
+    lines = [
+        [*_HEADINGS, *(column.replace("/", " ") for column in table.columns)],
+        [*_HEADINGS.values(), *("---:" for _ in table.columns)],
+    ]
+    for row in table.rows:
+        lines.append(
+            [
+                row.name,
+                row.architecture or ABSENT,
+                number(row.parameters, ",d"),
+                number(row.macs_per_pixel, ",.1f", 1000),
+                number(row.bytes, ".2f", _MIB),
+                number(row.steps, ",d"),
+                number(row.hours, ".1f"),
+                row.hardware or ABSENT,
+                *(number(row.psnr.get(column), ".2f") for column in table.columns),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def card_command(path: str | Path) -> str:
+    """Return the command that writes the card of a checkpoint, with its scores."""
+    return f"derain-export card {path} --quality-config configs/quality.yaml --data-root data"
+
+
+def card_of(path: Path) -> ModelCard | None:
+    """Read the card beside a checkpoint, None where there is none.
+
+    Raises:
+        CardError: it is malformed or another file's; with the command that makes it.
+    """
+    if not card_path(path).exists():
+        return None
+    try:
+        return load_card(path)
+    except CardError as error:
+        raise CardError(f"{error}; or make it again with: {card_command(path)}") from error
+
+
+def by_column(quality: Iterable[QualityRow]) -> dict[str, QualityRow]:
+    """Return rows by their column, ``DATASET/PROTOCOL``."""
+    return {f"{row.dataset}/{row.protocol}": row for row in quality}
+
+
+def inputs(
+    scored: Mapping[Path, Mapping[str, QualityRow]], columns: Sequence[str]
+) -> dict[str, QualityRow]:
+    """Take, of each column, the first row that has it; the input of the others must be the same.
+
+    Args:
+        scored: by file, its rows by column, as :func:`by_column` makes them.
+        columns: ``DATASET/PROTOCOL``; one that no file has is left out.
+
+    Raises:
+        DataError: files that were scored on different pictures.
+    """
+    found: dict[str, QualityRow] = {}
+    for column in columns:
+        first: tuple[Path, QualityRow] | None = None
+        for path, scores in scored.items():
+            row = scores.get(column)
+            if row is None:
+                continue
+            first = first or (path, row)
+            same = math.isclose(row.input_psnr, first[1].input_psnr, abs_tol=_SAME_DB)
+            if row.images != first[1].images or not same:
+                raise DataError(
+                    f"{column}: {first[0]} was scored on {_said(first[1])}, but {path} on "
+                    f"{_said(row)}; score both on the same data"
+                )
+            found[column] = first[1]
+    return found
+
+
+def _said(row: QualityRow) -> str:
+    return f"{row.images} pictures with an input of {row.input_psnr:.2f} dB"
+
+
+def number(value: float | None, form: str, unit: int = 1) -> str:
+    """Write a number in ``unit``s as the format ``form`` says, :data:`ABSENT` for None."""
+    if value is None:
+        return ABSENT
+    return format(value if unit == 1 else value / unit, form)

@@ -1,0 +1,287 @@
+"""The training set: crops from a weighted mixture of pairs, generated rain and dry pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from core.errors import DataError
+from core.mixture.config import POOL_SIZE, MixtureConfig, PartConfig, Rain
+from core.mixture.rendered import CropRenderer
+from core.mixture.sample import Kind, Sample
+from core.pairs import Image, SourceConfig, find_pairs, read_pairs
+from core.progress import track
+from core.rain.borrowed import borrow_rain
+from core.rain.depth import Depth
+from core.rain.drawn import lay_rain, lay_veil, streak_layer
+
+_KINDS: dict[Rain, Kind] = {
+    "as_is": Kind.PAIR,
+    "none": Kind.DRY,
+    "unlabelled": Kind.UNLABELLED,
+}
+_PIECE = 0xC1DE
+"""Tells the random numbers of pieces that are made once from those of samples."""
+_TAUGHT = ("as_is", "unlabelled")
+"""Rains that are the same in every sample, so that what becomes of them can be kept."""
+
+
+class MixtureDataset(Dataset[Sample]):
+    """Sample ``index`` is a pure function of ``(seed, index)``, whatever ran before it.
+
+    All pictures are held in memory as uint8. The pictures of a
+    :class:`~core.mixture.sample.Sample` are uint8 (3, crop, crop), RGB.
+
+    Args:
+        config: the mixture.
+        data_root: folder to which its sources are relative.
+        seed: of crops and rain.
+        progress: show bars on standard error.
+        teach: derains a whole rainy picture, uint8 (H, W, 3) RGB in and out; it is called once for
+            each picture whose rain is its own, and fills ``taught``.
+        pieces: with ``teach``, that many pieces with made rain are made once and taught too; half
+            of what would be of the kind ``MADE`` is one of them, of the kind ``PAIR``.
+
+    Raises:
+        DataError: a source that is missing, or a picture that is wrong or too small.
+    """
+
+    def __init__(
+        self,
+        config: MixtureConfig,
+        data_root: str = ".",
+        seed: int = 0,
+        progress: bool = False,
+        teach: Callable[[Image], Image] | None = None,
+        pieces: int = 0,
+    ) -> None:
+        self.config = config
+        self.seed = seed
+        loaded: dict[SourceConfig, list[tuple[Image, Image]]] = {}
+        depths: dict[SourceConfig, list[Depth]] = {}
+        rendered = {part.source for part in config.parts if part.rain == "rendered"}
+        self._renderer = CropRenderer(config.rendered, data_root, seed) if rendered else None
+        for source in _sources(config.parts):
+            if source not in loaded:
+                files = find_pairs(source, data_root)
+                title = (source.root or source.rainy) if progress else None
+                pairs = list(read_pairs(files, title))
+                for file, (_, clean) in zip(files, pairs, strict=True):
+                    if 2 * min(clean.shape[:2]) < config.crop:
+                        raise DataError(
+                            f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}, smaller than half "
+                            f"of mixture.crop {config.crop}; lower the crop or remove the picture"
+                        )
+                loaded[source] = pairs
+                if self._renderer is not None and source in rendered:
+                    depths[source] = [
+                        self._renderer.depth(file, index, clean)
+                        for index, (file, (_, clean)) in enumerate(zip(files, pairs, strict=True))
+                    ]
+        self._parts = [loaded[part.source] for part in config.parts]
+        self._lenders = [loaded[part.lender] if part.lender else [] for part in config.parts]
+        self._depths = [depths.get(part.source, []) for part in config.parts]
+        self._taught: dict[SourceConfig, list[Image]] | None = None
+        if teach:
+            sources = {part.source for part in config.parts if part.rain in _TAUGHT}
+            self._taught = {
+                source: [
+                    teach(rainy)
+                    for rainy, _ in track(pairs, f"teacher: {source.name}" if progress else None)
+                ]
+                for source, pairs in loaded.items()
+                if source in sources
+            }
+        weights = np.array([part.weight for part in config.parts])
+        self._shares = weights / weights.sum()
+        self._pool: list[Image] = []
+        self._streaks: list[Image] = []
+        if any(part.rain == "generated" for part in config.parts):
+            rng = np.random.default_rng([seed, 0xC10D])
+            rain = config.generated
+            broad = round(rain.broad_share * rain.pool)
+            kinds = [rain.rain] * (rain.pool - broad) + [rain.broad] * broad
+            self._pool = [streak_layer(POOL_SIZE, POOL_SIZE, kind, rng) for kind in kinds]
+            if rain.streaks:
+                files = find_pairs(SourceConfig(layout="clean", root=rain.streaks), data_root)
+                self._streaks = [
+                    np.ascontiguousarray(picture[..., 0]) for picture, _ in read_pairs(files)
+                ]
+        making = [number for number, part in enumerate(config.parts) if part.rain not in _KINDS]
+        self._pieces: list[tuple[int, Image]] = []
+        if teach and pieces and making:
+            shares = self._shares[making] / self._shares[making].sum()
+            parts = np.random.default_rng([seed, _PIECE]).choice(making, pieces, p=shares)
+            title = "teacher: pieces with made rain" if progress else None
+            for number, which in enumerate(track(parts.tolist(), title)):
+                rainy, _ = self._made(which, self._piece_rng(number))
+                self._pieces.append((which, teach(np.ascontiguousarray(rainy))))
+
+    def __getitem__(self, index: int) -> Sample:
+        rng = np.random.default_rng([self.seed, index])
+        which = int(rng.choice(len(self._parts), p=self._shares))
+        part = self.config.parts[which]
+        kind = _KINDS.get(part.rain, Kind.MADE)
+        taught: list[Image] = []
+        if kind != Kind.MADE:
+            rainy, clean, *taught = self._found(which, rng)
+        elif self._pieces and rng.random() < 0.5:
+            number = int(rng.integers(len(self._pieces)))
+            which, derained = self._pieces[number]
+            rainy, clean = self._made(which, self._piece_rng(number))
+            kind, taught = Kind.PAIR, [derained]
+        else:
+            rainy, clean = self._made(which, rng)
+        if kind == Kind.UNLABELLED:
+            clean = np.zeros_like(clean)
+        if self._taught is not None and not taught:
+            taught = [np.zeros_like(clean)]
+        pictures = [_tensor(picture) for picture in self._view([rainy, clean, *taught], rng)]
+        held = pictures[2] if taught else torch.empty(0, dtype=torch.uint8)
+        return Sample(pictures[0], pictures[1], torch.tensor(int(kind)), held)
+
+    def _piece_rng(self, number: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, _PIECE, number])
+
+    def _found(self, which: int, rng: np.random.Generator) -> tuple[Image, ...]:
+        """Cut a picture of a part that needs no rain: rainy, clean and, where kept, taught."""
+        pairs, part = self._parts[which], self.config.parts[which]
+        chosen = int(rng.integers(len(pairs)))
+        whole: tuple[Image, ...] = pairs[chosen]
+        if self._taught is not None and part.rain in _TAUGHT:
+            whole = (*whole, self._taught[part.source][chosen])
+        rainy, clean, *taught = self._piece(whole, self._scale(rng), rng)
+        return (clean if part.rain == "none" else rainy), clean, *taught
+
+    def _made(self, which: int, rng: np.random.Generator) -> tuple[Image, Image]:
+        """Cut a clean picture of a part and lay rain on it: rainy and clean."""
+        pairs, part = self._parts[which], self.config.parts[which]
+        chosen = int(rng.integers(len(pairs)))
+        scale = self._scale(rng)
+        if part.rain == "rendered" and self._renderer is not None:
+            deep = (pairs[chosen][1], self._depths[which][chosen])
+            clean, depth = self._piece(deep, scale, rng)
+            return self._renderer.rain_on(clean, depth, rng), clean
+        _, clean = self._piece(pairs[chosen], scale, rng)
+        if part.rain == "generated":
+            return self._rain_on(clean, rng), clean
+        lenders = self._lenders[which]
+        pair = self._piece(lenders[rng.integers(len(lenders))], scale, rng)
+        return borrow_rain(clean, pair[0], pair[1], screen=bool(rng.random() < 0.5)), clean
+
+    def _view(self, pictures: list[Image], rng: np.random.Generator) -> list[Image]:
+        """Mirror and turn all pictures in the same way."""
+        if self.config.flips and rng.random() < 0.5:
+            pictures = [picture[:, ::-1] for picture in pictures]
+        if self.config.upside_down and rng.random() < 0.5:
+            pictures = [picture[::-1] for picture in pictures]
+        if self.config.turns:
+            quarter = int(rng.integers(4))
+            pictures = [np.rot90(picture, quarter) for picture in pictures]
+        return pictures
+
+    def _scale(self, rng: np.random.Generator) -> float:
+        config = self.config
+        if not config.shrink + config.enlarge:
+            return 1.0
+        chance = rng.random()
+        if chance < config.shrink:
+            return float(rng.uniform(*config.shrink_to))
+        if chance < config.shrink + config.enlarge:
+            return float(np.exp(rng.uniform(*np.log(config.enlarge_to))))
+        return 1.0
+
+    def _piece(
+        self, pictures: tuple[NDArray[Any], ...], scale: float, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], ...]:
+        """Cut the same piece of all pictures and scale it by ``scale`` to the size of a crop.
+
+        Of pictures smaller than that, the largest square is enlarged.
+        """
+        size = self.config.crop
+        side = min(round(size / scale), *pictures[0].shape[:2])
+        cut = self._crop(pictures, side, rng)
+        if side == size:
+            return cut
+        return tuple(_resize(picture, size) for picture in cut)
+
+    @staticmethod
+    def _crop(
+        pictures: tuple[NDArray[Any], ...], size: int, rng: np.random.Generator
+    ) -> tuple[NDArray[Any], ...]:
+        height, width = pictures[0].shape[:2]
+        top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
+        return tuple(picture[top : top + size, left : left + size] for picture in pictures)
+
+    def _layer(self, rng: np.random.Generator) -> Image:
+        size, rain = self.config.crop, self.config.generated
+        if self._streaks and rng.random() < rain.streak_share:
+            picture = self._streaks[rng.integers(len(self._streaks))]
+            scale = rng.uniform(0.6, 1.4)
+            (layer,) = self._crop((picture,), min(int(size / scale), *picture.shape), rng)
+            layer = _resize(layer, size)
+            layer = cv2.convertScaleAbs(layer, alpha=rng.uniform(0.5, 1.3)).astype(np.uint8)
+        else:
+            (layer,) = self._crop((self._pool[rng.integers(len(self._pool))],), size, rng)
+        return layer[:, ::-1] if rng.random() < 0.5 else layer
+
+    def _rain_on(self, clean: Image, rng: np.random.Generator) -> Image:
+        rain = self.config.generated
+        rainy = clean
+        for _ in range(int(rng.choice(len(rain.layers), p=rain.layers)) + 1):
+            rainy = lay_rain(rainy, self._layer(rng), screen=bool(rng.random() < rain.screen))
+        if rng.random() < rain.veil:
+            rainy = lay_veil(rainy, rng.uniform(*rain.veil_strength), rng.uniform(150, 255))
+        return rainy
+
+
+class StepSampler(Sampler[int]):
+    """Sample indices of the steps ``start`` to ``stop``: ``batch_size`` new ones every step.
+
+    Args:
+        start: finished steps.
+        stop: steps in all.
+        batch_size: indices a step, over all processes.
+        rank: which process this is; it gets its share of every step's indices, in one piece.
+        processes: how many there are; they divide ``batch_size``.
+    """
+
+    def __init__(
+        self, start: int, stop: int, batch_size: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        self._steps, self._batch_size = range(start, stop), batch_size
+        self._share = batch_size // processes
+        self._first = rank * self._share
+
+    def __iter__(self) -> Iterator[int]:
+        for step in self._steps:
+            first = step * self._batch_size + self._first
+            yield from range(first, first + self._share)
+
+    def __len__(self) -> int:
+        return len(self._steps) * self._share
+
+
+def _sources(parts: tuple[PartConfig, ...]) -> Iterator[SourceConfig]:
+    for part in parts:
+        yield part.source
+        if part.lender:
+            yield part.lender
+
+
+def _resize(picture: NDArray[Any], size: int) -> NDArray[Any]:
+    """Scale a square to ``size`` x ``size``."""
+    how = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
+    scaled = cv2.resize(picture, (size, size), interpolation=how)
+    return scaled.astype(picture.dtype, copy=False)
+
+
+def _tensor(picture: Image) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))

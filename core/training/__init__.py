@@ -1,0 +1,1 @@
+"""The training loop: a config in, checkpoints out."""

@@ -1,0 +1,75 @@
+"""What a run computes on: devices, processes, threads and precision, through Lightning Fabric."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Literal
+
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from torch import distributed
+
+from core.errors import ConfigError
+from core.precision import precision_on
+from core.training.config import TrainConfig
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Set up devices and processes; under ``torchrun`` this process joins the others.
+
+    With several devices and without ``torchrun``, the same command line is started once more for
+    each further device of this machine.
+
+    Raises:
+        ConfigError: the devices are not there.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    try:
+        fabric = Fabric(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.num_nodes,
+            strategy=config.strategy,
+            precision=precision_of(config),
+        )
+        if config.processes > 1:
+            fabric.launch()
+            atexit.register(_leave_group)
+    except (MisconfigurationException, RuntimeError, ValueError) as error:
+        cause = " ".join(str(error).split())
+        raise ConfigError(
+            f"accelerator {config.accelerator}, devices {config.devices}: {cause}"
+        ) from error
+    if fabric.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True
+        torch.set_float32_matmul_precision("high")
+    return fabric
+
+
+def precision_of(config: TrainConfig) -> Literal["32-true", "bf16-mixed"]:
+    """Return the precision that a run computes in, which is never ``auto``."""
+    return precision_on(config.accelerator, config.precision)
+
+
+def _leave_group() -> None:
+    """End the threads that exchange gradients while Python is whole.
+
+    One that lets go of a tensor after that aborts the process, which has finished its work.
+    """
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def hardware(fabric: Fabric) -> str:
+    """Name what a run computes on, such as ``2 CPU threads`` or ``2 x NVIDIA H100``."""
+    device = fabric.device
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif device.type == "cpu":
+        threads = torch.get_num_threads()
+        name = f"{threads} CPU thread" + ("s" if threads > 1 else "")
+    else:
+        name = device.type
+    return name if fabric.world_size == 1 else f"{fabric.world_size} x {name}"

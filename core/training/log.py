@@ -1,0 +1,116 @@
+"""The numbers of a training run over its steps: a CSV table and TensorBoard events."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import TYPE_CHECKING
+
+from core.errors import TrainingError
+from edge_runtime.files import write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+_HEADER = ("step", "name", "value")
+
+
+class RunLog:
+    """Open ``metrics.csv`` (columns step, name, value) and the TensorBoard events in ``folder``.
+
+    A resumed run goes on in the same table. What a run that was killed had logged beyond the
+    state that it left is dropped, because those steps are taken again.
+
+    Args:
+        folder: made if it is missing.
+        step: finished steps; 0 starts afresh.
+        write: whether anything is written at all; of several processes only one should.
+
+    Raises:
+        TrainingError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, step: int, write: bool = True) -> None:
+        self._table = folder / "metrics.csv"
+        self._events: SummaryWriter | None = None
+        if not write:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            rows = [_HEADER, *_rows_until(self._table, step)]
+            write_atomically(self._table, _as_csv(rows).encode())
+        except OSError as error:
+            raise self._failure(error) from error
+        self._events = _event_writer(folder, step + 1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Add numbers of one step, by name; raises TrainingError when the disk does not take it."""
+        if self._events is None:
+            return
+        rows = [(str(step), name, repr(float(value))) for name, value in values.items()]
+        try:
+            with self._table.open("a", encoding="utf-8", newline="") as file:
+                file.write(_as_csv(rows))
+        except OSError as error:
+            raise self._failure(error) from error
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._events is not None:
+            self._events.close()
+
+    def _failure(self, error: OSError) -> TrainingError:
+        return TrainingError(f"{self._table}: cannot be written ({error.strerror})")
+
+
+def last_values(folder: Path) -> dict[str, float]:
+    """Read the last number of every name from the table in ``folder``.
+
+    Raises:
+        TrainingError: there is no table, or it cannot be read.
+    """
+    table = folder / "metrics.csv"
+    try:
+        return {name: float(value) for _, name, value in _rows(table)}
+    except (OSError, ValueError) as error:
+        raise TrainingError(f"{table}: cannot be read: {error}") from error
+
+
+def _rows_until(table: Path, step: int) -> list[tuple[str, ...]]:
+    if step == 0 or not table.exists():
+        return []
+    return [row for row in _rows(table) if int(row[0]) <= step]
+
+
+def _rows(table: Path) -> list[tuple[str, ...]]:
+    """Rows without the header, and without one that was torn by a kill."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [tuple(row) for row in csv.reader(file)]
+    return [row for row in rows if len(row) == 3 and row[0].isdigit()]
+
+
+def _as_csv(rows: Iterable[tuple[str, ...]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _event_writer(folder: Path, first_step: int) -> SummaryWriter:
+    # TensorBoard's own switch: with this module it leaves an installed TensorFlow alone.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=first_step)

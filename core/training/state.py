@@ -1,0 +1,124 @@
+"""Everything that a run needs to go on exactly where it stopped, in one safetensors file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from core.checkpoint import load_tensors, save_tensors
+from core.errors import CheckpointError
+from edge_runtime.files import write_atomically
+
+SCHEMA = 1
+_KEY = "edge_derain.training_state"
+
+
+@dataclass(frozen=True)
+class Stateful:
+    """What a run changes, by the names under which it is saved; no name is part of another's.
+
+    Attributes:
+        modules: such as ``network`` and ``average``.
+        optimizers: their state must hold tensors only, as AdamW's does.
+    """
+
+    modules: Mapping[str, nn.Module]
+    optimizers: Mapping[str, Optimizer]
+
+
+def save_state(path: Path, state: Stateful, progress: dict[str, Any]) -> None:
+    """Write modules, optimizers, random state and ``progress``, atomically.
+
+    The file that was there before becomes :func:`previous`, for the case that this one is torn.
+
+    Args:
+        path: the file.
+        state: what to write.
+        progress: JSON values such as the step, returned by :func:`load_state`.
+
+    Raises:
+        CheckpointError: the folder cannot be written to.
+    """
+    tensors = {"random.torch": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    for name, module in state.modules.items():
+        tensors |= {f"{name}.{key}": value for key, value in module.state_dict().items()}
+    for name, optimizer in state.optimizers.items():
+        for index, moments in optimizer.state_dict()["state"].items():
+            tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
+    header = {"schema": SCHEMA, "progress": progress}
+    if path.exists():
+        try:
+            write_atomically(previous(path), path.read_bytes())
+        except OSError as error:
+            raise CheckpointError(
+                f"{previous(path)}: cannot be written ({error.strerror})"
+            ) from error
+    save_tensors(path, tensors, {_KEY: json.dumps(header)})
+
+
+def previous(path: Path) -> Path:
+    """Return where the state before the one at ``path`` is kept."""
+    return path.with_name(f"{path.stem}.previous{path.suffix}")
+
+
+def load_state(path: Path, state: Stateful) -> dict[str, Any]:
+    """Put everything back and return ``progress``.
+
+    Raises:
+        CheckpointError: a missing or torn file, or one that belongs to another network.
+    """
+    tensors, progress = _read(path)
+    try:
+        for name, module in state.modules.items():
+            module.load_state_dict(_below(tensors, f"{name}."))
+        for name, optimizer in state.optimizers.items():
+            groups = optimizer.state_dict()["param_groups"]
+            moments = _moments(_below(tensors, f"{name}."))
+            optimizer.load_state_dict({"state": moments, "param_groups": groups})
+        torch.set_rng_state(tensors["random.torch"])
+        if torch.cuda.is_available() and "random.cuda" in tensors:
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+    except (KeyError, RuntimeError, TypeError, ValueError) as error:
+        cause = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: belongs to another network ({cause})") from error
+    return progress
+
+
+def read_progress(path: Path) -> dict[str, Any]:
+    """Read ``progress`` alone, wherever a torn file shows; errors as :func:`load_state`."""
+    return _read(path)[1]
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    tensors, metadata = load_tensors(path)
+    try:
+        header = json.loads(metadata[_KEY])
+        if header["schema"] != SCHEMA:
+            raise CheckpointError(
+                f"{path}: training state of schema {header['schema']}, this version reads {SCHEMA}"
+            )
+        return tensors, dict(header["progress"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path}: not a training state of edge-derain") from error
+
+
+def _moments(of_optimizer: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in of_optimizer.items():
+        index, key = name.split(".", 1)
+        state.setdefault(int(index), {})[key] = value
+    return state
+
+
+def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    size = len(prefix)
+    return {key[size:]: value for key, value in tensors.items() if key.startswith(prefix)}

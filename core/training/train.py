@@ -1,0 +1,286 @@
+"""The training loop, on Lightning Fabric: one for every architecture."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import nullcontext
+from itertools import starmap
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+import yaml
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from core.checkpoint import save_checkpoint
+from core.config import build_config, to_plain
+from core.errors import CheckpointError, ConfigError
+from core.evaluation.evaluate import Pairs, mean_quality
+from core.inference import derain
+from core.mixture.dataset import MixtureDataset, StepSampler
+from core.mixture.sample import Sample
+from core.progress import step_bar
+from core.training.agreement import channel_agreement
+from core.training.config import TrainConfig, differences
+from core.training.interrupt import StopRequest
+from core.training.learner import Learner
+from core.training.log import RunLog
+from core.training.objective import MakeObjective
+from core.training.result import TrainResult
+from core.training.state import load_state, previous, read_progress, save_state
+from core.training.stopwatch import Stopwatch
+from edge_runtime.files import write_atomically
+from edge_runtime.metrics import measure
+
+SCORE_CAP_DB = 40.0
+_log = logging.getLogger(__name__)
+
+
+class Trainer:
+    """One training run.
+
+    Args:
+        config: what to train.
+        progress: show bars on standard error.
+        objective: makes what it is for; None takes the difference to the clean pictures.
+
+    Raises:
+        CheckpointError: ``config.init`` cannot be read.
+        ConfigError: ``config.init`` holds another network, or the devices are not there.
+    """
+
+    def __init__(
+        self, config: TrainConfig, progress: bool = True, objective: MakeObjective | None = None
+    ) -> None:
+        self.config = config
+        self.folder = Path(config.out) / config.name
+        self.step = 0
+        self.best: float | None = None
+        self.last: float | None = None
+        self.before_gan: float | None = None
+        self.learner = Learner(config, objective)
+        self.fabric = self.learner.fabric
+        self.first = self.fabric.is_global_zero
+        self.progress = progress and self.first
+        self._watch = Stopwatch()
+
+    def run(self, resume: bool = False) -> TrainResult:
+        """Train to the end, or until the first SIGINT or SIGTERM; the state is saved either way.
+
+        Args:
+            resume: go on from the folder's ``state.safetensors``, or from the one before where
+                that is torn.
+
+        Raises:
+            ConfigError: the folder holds a run already and ``resume`` is not set; or it is set
+                and the folder holds none, or one with another config.
+            CheckpointError: the states are torn.
+            DataError: data that is missing or wrong.
+            TrainingError: the gradient is not finite, or the disk is full. What was saved before
+                stays as it was.
+        """
+        state = self.folder / "state.safetensors"
+        seconds = 0.0
+        if resume:
+            seconds = self._restore(state)
+        elif state.exists() or previous(state).exists():
+            raise ConfigError(
+                f"{self.folder} holds a run already; "
+                "add --resume to go on with it or choose another --name"
+            )
+        config = self.config
+        data = self._read_mixture()
+        validation = {
+            name: list(test_set.read(config.data_root, name if self.progress else None))
+            for name, test_set in (config.validation.items() if self.first else ())
+        }
+        if self.first:
+            self._write_config()
+        self._watch = Stopwatch(seconds)
+        with (
+            RunLog(self.folder / "logs", self.step, write=self.first) as log,
+            StopRequest() as stop,
+        ):
+            stopped_by = self._loop(data, validation, log, stop)
+        return TrainResult(
+            folder=self.folder,
+            step=self.step,
+            steps=config.steps,
+            score=self.best,
+            stopped_by=stopped_by if self.step < config.steps else None,
+            before_gan=self.before_gan,
+            last=self.last,
+            waiting=self._watch.waiting,
+            first=self.first,
+        )
+
+    def _loop(
+        self, data: MixtureDataset, validation: Mapping[str, Pairs], log: RunLog, stop: StopRequest
+    ) -> int | None:
+        config = self.config
+        with step_bar(config.name, self.step, config.steps, shown=self.progress) as bar:
+            for batch in self._watch.waits(self._batches(data)):
+                if self._gan_begins():
+                    self._validate(validation, log)
+                    self.before_gan = self.last
+                    self._keep("before_gan")
+                losses = self.learner.update(batch, self.step)
+                self.step += 1
+                bar.update()
+                last = self.step == config.steps
+                if self.step % config.log_every == 0 or last:
+                    values = self._write_losses(losses, log)
+                    best = {} if self.best is None else {"best": f"{self.best:.2f} dB"}
+                    bar.set_postfix({"loss": f"{values['loss']:.4f}", **best}, refresh=False)
+                if self.step % config.validate_every == 0 or last:
+                    self._validate(validation, log)
+                stopped_by = self._stopped_by(stop)
+                if self.step % config.save_every == 0 or last or stopped_by:
+                    self._save()
+                if stopped_by:
+                    return stopped_by
+        return None
+
+    def _read_mixture(self) -> MixtureDataset:
+        config, objective = self.config, self.learner.objective
+        # What the first process writes down of the teacher, the others read.
+        with self.fabric.rank_zero_first() if objective.teach else nullcontext():
+            return MixtureDataset(
+                config.mixture,
+                config.data_root,
+                config.seed,
+                self.progress,
+                objective.teach,
+                objective.pieces,
+            )
+
+    def _batches(self, data: MixtureDataset) -> Any:
+        config, fabric = self.config, self.fabric
+        loader: DataLoader[Sample] = DataLoader(
+            data,
+            batch_size=config.batch_size // config.processes,
+            sampler=StepSampler(
+                self.step, config.steps, config.batch_size, fabric.global_rank, config.processes
+            ),
+            num_workers=config.workers,
+            pin_memory=fabric.device.type == "cuda",
+            # One of its own, so that resuming draws nothing from the random state that is saved.
+            generator=torch.Generator(),
+        )
+        return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+
+    def _gan_begins(self) -> bool:
+        adversarial = self.config.adversarial
+        return bool(adversarial.weight) and self.step == adversarial.start > 0
+
+    def _stopped_by(self, stop: StopRequest) -> int | None:
+        number = stop.requested or 0
+        if self.config.processes > 1:  # all stop after the same step
+            number = int(self._over_processes(torch.tensor(float(number)), "max"))
+        return number or None
+
+    def _over_processes(self, value: Tensor, operation: Literal["max", "mean"]) -> float:
+        reduced: Any = self.fabric.all_reduce(value, reduce_op=operation)
+        return float(reduced)
+
+    def _write_losses(self, losses: Mapping[str, Tensor], log: RunLog) -> dict[str, float]:
+        values = {name: self._over_processes(loss, "mean") for name, loss in losses.items()}
+        rate, waiting = self.config.learning_rate_at(self.step - 1), self._watch.lap()
+        log.write(self.step, {**values, "learning_rate": rate, "waiting": waiting})
+        return values
+
+    def _validate(self, validation: Mapping[str, Pairs], log: RunLog) -> None:
+        if not self.first:
+            return
+        network = self.learner.average.module.eval()
+        multiple = self.learner.network_config.size_multiple
+        scores: list[float] = []
+        for name, pairs in validation.items():
+            with self.fabric.autocast():
+                results = [(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
+            quality = mean_quality([measure(derained, clean) for derained, clean in results])
+            scores.append(min(quality["rgb"].psnr, SCORE_CAP_DB))
+            agreement = sum(starmap(channel_agreement, results)) / len(results)
+            log.write(self.step, {f"{name}/channel_agreement": agreement})
+            for protocol, mean in quality.items():
+                place = f"{name}/{protocol}"
+                log.write(self.step, {f"{place}_psnr": mean.psnr, f"{place}_ssim": mean.ssim})
+        self.last = sum(scores) / len(scores)
+        log.write(self.step, {"score": self.last})
+        if self.best is None or self.last > self.best:
+            self.best = self.last
+            self._keep("best")
+
+    def _keep(self, name: str) -> None:
+        if self.first:
+            checkpoint = self.learner.checkpoint(self.step, self._watch.seconds)
+            save_checkpoint(self.folder / f"{name}.safetensors", checkpoint)
+
+    def _save(self) -> None:
+        self._keep("last")
+        if self.first:
+            progress = {
+                "step": self.step,
+                "best": self.best,
+                "last": self.last,
+                "before_gan": self.before_gan,
+                "seconds": self._watch.seconds,
+                "config": to_plain(self.config),
+                "objective": self.learner.objective.note,
+            }
+            save_state(self.folder / "state.safetensors", self.learner.state(), progress)
+
+    def _restore(self, newest: Path) -> float:
+        """Put the run back and return the seconds that it has taken."""
+        state = self._sound_state(newest)
+        found = read_progress(state)
+        before = build_config(type(self.config), found["config"], f"{state}: config")
+        changed = differences(before, self.config)
+        was, now = found.get("objective", ""), self.learner.objective.note
+        if was != now:
+            changed.append(f"objective {was or 'plain'} -> {now or 'plain'}")
+        if changed:
+            raise ConfigError(
+                f"{state} is of another run ({', '.join(changed)}); "
+                "set that back to resume, or choose another --name"
+            )
+        progress = load_state(state, self.learner.state())
+        self.step, self.best = progress["step"], progress["best"]
+        self.last, self.before_gan = progress.get("last"), progress.get("before_gan")
+        return float(progress.get("seconds", 0.0))
+
+    def _sound_state(self, newest: Path) -> Path:
+        problem: CheckpointError | None = None
+        for state in (newest, previous(newest)):
+            if state.exists():
+                try:
+                    read_progress(state)
+                except CheckpointError as error:
+                    problem = problem or error
+                else:
+                    if problem and self.first:
+                        _log.warning("%s; going on from %s", problem, state)
+                    return state
+        if problem:
+            raise problem
+        raise ConfigError(f"--resume: there is no {newest}; start the run without --resume")
+
+    def _write_config(self) -> None:
+        text = yaml.safe_dump(to_plain(self.config), sort_keys=False)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.folder / "config.yaml", text.encode())
+        except OSError as error:
+            raise ConfigError(f"out {self.folder}: cannot be written ({error.strerror})") from error
+
+
+def train(
+    config: TrainConfig,
+    resume: bool = False,
+    progress: bool = True,
+    objective: MakeObjective | None = None,
+) -> TrainResult:
+    """Train as ``config`` says; see :class:`Trainer` and :meth:`Trainer.run`."""
+    return Trainer(config, progress, objective).run(resume)

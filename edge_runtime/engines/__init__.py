@@ -1,0 +1,1 @@
+"""Run an artifact: one module an inference engine, behind one session."""

@@ -1,0 +1,179 @@
+"""Run a TFLite artifact in LiteRT; part of session.py, which says what a session is."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.engines.session import (
+    Batch,
+    check_signature,
+    checked_result,
+    first_line,
+    physical_cores,
+    read_artifact,
+)
+from edge_runtime.errors import MissingExtraError, SessionError
+
+_ENGINES = (
+    ("ai_edge_litert.interpreter", "ai-edge-litert"),
+    ("tflite_runtime.interpreter", "tflite-runtime"),
+    ("tensorflow.lite.python.interpreter", "tensorflow"),
+)
+"""Modules with an ``Interpreter``, best first, each with its distribution. The second is abandoned
+but what many boards have; the third is for machines where all of TensorFlow is installed."""
+_STDERR = 2
+
+
+class TfliteSession:
+    """A session of LiteRT with its XNNPACK delegate, on the CPU.
+
+    A new size is laid out when its first batch comes; batches of the same size after it cost
+    nothing more. Threads may share a session: they take turns, as one interpreter allows.
+
+    Args:
+        artifact: A TFLite file whose inputs and outputs are NHWC, float32 or int8.
+        threads: Threads that share one picture; None takes ``physical_cores()``.
+        signature: How many inputs and outputs the artifact must have.
+
+    Raises:
+        MissingExtraError: Neither ai-edge-litert nor one of its forerunners is installed.
+        SessionError: The file cannot be opened, or is no network from pictures to pictures.
+    """
+
+    def __init__(
+        self, artifact: Path, threads: int | None = None, signature: tuple[int, int] = (1, 1)
+    ) -> None:
+        interpreter, self.name = find_engine()
+        self.provider = "XNNPACK"
+        self._artifact = artifact
+        self._lock = threading.Lock()
+        self._layout: tuple[tuple[int, ...], ...] = ()
+        content = read_artifact(artifact)
+        count = physical_cores() if threads is None else threads
+        try:
+            with _silent_stderr():  # XNNPACK introduces itself
+                self._engine = interpreter(model_content=content, num_threads=count)
+                self._engine.allocate_tensors()
+            inputs, outputs = self._engine.get_input_details(), self._engine.get_output_details()
+        except Exception as error:  # ValueError or RuntimeError, depending on what is wrong
+            raise SessionError(f"{artifact}: LiteRT cannot open it ({first_line(error)})") from None
+        check_signature((len(inputs), len(outputs)), signature, artifact)
+        self._inputs, self._outputs = (
+            [_Port.of(details, artifact) for details in side] for side in (inputs, outputs)
+        )
+
+    def run(self, batch: Batch) -> Batch:
+        """Derain a batch; see ``Session.run``."""
+        return self.call([batch], [batch.shape])[0]
+
+    def call(self, tensors: Sequence[Batch], shapes: Sequence[tuple[int, ...]]) -> list[Batch]:
+        """Run the engine once; see ``Engine.call``."""
+        with self._lock:
+            try:
+                results = self._run(tensors)
+            except Exception as error:
+                self._layout = ()  # a failed layout is not one to run in
+                raise SessionError(
+                    f"{self._artifact}: failed on shape {tensors[0].shape} ({first_line(error)})"
+                ) from None
+        return [
+            checked_result(result, shape, self._artifact)
+            for result, shape in zip(results, shapes, strict=True)
+        ]
+
+    def _run(self, tensors: Sequence[Batch]) -> list[Batch]:
+        layout = tuple(tensor.shape for tensor in tensors)
+        if layout != self._layout:
+            for port, (count, channels, height, width) in zip(self._inputs, layout, strict=True):
+                self._engine.resize_tensor_input(port.index, [count, height, width, channels])
+            self._engine.allocate_tensors()
+            self._layout = layout
+        for port, tensor in zip(self._inputs, tensors, strict=True):
+            self._engine.tensor(port.index)()[...] = port.encode(tensor).transpose(0, 2, 3, 1)
+        self._engine.invoke()
+        return [
+            port.decode(self._engine.tensor(port.index)().transpose(0, 3, 1, 2))
+            for port in self._outputs
+        ]
+
+
+@dataclass(frozen=True)
+class _Port:
+    """The input or output of an artifact: ``pixel = scale (code - zero_point)`` if it is int8."""
+
+    index: int
+    scale: float
+    zero_point: int
+
+    @classmethod
+    def of(cls, details: dict[str, Any], artifact: Path) -> _Port:
+        scale, zero_point = details["quantization"]
+        dtype = np.dtype(details["dtype"])
+        if len(details["shape"]) != 4 or not (dtype == np.float32 or (dtype == np.int8 and scale)):
+            raise SessionError(
+                f"{artifact}: {details['name']!r} is {dtype} {details['shape'].tolist()}, and must "
+                "be float32 or int8 of four dimensions; export it with derain-export"
+            )
+        return cls(int(details["index"]), float(scale), int(zero_point))
+
+    def encode(self, pixels: Batch) -> NDArray[Any]:
+        if not self.scale:
+            return pixels
+        codes = np.rint(pixels / np.float32(self.scale)) + np.float32(self.zero_point)
+        within: Batch = np.clip(codes, -128, 127)
+        return within.astype(np.int8)
+
+    def decode(self, values: NDArray[Any]) -> Batch:
+        """Return a contiguous copy: the engine writes over ``values`` in its next run."""
+        if not self.scale:
+            return np.array(values, order="C")
+        pixels = values.astype(np.float32, order="C")
+        pixels -= np.float32(self.zero_point)
+        pixels *= np.float32(self.scale)
+        return pixels
+
+
+def find_engine() -> tuple[Any, str]:
+    """Return the class of the interpreter, and the name and version of what it comes from.
+
+    Raises:
+        MissingExtraError: Neither ai-edge-litert nor one of its forerunners is installed.
+    """
+    for module, distribution in _ENGINES:
+        try:
+            interpreter = importlib.import_module(module).Interpreter
+        except ImportError:
+            continue
+        try:
+            return interpreter, f"{distribution} {version(distribution)}"
+        except PackageNotFoundError:  # tensorflow-cpu and others name themselves differently
+            return interpreter, distribution
+    raise MissingExtraError("ai-edge-litert", "tflite")
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drop what native code writes to the standard error stream, which it has no switch for."""
+    try:
+        kept = os.dup(_STDERR)
+    except OSError:  # closed, as in a service: nothing to silence
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)

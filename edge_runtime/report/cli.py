@@ -1,0 +1,224 @@
+"""The command ``edge-report``: what artifacts are worth on this device."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import edge_runtime
+from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
+from edge_runtime.quantities import whole_number
+from edge_runtime.terminal import (
+    Terminated,
+    native_messages_hidden,
+    never_fail_on_encoding,
+    termination_raised,
+)
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+INTERRUPTED = 130
+TERMINATED = 143
+
+Value = TypeVar("Value")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code.
+
+    0 when all was measured, or every golden pair held; 1 when something failed or drifted; 2 when
+    the request itself is wrong; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    never_fail_on_encoding()
+    try:
+        with termination_raised():
+            arguments = _parse(argv)
+            return _self_test(arguments) if arguments.self_test else _report(arguments)
+    except EdgeDerainError as error:
+        print(f"edge-report: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except Terminated:
+        return TERMINATED
+    except KeyboardInterrupt:
+        print("edge-report: interrupted", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="edge-report",
+        description="Score artifacts against their teacher, and measure time and memory, here.",
+        epilog="Without DIR, on the small reference set that ships.",
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"%(prog)s {edge_runtime.__version__}"
+    )
+    parser.add_argument("reference", nargs="?", metavar="DIR", help="reference set")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--model",
+        nargs="+",
+        metavar="NAME|PATH",
+        help="artifacts (default: one of each name that ships)",
+    )
+    which.add_argument("--all", action="store_true", help="all artifacts that ship")
+    parser.add_argument("--json", metavar="OUT", help="write the report to this file as well")
+    parser.add_argument(
+        "--threads", type=_checked(whole_number(1)), metavar="N", help="default: physical cores"
+    )
+    parser.add_argument(
+        "--size",
+        type=_checked(_parse_size),
+        metavar="WxH",
+        default=(1280, 720),
+        help="of the picture that is timed (default: 1280x720)",
+    )
+    parser.add_argument(
+        "--repeats", type=_checked(whole_number(1)), metavar="N", default=10, help="timed runs: 10"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=_checked(_parse_minutes),
+        metavar="N",
+        default=0.0,
+        help="derain so long on end as well, for heat and throttling",
+    )
+    parser.add_argument(
+        "--self-test",
+        action="store_true",
+        help="only check that each artifact computes what its card says",
+    )
+    return parser.parse_args(argv)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    from edge_runtime.files import write_atomically
+    from edge_runtime.records import to_json
+    from edge_runtime.report.device import Plan, make_report
+    from edge_runtime.report.reference import SHIPPED, read_reference
+    from edge_runtime.report.text import markdown
+
+    out = Path(arguments.json) if arguments.json else None
+    if out and (out.is_dir() or not os.access(out.parent, os.W_OK)):
+        raise UsageError(f"--json {out}: cannot be written; name a file in a folder that can")
+    reference = read_reference(Path(arguments.reference) if arguments.reference else SHIPPED)
+    width, height = arguments.size
+    plan = Plan(
+        threads=arguments.threads,
+        height=height,
+        width=width,
+        repeats=arguments.repeats,
+        minutes=arguments.minutes,
+    )
+    models = _models(arguments)
+    with native_messages_hidden(), _Bar() as bar:
+        report = make_report(models, reference, plan, bar.show)
+    if out:
+        try:
+            write_atomically(out, to_json(report).encode())
+        except OSError as error:
+            raise UsageError(f"--json {out}: cannot be written ({error.strerror})") from error
+    print(markdown(report))
+    return 0
+
+
+def _self_test(arguments: argparse.Namespace) -> int:
+    """Test golden pairs, show a table, and return the exit code: 1 unless all that ran passed."""
+    from edge_runtime.report.self_test import artifacts_of, self_test, self_test_table
+
+    if arguments.reference or arguments.json or arguments.minutes:
+        raise UsageError("--self-test takes neither DIR nor --json nor --minutes; leave them out")
+    paths = [path for model in arguments.model or [None] for path in artifacts_of(model)]
+    with native_messages_hidden():
+        verdicts = list(self_test(paths, arguments.threads))
+    for line in self_test_table(verdicts):
+        print(line)
+    for verdict in verdicts:
+        if verdict.reason:
+            print(f"edge-report: {verdict.state}: {verdict.reason}", file=sys.stderr)
+    states = {verdict.state for verdict in verdicts}
+    return int("failed" in states or "passed" not in states)
+
+
+def _models(arguments: argparse.Namespace) -> list[str | Path]:
+    """Return what to open: what was named, or the artifacts that ship and an engine here runs."""
+    from edge_runtime.engines.installed import EXTRAS, installed_engines
+    from edge_runtime.models.catalog import find_model, list_models
+
+    if arguments.model:
+        return list(arguments.model)
+    shipped = list_models()
+    if not shipped:
+        raise UsageError("no models ship with this installation; name artifacts with --model")
+    if arguments.all:
+        for path, card in shipped:
+            if card.format not in installed_engines():
+                missing = MissingExtraError(
+                    f"{path.name} left out: its engine", EXTRAS[card.format]
+                )
+                print(f"edge-report: {missing}", file=sys.stderr)
+        return [path for path, card in shipped if card.format in installed_engines()]
+    return [find_model(name) for name in dict.fromkeys(card.name for _, card in shipped)]
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
+    if not match or 0 in (int(match[1]), int(match[2])):
+        raise ValueError(f"must be WIDTHxHEIGHT, such as 1280x720, got {text!r}")
+    return int(match[1]), int(match[2])
+
+
+def _parse_minutes(text: str) -> float:
+    minutes = float(text) if re.fullmatch(r"\d{1,5}(\.\d+)?|\.\d+", text) else 0.0
+    if minutes <= 0:
+        raise ValueError(f"must be a number of minutes above 0, got {text!r}")
+    return minutes
+
+
+def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """Give argparse the reason of a ValueError."""
+
+    def checked(text: str) -> Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return checked
+
+
+class _Bar:
+    """What is measured now, on a terminal's standard error; nothing in a pipe."""
+
+    def __init__(self) -> None:
+        self._bar: tqdm[Any] | None = None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def show(self, what: str, share: float) -> None:
+        if self._bar is None:
+            if not sys.stderr.isatty():
+                return
+            from tqdm import tqdm
+
+            self._bar = tqdm(
+                total=100, leave=False, file=sys.stderr, bar_format="{desc} {bar} {percentage:.0f}%"
+            )
+        self._bar.set_description_str(what, refresh=False)
+        self._bar.n = round(share * 100)
+        self._bar.refresh()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

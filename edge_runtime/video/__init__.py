@@ -1,0 +1,1 @@
+"""Video files and cameras, derained frame by frame."""

@@ -1,0 +1,132 @@
+"""Derain a live source in real time, and say how well it kept up."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from edge_runtime.derainer import Derainer
+from edge_runtime.errors import SourceLostError
+from edge_runtime.prefetch import ahead
+from edge_runtime.video.derain import derained, steadily
+from edge_runtime.video.frames import Frame, VideoInfo, Writer
+from edge_runtime.video.newest import Newest
+
+_REMEMBERED = 100_000
+"""How many latencies are kept for the percentiles: the last ones."""
+
+
+class LiveSource(Protocol):
+    """A source of frames that does not wait for us, such as ``Camera``."""
+
+    info: VideoInfo
+    reconnects: int
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames as they arrive."""
+
+    def seconds(self) -> float:
+        """Return the time now on the clock of the frames."""
+
+    def close(self) -> None:
+        """Let iteration end soon."""
+
+
+@dataclass(frozen=True)
+class LiveSummary:
+    """How a live source went.
+
+    Attributes:
+        frames: How many were derained and written.
+        dropped: How many arrived while the one before was in work, and were left out.
+        reconnects: How often the source was opened again.
+        width: Pixels of a frame; ``height`` likewise.
+        seconds: From the first frame to the end.
+        p50_ms: Median latency in milliseconds, from the arrival of a frame to its being written;
+            None without a frame. ``p95_ms`` likewise.
+        lost: What made the source break off for good; None where it ended otherwise.
+    """
+
+    frames: int
+    dropped: int
+    reconnects: int
+    width: int
+    height: int
+    seconds: float
+    p50_ms: float | None
+    p95_ms: float | None
+    lost: str | None
+
+
+def derain_live(
+    derainer: Derainer,
+    source: LiveSource,
+    writer: Writer,
+    *,
+    steady: bool = False,
+    seconds: float | None = None,
+    on_frame: Callable[[], object] | None = None,
+) -> LiveSummary:
+    """Derain the frames of a live source until it ends, ``seconds`` passed, or Ctrl-C.
+
+    The engine always takes the newest frame; those that arrived meanwhile are dropped. Writing
+    overlaps with the engine by one frame. That the source breaks off is an end like the others,
+    since what was written so far is worth keeping; the summary tells.
+
+    Args:
+        derainer: What removes the rain.
+        source: Where frames come from; it is closed at the end.
+        writer: Where they go; it is not.
+        steady: Reduce flicker where nothing moves; see ``Steadier``.
+        seconds: How long to go on; None has no limit.
+        on_frame: Called after each frame that was written.
+
+    Raises:
+        VideoError: A frame cannot be written.
+        SessionError: The engine failed.
+    """
+    derain = steadily(derainer) if steady else derainer
+    latencies: deque[float] = deque(maxlen=_REMEMBERED)
+    frames, start, lost = 0, source.seconds(), None
+    newest = Newest(source)
+    try:
+        # Left in this order, so that the engine's thread is not waiting for a frame any more.
+        with ahead(derained(derain, newest), depth=1) as results, newest, closing(source):
+            for frame in results:
+                writer.write(frame)
+                frames += 1
+                now = source.seconds()
+                latencies.append(now - float(frame.time))
+                if on_frame is not None:
+                    on_frame()
+                if seconds is not None and now - start >= seconds:
+                    break
+    except KeyboardInterrupt:
+        pass  # the usual way to end a recording
+    except SourceLostError as error:
+        lost = str(error)
+    p50, p95 = _percentiles(latencies)
+    return LiveSummary(
+        frames=frames,
+        dropped=newest.dropped,
+        reconnects=source.reconnects,
+        width=source.info.width,
+        height=source.info.height,
+        seconds=source.seconds() - start,
+        p50_ms=p50,
+        p95_ms=p95,
+        lost=lost,
+    )
+
+
+def _percentiles(latencies: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """Return the 50th and 95th percentile of seconds, in milliseconds."""
+    if not latencies:
+        return None, None
+    p50, p95 = np.percentile(latencies, [50, 95]) * 1000
+    return float(p50), float(p95)

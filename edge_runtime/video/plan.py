@@ -1,0 +1,137 @@
+"""Tell videos, streams and pictures apart by name, and decide where each derained video goes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_runtime.errors import UsageError
+from edge_runtime.pictures.plan import MARK
+from edge_runtime.pictures.sources import STDIO
+from edge_runtime.video.files import READABLE, WRITABLE, check_target
+
+SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://", "srt://")
+"""What the addresses of streams begin with."""
+
+
+@dataclass(frozen=True)
+class MovingJob:
+    """Something whose frames are derained.
+
+    Attributes:
+        source: A video file; or the number of a camera or address of a stream.
+        target: A video file, ``STDIO`` for raw frames on standard output, or None for neither.
+        live: Whether the source is a camera or stream.
+    """
+
+    source: str
+    target: Path | None
+    live: bool = False
+
+
+def is_stream(name: str) -> bool:
+    """Return whether ``name`` is the address of a stream."""
+    return name.lower().startswith(SCHEMES)
+
+
+def is_clip(name: str) -> bool:
+    """Return whether ``name`` is that of a video file."""
+    return not is_stream(name) and Path(name).suffix.lower() in READABLE
+
+
+def plan_moving(
+    names: Sequence[str],
+    camera: str | None = None,
+    out: str | None = None,
+    *,
+    show: bool = False,
+    force: bool = False,
+    skip_existing: bool = False,
+    mark: str = MARK,
+) -> list[MovingJob]:
+    """Pair videos, or one camera or stream, with their outputs, as ``batch.plan`` does pictures.
+
+    Outputs of videos are named ``<stem><mark><suffix>``, with ``.mp4`` where the suffix cannot be
+    written, and lie beside their inputs, or in ``out`` when that is a folder.
+
+    Args:
+        names: Video files, or the address of one stream.
+        camera: Number of a camera, or the address of a stream.
+        out: A video or ``'-'`` for raw frames on standard output, for one input; or a folder for
+            videos: one that exists, or any name when it ends in a separator or there are several
+            inputs. None writes beside each input, and frames of cameras nowhere. That of a camera
+            may hold the time as ``strftime`` writes it, such as ``'%Y-%m-%d %H:%M:%S.mkv'``.
+        show: Whether frames are shown, which is enough for a camera.
+        force: Allow outputs to replace inputs, and the file that ``out`` names.
+        skip_existing: Leave out what has its output already.
+        mark: Added to the stems of inputs.
+
+    Raises:
+        UsageError: The names are not all videos, do not fit ``out``, or a file would be lost
+            without ``force``.
+    """
+    live = [name for name in names if is_stream(name)] + ([] if camera is None else [camera])
+    if live:
+        if len(live) > 1 or len(names) + (camera is not None) > 1:
+            raise UsageError(f"{live[0]}: takes a run of its own; leave out the other inputs")
+        return [_live_job(live[0], out, show, force)]
+    for name in names:
+        if not is_clip(name):
+            raise UsageError(f"{name}: is no video file; derain it in a run of its own")
+    sources = list(dict.fromkeys(map(Path, names)))
+    if out == "-":
+        if len(sources) > 1:
+            raise UsageError("-o -: standard output takes one video; name a folder")
+        return [MovingJob(str(sources[0]), STDIO)]
+    if out is None:
+        pairs = [(source, source.with_name(_marked(source, mark))) for source in sources]
+    elif len(sources) > 1 or out.endswith(("/", os.sep)) or Path(out).is_dir():
+        if len(sources) > 1 and Path(out).suffix.lower() in WRITABLE:
+            raise UsageError(f"-o {out}: names one file for several videos; name a folder")
+        pairs = [(source, Path(out) / _marked(source, mark)) for source in sources]
+    else:
+        pairs = [(sources[0], _named(out, force or skip_existing))]
+    _check(pairs, force)
+    return [
+        MovingJob(str(source), target)
+        for source, target in pairs
+        if not (skip_existing and os.path.lexists(target))
+    ]
+
+
+def _live_job(source: str, out: str | None, show: bool, force: bool) -> MovingJob:
+    if not (source.isdecimal() or is_stream(source)):
+        raise UsageError(f"--camera {source}: must be a number, or an address such as rtsp://host/")
+    if out is None and not show:
+        raise UsageError("a camera needs -o FILE, -o - for raw frames, or --show; name one")
+    if out is None or out == "-":
+        return MovingJob(source, None if out is None else STDIO, live=True)
+    return MovingJob(source, _named(time.strftime(out), force), live=True)
+
+
+def _named(out: str, replace: bool) -> Path:
+    """Return the video file that ``-o`` names."""
+    check_target(Path(out))
+    if not replace and os.path.lexists(out):
+        raise UsageError(f"-o {out}: exists already; add --force to replace it")
+    return Path(out)
+
+
+def _marked(source: Path, mark: str) -> str:
+    suffix = source.suffix if source.suffix.lower() in WRITABLE else ".mp4"
+    return f"{source.stem}{mark}{suffix}"
+
+
+def _check(pairs: Sequence[tuple[Path, Path]], force: bool) -> None:
+    originals = {os.path.realpath(source) for source, _ in pairs}
+    places = set()
+    for _, target in pairs:
+        place = os.path.realpath(target)
+        if place in places:
+            raise UsageError(f"{target}: would be written twice; use separate folders")
+        if place in originals and not force:
+            raise UsageError(f"{target}: is itself an input; add --force to replace originals")
+        places.add(place)

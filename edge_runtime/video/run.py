@@ -1,0 +1,182 @@
+"""Carry out what the command line asks of videos and cameras, and put the results into records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from edge_runtime.derainer import Derainer
+from edge_runtime.errors import EdgeDerainError, UsageError
+from edge_runtime.pictures.sources import STDIO
+from edge_runtime.video.camera import Camera
+from edge_runtime.video.derain import VideoSummary, derain_frames
+from edge_runtime.video.files import CRF, open_reader
+from edge_runtime.video.frames import Reader, VideoInfo, Writer
+from edge_runtime.video.live import LiveSummary, derain_live
+from edge_runtime.video.notify import Notifier
+from edge_runtime.video.outputs import destination
+from edge_runtime.video.plan import MovingJob
+
+OnFrame = Callable[[int | None], object]
+"""Called after each frame with the number of frames there are, as far as that is known."""
+
+
+@dataclass(frozen=True)
+class MovingOptions:
+    """How frames are derained and where they go besides the target of a job.
+
+    Attributes:
+        steady: Reduce flicker where nothing moves.
+        show: Show the frames in a window.
+        crf: Constant rate factor of files, from 0 (best) to 51.
+        seconds: How long to go on with a camera; None has no limit.
+    """
+
+    steady: bool = False
+    show: bool = False
+    crf: int = CRF
+    seconds: float | None = None
+
+
+def derain_moving(
+    derainer: Derainer,
+    jobs: Sequence[MovingJob],
+    options: MovingOptions,
+    raw: BinaryIO,
+    on_frame: OnFrame,
+) -> Iterator[dict[str, Any]]:
+    """Derain videos and cameras in turn, and yield the record of each.
+
+    A record of what failed has the key ``error``; it has the others too where frames were written
+    all the same, as of a camera that broke off.
+
+    Args:
+        derainer: What removes the rain.
+        jobs: What to derain.
+        options: How to do it.
+        raw: What ``STDIO`` stands for.
+        on_frame: Called after each frame.
+
+    Raises:
+        UsageError: No window can be opened.
+    """
+    for job in jobs:
+        try:
+            derain = _derain_camera if job.live else _derain_clip
+            yield derain(derainer, job, options, raw, on_frame)
+        except UsageError:
+            raise
+        except EdgeDerainError as error:
+            yield {"input": job.source, "error": str(error)}
+
+
+def _derain_clip(
+    derainer: Derainer, job: MovingJob, options: MovingOptions, raw: BinaryIO, on_frame: OnFrame
+) -> dict[str, Any]:
+    with (
+        closing(open_reader(Path(job.source))) as reader,
+        _writer(job, reader.info, options, raw, reader) as writer,
+    ):
+        summary = derain_frames(
+            derainer,
+            reader,
+            writer,
+            steady=options.steady,
+            on_frame=lambda: on_frame(reader.info.frames),
+        )
+    return {**_record(derainer, job, summary), "damaged_packets": summary.damaged}
+
+
+def _derain_camera(
+    derainer: Derainer, job: MovingJob, options: MovingOptions, raw: BinaryIO, on_frame: OnFrame
+) -> dict[str, Any]:
+    with (
+        Notifier() as notifier,
+        closing(Camera(job.source)) as camera,
+        _writer(job, camera.info, options, raw) as writer,
+    ):
+
+        def done() -> None:
+            notifier.frame()
+            on_frame(None)
+
+        summary = derain_live(
+            derainer,
+            camera,
+            writer,
+            steady=options.steady,
+            seconds=options.seconds,
+            on_frame=done,
+        )
+    record = {
+        **_record(derainer, job, summary),
+        "dropped": summary.dropped,
+        "p50_ms": _rounded(summary.p50_ms),
+        "p95_ms": _rounded(summary.p95_ms),
+        "reconnects": summary.reconnects,
+    }
+    return record if summary.lost is None else {**record, "error": summary.lost}
+
+
+def _writer(
+    job: MovingJob,
+    info: VideoInfo,
+    options: MovingOptions,
+    raw: BinaryIO,
+    sound: Reader | None = None,
+) -> AbstractContextManager[Writer]:
+    to_raw = job.target == STDIO
+    return destination(
+        info,
+        file=None if to_raw else job.target,
+        raw=raw if to_raw else None,
+        show=options.show,
+        crf=options.crf,
+        sound=sound,
+    )
+
+
+def _record(
+    derainer: Derainer, job: MovingJob, summary: VideoSummary | LiveSummary
+) -> dict[str, Any]:
+    return {
+        "input": job.source,
+        "output": None if job.target is None else str(job.target),
+        "model": derainer.card.name,
+        "precision": derainer.card.precision,
+        "width": summary.width,
+        "height": summary.height,
+        "frames": summary.frames,
+        "milliseconds": round(summary.seconds * 1000, 3),
+        "frames_per_second": round(summary.frames / max(summary.seconds, 1e-9), 3),
+        "provider": derainer.session.provider,
+    }
+
+
+def _rounded(milliseconds: float | None) -> float | None:
+    return None if milliseconds is None else round(milliseconds, 3)
+
+
+def describe(record: Mapping[str, Any]) -> list[str]:
+    """Return the parts of the line about a record that has frames."""
+    parts = [
+        f"{record['model']} {record['precision']}",
+        f"{record['width']}x{record['height']}",
+        f"{record['frames']} frames",
+        f"{record['frames_per_second']:.1f} frames/s",
+        record["provider"],
+    ]
+    if record.get("damaged_packets"):
+        parts.append(f"{record['damaged_packets']} damaged packets passed over")
+    if "dropped" in record:
+        parts.append(f"{record['dropped']} dropped")
+    if record.get("p50_ms") is not None:
+        parts.append(f"latency {record['p50_ms']:.0f} ms, p95 {record['p95_ms']:.0f} ms")
+    if record.get("reconnects"):
+        parts.append(f"{record['reconnects']} reconnects")
+    if record["output"] is not None:
+        parts.append(record["output"])
+    return parts

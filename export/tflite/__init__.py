@@ -1,0 +1,1 @@
+"""Write TFLite files without TensorFlow."""

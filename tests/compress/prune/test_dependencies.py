@@ -1,0 +1,151 @@
+"""Axes of every network: removing channels is the same as zeroing them by hand."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from compress.prune.dependencies import find_axes
+from core.networks import ARCHITECTURES
+from core.networks.deconv import DeconvConfig
+from core.networks.gan_lstm import GanLstmConfig
+from core.networks.jorder import JorderConfig
+from core.networks.rescan import RescanConfig
+from core.networks.student import StudentConfig
+
+GAN = GanLstmConfig(width=6, stages=3, blocks=2, radius=2, eps=0.01)
+NETWORKS: dict[str, tuple[str, Any, int]] = {
+    "student": ("student", StudentConfig((16, 24, 16), (1, 1, 2), (2, 0)), 9),
+    "student of one level": ("student", StudentConfig((16,), (1,), ()), 2),
+    "pruned student": ("student", StudentConfig((16, 16), (1, 1), (0,), ((8,), (24,))), 4),
+    "deconv": ("deconv", DeconvConfig((4, 6, 8, 10)), 7),
+    "residual deconv": ("deconv", DeconvConfig((4, 6), residual_output=True), 3),
+    "paper": ("gan_lstm", GAN, 4),
+    "prenet": ("gan_lstm", replace(GAN, attention="none", base_layer=False), 4),
+    "prn_r": ("gan_lstm", replace(GAN, attention="none", recurrent=False, share_blocks=True), 2),
+    "shared, recurrent": ("gan_lstm", replace(GAN, attention="spatial", share_blocks=True), 3),
+    "one stage": ("gan_lstm", replace(GAN, stages=1, residual_output=True), 4),
+    "quarter size": ("gan_lstm", replace(GAN, attention="spatial", body_scale=4), 4),
+    "down and up": (
+        "gan_lstm",
+        replace(GAN, blocks=6, body_depth=2, body_scale=2, attention="spatial"),
+        10,
+    ),
+    "down and up, global": (
+        "gan_lstm",
+        replace(GAN, blocks=3, body_depth=1, recurrent=False, residual_output=True),
+        5,
+    ),
+    "jorder": ("jorder", JorderConfig(6, 3, 2), 7),
+    "pruned jorder": (
+        "jorder",
+        JorderConfig(6, 2, 3, (1, 4), path_widths=(4, 5), head_widths=(7, 6, 4)),
+        6,
+    ),
+    "rescan": ("rescan", RescanConfig(6, 5, 2), 4),
+    "rescan, lstm, additive": ("rescan", RescanConfig(6, 4, 3, "lstm", "additive"), 3),
+    "pruned rescan": (
+        "rescan",
+        RescanConfig(6, 4, 2, "conv_rnn", layer_widths=(6, 4, 5), squeeze_widths=(4, 2, 3)),
+        3,
+    ),
+}
+
+
+@pytest.fixture(params=NETWORKS.values(), ids=NETWORKS)
+def case(request: pytest.FixtureRequest) -> tuple[str, nn.Module, int]:
+    architecture, config, axes = request.param
+    return architecture, build(architecture, config), axes
+
+
+def build(architecture: str, config: Any) -> nn.Module:
+    """A float64 net that does something everywhere: no zero layers, few dead units.
+
+    Its values stay near 1, so that in whatever order a processor adds, the rounding is far below
+    the bounds.
+    """
+    torch.manual_seed(0)
+    net = ARCHITECTURES[architecture].module(config).double()
+    for parameter in net.parameters():
+        inputs = parameter[0].numel() if parameter.ndim > 1 else 25
+        nn.init.normal_(parameter, 0.1 / inputs, inputs**-0.5)
+    return net
+
+
+def picture(net: Any, rows: int = 3, columns: int = 5) -> Tensor:
+    multiple = net.config.size_multiple
+    return torch.rand(1, 3, rows * multiple, columns * multiple, dtype=torch.float64)
+
+
+def zero_by_shape(whole: nn.Module, pruned: nn.Module, channels: list[int]) -> None:
+    """Zero ``channels`` on every side of a layer that pruning has made narrower.
+
+    A side that lost a multiple of them holds several sets of channels one after the other, as the
+    gates of an LSTM do.
+    """
+    narrower: dict[str, Any] = dict(pruned.named_modules())
+    for name, layer in whole.named_modules():
+        if not isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            continue
+        for side in ("out_channels", "in_channels"):
+            size = getattr(layer, side)
+            sets, rest = divmod(size - getattr(narrower[name], side), len(channels))
+            assert rest == 0, name
+            each = size // max(1, sets)
+            gone = [start * each + channel for start in range(sets) for channel in channels]
+            weight = layer.weight.data
+            if (side == "out_channels") != layer.transposed:
+                weight[gone] = 0
+            else:
+                weight[:, gone] = 0
+            if side == "out_channels" and layer.bias is not None:
+                layer.bias.data[gone] = 0
+
+
+@torch.no_grad()
+def test_every_axis_alone_equals_zeroed_channels(case: tuple[str, nn.Module, int]) -> None:
+    _, net, count = case
+    rainy = picture(net)
+    assert len(find_axes(net, net.config.size_multiple)) == count
+    for index in range(count):
+        whole, pruned = copy.deepcopy(net), copy.deepcopy(net)
+        axis = find_axes(pruned, net.config.size_multiple)[index]
+        channels = [0, axis.width - 2]
+        axis.remove(channels)
+        zero_by_shape(whole, pruned, channels)
+        wanted = whole(rainy)
+        assert not torch.allclose(net(rainy), wanted, rtol=0, atol=1e-6), axis.name
+        assert torch.allclose(pruned(rainy), wanted, rtol=0, atol=1e-11), axis.name
+
+
+@torch.no_grad()
+def test_per_channel_adds_up_what_goes_with_a_channel() -> None:
+    net: Any = build("gan_lstm", replace(GAN, attention="none", blocks=1))
+    by_name = {axis.name: axis for axis in find_axes(net, 1)}
+    inner = by_name["body.0.first"].per_channel(torch.square)
+    first, second = net.body[0].first, net.body[0].second
+    wanted = (first.weight**2).sum((1, 2, 3)) + first.bias**2 + (second.weight**2).sum((0, 2, 3))
+    assert torch.allclose(inner.double(), wanted, rtol=0, atol=1e-12)
+
+    (hidden,) = (axis for name, axis in by_name.items() if name not in ("entry", "body.0.first"))
+    wanted = (net.exit.weight**2).sum((0, 2, 3)) + (first.weight**2).sum((0, 2, 3))
+    wanted = wanted + (second.weight**2).sum((1, 2, 3)) + second.bias**2
+    wanted = wanted + (net.cell.from_hidden.weight**2).sum((0, 2, 3))
+    gates = (net.cell.from_input.weight**2).sum((1, 2, 3)) + net.cell.from_input.bias**2
+    gates = gates + (net.cell.from_hidden.weight**2).sum((1, 2, 3))
+    wanted = wanted + gates.view(4, 6).sum(0)
+    assert torch.allclose(hidden.per_channel(torch.square), wanted, rtol=0, atol=1e-12)
+
+
+@torch.no_grad()
+def test_per_channel_of_a_transposed_convolution() -> None:
+    net: Any = build("deconv", DeconvConfig((4, 6)))
+    (axis,) = (axis for axis in find_axes(net, 2) if axis.name == "up.0")
+    up, last = net.up
+    wanted = (up.weight**2).sum((0, 2, 3)) + up.bias**2 + (last.weight**2).sum((1, 2, 3))
+    assert torch.allclose(axis.per_channel(torch.square), wanted, rtol=0, atol=1e-12)

@@ -1,0 +1,48 @@
+"""The config that is read off a pruned network builds that very network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests.compress.prune.test_dependencies import NETWORKS, build, picture
+from torch import nn
+
+from compress.prune.dependencies import find_axes
+from compress.prune.shapes import pruned_config
+from core.config import network_config, to_plain
+from core.networks import ARCHITECTURES
+
+
+@pytest.fixture(params=NETWORKS.values(), ids=NETWORKS)
+def case(request: pytest.FixtureRequest) -> tuple[str, Any]:
+    architecture, config, _ = request.param
+    return architecture, build(architecture, config)
+
+
+@torch.no_grad()
+def test_every_pruned_network_runs_and_comes_back_from_its_config(case: tuple[str, Any]) -> None:
+    architecture, net = case
+    for number, axis in enumerate(find_axes(net, net.config.size_multiple)):
+        gone = 8 if architecture == "student" else 1 + number % 2
+        if axis.width > gone:
+            axis.remove(list(range(gone)))
+    config = network_config(architecture, to_plain(pruned_config(net)))
+    assert config != net.config
+    again = ARCHITECTURES[architecture].module(config).double()
+    again.load_state_dict(net.state_dict())
+    for multiples in ((1, 1), (1, 3), (5, 3)):
+        rainy = picture(net, *multiples)
+        assert torch.equal(again(rainy), net(rainy))
+        assert net(rainy).shape == rainy.shape
+
+
+def test_an_unpruned_network_has_the_config_that_it_was_built_from(case: tuple[str, Any]) -> None:
+    _, net = case
+    assert pruned_config(net) == net.config
+
+
+def test_another_network_has_no_reader() -> None:
+    with pytest.raises(KeyError):
+        pruned_config(nn.Identity())

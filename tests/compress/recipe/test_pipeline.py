@@ -1,0 +1,405 @@
+"""Recipes from beginning to end, interrupted, changed and wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from compress.cli import main
+from compress.distill import KEPT
+from compress.recipe.pipeline import Outcome, Pipeline
+from compress.recipe.plan import macs_of_a_step, make_plan
+from compress.recipe.recipe import build_recipe, read_recipe
+from core.checkpoint import load_checkpoint
+from core.errors import DataError
+from core.training.train import Trainer
+from edge_runtime.models.card import load_card
+
+ROOT = Path(__file__).parents[3]
+KILL_AFTER_STEP = """
+import os, signal, sys
+from compress.cli import main
+from core.training.train import Trainer
+save = Trainer._save
+def save_and_die(self):
+    save(self)
+    if self.config.name == "tiny" and self.step == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+Trainer._save = save_and_die
+main(sys.argv[1:])
+"""
+
+
+@pytest.fixture
+def values(train_values: dict[str, Any], make_teacher: Callable[..., Path]) -> dict[str, Any]:
+    """Distill, prune and quantize a network of two levels in a few steps."""
+    prune = {"target_macs": 0.9, "rounds": 1, "batches": 1, "steps": 2}
+    return {
+        **train_values,
+        "network": {"widths": [16, 8], "encoder_blocks": [1, 0], "decoder_blocks": [0]},
+        "teacher": str(make_teacher("gan_lstm")),
+        "recipe": [
+            {"distill": {}},
+            {"prune": prune},
+            {"quantize": {"method": "minmax", "crops": 256}},
+        ],
+    }
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Path:
+    return tmp_path / "work"
+
+
+def _run(values: dict[str, Any], work: Path) -> tuple[Outcome, list[str]]:
+    said: list[str] = []
+    return Pipeline(build_recipe(values), work, progress=False).run(said.append), said
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_each_step_leaves_a_checkpoint_and_a_card(values: dict[str, Any], work: Path) -> None:
+    outcome, said = _run(values, work)
+    assert [line.split(":")[0] for line in said[:2]] == ["1_distill", "2_prune"]
+    lengths = []
+    for done in outcome.finished:
+        card, checkpoint = load_card(done.checkpoint), load_checkpoint(done.checkpoint)
+        assert card.recipe == checkpoint.recipe
+        assert card == done.card
+        assert card.teacher is not None
+        assert outcome.teacher is not None
+        by_set = {(r.dataset, r.protocol): r.psnr for r in card.quality}
+        theirs = {(r.dataset, r.protocol): r.psnr for r in outcome.teacher.quality}
+        assert (card.teacher.name, card.teacher.taught) == ("wise", True)
+        losses = {(r.dataset, r.protocol): r.psnr_loss_db for r in card.teacher.rows}
+        wanted = {key: theirs[key] - psnr for key, psnr in by_set.items()}
+        assert losses == pytest.approx(wanted, abs=2e-4)  # cards keep four digits
+        lengths.append(len(card.recipe))
+    assert lengths == sorted(set(lengths))  # every step appends
+    precisions = [done.card.precision for done in outcome.finished]
+    assert precisions == ["fp32", "fp32", "int8"]
+    assert outcome.finished[1].card.macs_per_pixel <= 0.9 * outcome.finished[0].card.macs_per_pixel
+    assert [done.steps for done in outcome.finished] == [4, 2, 0]
+
+    before = _files(work)
+    again, said = _run(values, work)
+    assert said == []
+    assert again == outcome
+    assert _files(work) == before
+
+
+def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
+    values: dict[str, Any], work: Path, tmp_path: Path
+) -> None:
+    values["recipe"] = values["recipe"][:1]
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    command = [sys.executable, "-c", KILL_AFTER_STEP, "run", str(file), "--work", str(work)]
+    died = subprocess.run(command, capture_output=True, check=False)
+    assert died.returncode == -9, died.stderr.decode()
+    assert not (work / "1_distill.safetensors").exists()
+    plan = make_plan(Pipeline(build_recipe(values), work))
+    assert [planned.state for planned in plan.steps] == ["goes on"]
+    trained: list[int] = []
+
+    with pytest.MonkeyPatch.context() as patch:
+        loop = Trainer._loop
+        patch.setattr(
+            Trainer, "_loop", lambda self, *a: (trained.append(self.step), loop(self, *a))[1]
+        )
+        resumed, _ = _run(values, work)
+    assert trained == [2]
+    whole, _ = _run(values, tmp_path / "whole")
+    one, other = (load_checkpoint(each.finished[0].checkpoint) for each in (resumed, whole))
+    assert one.recipe == other.recipe
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+
+
+def test_an_error_between_steps_keeps_what_is_done(
+    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*given: Any) -> None:
+        raise DataError("the disk is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("compress.recipe.pipeline.prune", fail)
+        with pytest.raises(DataError):
+            _run(values, work)
+    names = {path.name for path in work.iterdir() if "2_" in path.name}
+    assert names == set()
+    first = (work / "1_distill.safetensors").read_bytes()
+    _, said = _run(values, work)
+    assert [line.split(":")[0] for line in said if "dead" not in line] == ["2_prune", "3_quantize"]
+    assert (work / "1_distill.safetensors").read_bytes() == first
+
+
+def test_a_changed_step_and_what_follows_are_done_again(values: dict[str, Any], work: Path) -> None:
+    _run(values, work)
+    first = (work / "1_distill.safetensors").read_bytes()
+    pruned = (work / "2_prune.safetensors").read_bytes()
+    values["recipe"][1]["prune"]["target_macs"] = 0.8
+    values["log_every"] = 2  # says nothing about the result
+    states = [each.state for each in make_plan(Pipeline(build_recipe(values), work)).steps]
+    assert states == [
+        "finished",
+        "again: options.target_macs 0.9 -> 0.8",
+        "again: its input changes",
+    ]
+    _, said = _run(values, work)
+    assert said[0] == "2_prune: again, because options.target_macs 0.9 -> 0.8"
+    assert "3_quantize: again, because its input changed" in said
+    assert (work / "1_distill.safetensors").read_bytes() == first
+    assert (work / "before" / "2_prune.safetensors").read_bytes() == pruned
+
+
+def test_options_that_a_record_does_not_know_have_their_defaults(
+    values: dict[str, Any], work: Path
+) -> None:
+    _run(values, work)
+    for name in ("1_distill", "2_prune", "3_quantize"):
+        path = work / f"{name}.record.json"
+        record = json.loads(path.read_text())
+        plain = record["plain"]
+        del plain["mixture"]["shrink"]
+        for options in (plain, plain["options"] or {}):
+            for option in ("optimizer", "importance", "symmetric"):
+                options.pop(option, None)
+        path.write_text(json.dumps(record))
+    assert _run(values, work)[1] == []
+    values["optimizer"] = "muon"
+    assert "1_distill: again, because optimizer adamw -> muon" in _run(values, work)[1]
+
+
+def test_another_teacher_and_a_damaged_result_are_noticed(
+    values: dict[str, Any], work: Path, make_teacher: Callable[..., Path]
+) -> None:
+    values["recipe"] = values["recipe"][:1]
+    _run(values, work)
+    make_teacher("gan_lstm", width=5)  # in the same place
+    _, said = _run(values, work)
+    assert said[0] == "1_distill: again, because the teacher changed"
+    (work / "1_distill.safetensors").write_bytes(b"torn")
+    _, said = _run(values, work)
+    assert "is missing or was changed" in said[0]
+    (work / "1_distill.record.json").write_text("{")
+    _, said = _run(values, work)
+    assert "is missing or torn" in said[0]
+
+
+def test_several_teachers_in_a_recipe(
+    values: dict[str, Any], work: Path, make_teacher: Callable[..., Path]
+) -> None:
+    one, other = values["teacher"], str(make_teacher("student"))
+    values["teacher"] = f"{one}, {other}"
+    distill, prune, _ = values["recipe"]
+    prune["prune"]["teacher"] = other
+    values["recipe"] = [distill, prune, {"quantize": {"method": "minmax", "keep_float": ["exit"]}}]
+    recipe = build_recipe(values)
+    assert recipe.teacher == one  # which the results are compared with
+    plans = make_plan(Pipeline(recipe, work)).steps
+    assert (
+        plans[0].training_macs
+        == sum(
+            make_plan(Pipeline(build_recipe({**values, "teacher": each}), work))
+            .steps[0]
+            .training_macs
+            for each in (one, other)
+        )
+        - 4 * 2 * 16**2 * 3 * plans[0].macs_per_pixel
+    )
+    outcome, _ = _run(values, work)
+    distilled, pruned, quantized = (load_checkpoint(done.checkpoint) for done in outcome.finished)
+    assert distilled.recipe[-1].count("wise sha256") == 2
+    assert pruned.recipe[-1].count("wise sha256") == 1
+    assert quantized.recipe[-1].endswith("exit in float")
+
+    make_teacher("student", widths=[8, 8])  # in the same place
+    _, said = _run(values, work)
+    assert said[0] == "1_distill: again, because the teacher changed"
+
+
+@pytest.mark.parametrize("start", ["", "teacher"])
+def test_the_mean_of_before_and_after(values: dict[str, Any], work: Path, start: str) -> None:
+    trained = {"train": {"learning_rate": 0.01}}
+    values["recipe"] = [trained, {"average": {"share": 0.75}}, {"quantize": {"scheme": "fp16"}}]
+    if start:
+        values["checkpoint"] = values["teacher"]
+        before = load_checkpoint(values["teacher"])
+    else:
+        values["recipe"].insert(0, "train")
+    outcome, said = _run(values, work)
+    *first, after, mean, _ = (load_checkpoint(done.checkpoint) for done in outcome.finished)
+    before = first[0] if first else before
+    assert f"{2 + len(first)}_average: share 0.75" in said
+    for key, value in mean.weights.items():
+        wanted = 0.25 * before.weights[key] + 0.75 * after.weights[key]
+        torch.testing.assert_close(value, wanted)
+    assert any(not torch.equal(after.weights[key], before.weights[key]) for key in mean.weights)
+    assert mean.recipe[:-1] == after.recipe
+    assert mean.recipe[-1].startswith("average: 0.25 of ")
+    assert _run(values, work)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("size", "most_bytes", "most_macs"),
+    [("nano", 60_000, 2_000), ("small", 180_000, 8_000), ("base", 700_000, 32_000)],
+)
+def test_shipped_recipes_keep_to_their_limits(
+    size: str, most_bytes: int, most_macs: int, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.recipe.plan.training_speed", lambda network, training: 1e11)
+    plan = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
+    assert plan.steps[-1].step.kind == "quantize"
+    assert plan.steps[-1].bytes <= most_bytes
+    assert plan.steps[-1].macs_per_pixel <= most_macs
+    again = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
+    assert again.steps == plan.steps
+
+
+def test_a_plan_without_training_times_nothing(
+    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.recipe.plan.training_speed", lambda network, training: 1 / 0)
+    values["recipe"] = [{"quantize": {"scheme": "fp16"}}]
+    del values["teacher"], values["network"]
+    plan = make_plan(Pipeline(build_recipe({**values, "checkpoint": "nano"}), work))
+    assert plan.seconds == 0
+
+
+def test_steps_share_what_a_teacher_says(values: dict[str, Any], work: Path) -> None:
+    keeping = {"distill": {"distill": {"keep": True}}}
+    values["recipe"] = [keeping, keeping]
+    _run(values, work)
+    assert len(list(work.glob(f"{KEPT}/*_x1/*.png"))) == 2  # the pairs
+    assert list(work.rglob(KEPT)) == [work / KEPT]
+
+
+def test_a_signal_stops_and_the_same_call_goes_on(
+    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values["recipe"] = values["recipe"][:1]
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_stopped_by", lambda self, stop: 2 if self.step == 1 else None)
+        outcome, _ = _run(values, work)
+    assert outcome.finished == ()
+    assert outcome.stopped is not None
+    assert (outcome.stopped.step, outcome.stopped.exit_code) == (1, 130)
+    outcome, _ = _run(values, work)
+    assert len(outcome.finished) == 1
+
+
+def test_fine_tuning_with_rounding_resumes(
+    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    quantize = {"method": "minmax", "qat": True, "steps": 3, "validate_every": 3}
+    values["recipe"] = [values["recipe"][0], {"quantize": quantize}]
+    stop_at = {"tiny_int8": 1}
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Trainer,
+            "_stopped_by",
+            lambda self, stop: 15 if self.step == stop_at.get(self.config.name) else None,
+        )
+        outcome, _ = _run(values, work)
+    assert outcome.stopped is not None
+    assert outcome.stopped.step == 1
+    outcome, _ = _run(values, work)
+    assert outcome.finished[1].card.precision == "int8"
+
+
+def test_a_plan_counts_and_touches_nothing(
+    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compress.recipe.plan.training_speed", lambda network, training: 1e11)
+    pipeline = Pipeline(build_recipe(values), work)
+    plan = make_plan(pipeline)
+    assert not work.exists()
+    assert [planned.state for planned in plan.steps] == ["to do"] * 3
+    assert (plan.measured, plan.macs_per_second) == (False, 1e11)
+    first, second, third = plan.steps
+    training = first.step.training
+    # Two crops of 16x16 in four steps: three passes of the student and one of the teacher.
+    teacher = macs_of_a_step(training, 0) / (2 * 16**2)
+    assert first.training_macs == 4 * 2 * 16**2 * (3 * first.macs_per_pixel + teacher)
+    assert second.macs_per_pixel <= 0.9 * first.macs_per_pixel
+    assert second.training_macs == pytest.approx(
+        2 * 2 * 16**2 * (3 * second.macs_per_pixel + first.macs_per_pixel)
+    )
+    assert third.training_macs == third.seconds == 0
+    assert third.bytes < second.bytes - 2 * second.parameters
+    assert plan.seconds == pytest.approx((first.training_macs + second.training_macs) / 1e11)
+
+    _run(values, work)
+    plan = make_plan(pipeline)
+    assert plan.measured
+    assert plan.seconds == 0
+
+
+def test_the_command(
+    values: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values["recipe"] = [*values["recipe"][:1], {"quantize": {"scheme": "fp16"}}]
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(values), encoding="utf-8")
+    assert main(["run", str(file), "--dry-run"]) == 0
+    assert "\n1_distill   to do  " in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+    assert main(["run", str(file)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    heading = next(index for index, line in enumerate(lines) if "to teacher" in line)
+    assert [line.split()[0] for line in lines[heading + 1 : -1]] == [
+        "teacher",
+        "1_distill",
+        "2_quantize",
+    ]
+    result = tmp_path / "runs" / "recipe_tiny" / "2_quantize.safetensors"
+    assert lines[-1] == f"tiny: {result}"
+    assert load_checkpoint(result).precision == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "code", "message"),
+    [
+        ({}, ["--teacher", "{broken}"], 1, "torn, or not a safetensors file"),
+        ({}, ["--teacher", "unknown"], 1, "checkpoint 'unknown': unknown"),
+        ({}, ["--data-root", "no"], 1, "no/pairs"),
+        ({"architecture": "studint"}, [], 2, "architecture 'studint': unknown; did you mean"),
+        (
+            {"recipe": ["distill", {"prune": {"target_macs": 0.01}}]},
+            [],
+            2,
+            "the smallest within reach",
+        ),
+        ({"checkpoint": "./none.safetensors"}, [], 1, "none.safetensors: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(
+    values: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    options: list[str],
+    code: int,
+    message: str,
+) -> None:
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(b"no checkpoint")
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump({**values, **changes}), encoding="utf-8")
+    before = sorted(tmp_path.rglob("*"))
+    given = [option.replace("{broken}", str(broken)) for option in options]
+    assert main(["run", str(file), "--work", str(tmp_path / "work"), *given]) == code
+    captured = capsys.readouterr()
+    assert message in captured.err
+    assert captured.err.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,173 @@
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from core.config import build_config
+from core.errors import ConfigError, DataError
+from core.evaluation import evaluate
+from edge_runtime import metrics
+from edge_runtime.pictures.picture import Picture, write_picture
+
+
+def _flat(value: int) -> np.ndarray:
+    return np.full((12, 13, 3), value, np.uint8)
+
+
+def _psnr(*errors: float) -> float:
+    """Mean over pictures that are off by a constant everywhere."""
+    return float(np.mean([20 * math.log10(255 / error) for error in errors]))
+
+
+def test_scores_are_means_over_pictures_under_both_protocols() -> None:
+    pairs = [(_flat(110), _flat(100)), (_flat(60), _flat(40))]
+    rgb, y = evaluate.score_set(lambda rainy: rainy - 5, "flat", iter(pairs))
+    assert (rgb.dataset, rgb.images, rgb.protocol, y.protocol) == ("flat", 2, "rgb", "y")
+    assert rgb.input_psnr == pytest.approx(_psnr(10, 20))
+    assert rgb.psnr == pytest.approx(_psnr(5, 15))
+    scale = (65.481 + 128.553 + 24.966) / 255
+    assert y.input_psnr == pytest.approx(_psnr(10 * scale, 20 * scale))
+    assert y.psnr == pytest.approx(_psnr(5 * scale, 15 * scale))
+
+
+def test_ssim_is_that_of_the_metrics(picture) -> None:
+    a, b, c = (picture(16, 18, seed) for seed in range(3))
+    rgb, y = evaluate.score_set(lambda rainy: rainy // 2, "x", [(a, b), (b, c)])
+    for row, protocol in ((rgb, "rgb"), (y, "y")):
+        before = [metrics.ssim(a, b, protocol), metrics.ssim(b, c, protocol)]
+        after = [metrics.ssim(a // 2, b, protocol), metrics.ssim(b // 2, c, protocol)]
+        assert row.input_ssim == pytest.approx(np.mean(before))
+        assert row.ssim == pytest.approx(np.mean(after))
+
+
+def test_identical_pictures_count_100_db() -> None:
+    pairs = [(_flat(7), _flat(7)), (_flat(110), _flat(100))]
+    rgb, _ = evaluate.score_set(lambda rainy: rainy, "dry", pairs)
+    assert rgb.psnr == pytest.approx((100 + _psnr(10)) / 2)
+    assert rgb.ssim == pytest.approx((1 + metrics.ssim(_flat(110), _flat(100))) / 2)
+
+
+@pytest.fixture
+def config(data_root: Path) -> evaluate.EvaluationConfig:
+    values: dict[str, Any] = {
+        "data_root": str(data_root),
+        "sets": {
+            "pairs": {"source": {"layout": "side_by_side", "root": "pairs"}},
+            "dry": {"source": {"layout": "clean", "root": "dry"}},
+            "wet": {"source": {"layout": "clean", "root": "dry"}, "rain": {"seed": 3}},
+        },
+    }
+    return build_config(evaluate.EvaluationConfig, values, "config")
+
+
+def test_pictures_are_enlarged_before_rain_is_laid_on_them(
+    config: evaluate.EvaluationConfig,
+) -> None:
+    wet = config.sets["wet"]
+    sizes, rainy = [], []
+    for times in (1, 3):
+        pairs = list(dataclasses.replace(wet, enlarge=times).read(config.data_root))
+        sizes.append(pairs[0][1].shape[:2])
+        rainy.append(pairs[0][0])
+        if times == 3:
+            ((_, small), *_) = wet.read(config.data_root)
+            large = cv2.resize(small, sizes[1][::-1], interpolation=cv2.INTER_CUBIC)
+            assert np.array_equal(pairs[0][1], large)
+            assert np.array_equal(pairs[0][0], wet.rain.apply(large, 0))  # type: ignore[union-attr]
+    assert sizes[1] == (3 * sizes[0][0], 3 * sizes[0][1])
+    with pytest.raises(ConfigError, match="enlarge 0 must be at least 1"):
+        dataclasses.replace(wet, enlarge=0)
+
+
+def test_sets_are_scored_in_order(config: evaluate.EvaluationConfig) -> None:
+    rows = evaluate.evaluate(lambda rainy: rainy - 40, config.only(["pairs", "wet"]), False)
+    assert [(row.dataset, row.protocol) for row in rows] == [
+        ("pairs", "rgb"),
+        ("pairs", "y"),
+        ("wet", "rgb"),
+        ("wet", "y"),
+    ]
+    assert rows[0].input_psnr == pytest.approx(_psnr(40))
+    assert rows[0].psnr == 100
+    assert rows[0].images == 3
+
+
+def test_pictures_are_scored_one_at_a_time(config: evaluate.EvaluationConfig) -> None:
+    seen: list[np.ndarray] = []
+
+    def derain(rainy: np.ndarray) -> np.ndarray:
+        seen.append(rainy - 30)
+        return seen[-1]
+
+    scores = []
+    for number, (score, derained) in enumerate(
+        evaluate.score_pictures(derain, config.only(["pairs", "dry"]), False), start=1
+    ):
+        assert len(seen) == number
+        assert derained is seen[-1]
+        scores.append(score)
+    assert [(score.dataset, score.picture) for score in scores] == [
+        *(("pairs", f"{i}.png") for i in range(3)),
+        *(("dry", f"{i}.png") for i in range(2)),
+    ]
+    assert scores[0].before["rgb"].psnr == pytest.approx(_psnr(40))
+    assert scores[0].after["rgb"].psnr == pytest.approx(_psnr(10))
+    assert scores[3].before["y"].psnr == math.inf
+
+
+def test_means_follow_the_order_of_the_sets_and_keep_them_apart() -> None:
+    def score(name: str, psnr: float) -> evaluate.PictureScore:
+        both = {p: metrics.Quality(psnr, psnr / 100) for p in metrics.PROTOCOLS}
+        return evaluate.PictureScore(name, "x", both, both)
+
+    rows = evaluate.mean_rows([score("b", 10), score("a", 30), score("b", 20)])
+    assert [(r.dataset, r.protocol, r.images, r.psnr, r.ssim) for r in rows] == [
+        ("b", "rgb", 2, 15, pytest.approx(0.15)),
+        ("b", "y", 2, 15, pytest.approx(0.15)),
+        ("a", "rgb", 1, 30, 0.3),
+        ("a", "y", 1, 30, 0.3),
+    ]
+
+
+def test_fixed_rain_is_laid_by_place_in_the_set(config: evaluate.EvaluationConfig) -> None:
+    wet = config.sets["wet"]
+    first, again = (list(wet.read(config.data_root)) for _ in range(2))
+    for index, (rainy, clean) in enumerate(first):
+        assert wet.rain is not None
+        np.testing.assert_array_equal(rainy, wet.rain.apply(clean, index))
+        np.testing.assert_array_equal(rainy, again[index][0])
+        assert (rainy != clean).any()
+
+
+def test_unknown_sets_and_none(config: evaluate.EvaluationConfig) -> None:
+    with pytest.raises(ConfigError, match="data set 'pears': unknown; did you mean 'pairs'"):
+        config.only(["pears"])
+    with pytest.raises(ConfigError, match="sets is empty"):
+        evaluate.EvaluationConfig()
+
+
+def test_missing_data_is_named(config: evaluate.EvaluationConfig, tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"nowhere/pairs: no such folder; is the path, or --data-root, right"
+    ):
+        list(config.sets["pairs"].read(str(tmp_path / "nowhere")))
+
+
+def test_pictures_without_ssim_are_named(config: evaluate.EvaluationConfig, picture) -> None:
+    write_picture(Path(config.data_root) / "dry/z.png", Picture(picture(10, 30)))
+    with pytest.raises(DataError, match=r"dry/z\.png is 30x10; pictures below 11 pixels"):
+        list(config.sets["dry"].read(config.data_root))
+
+
+def test_table() -> None:
+    rows = evaluate.score_set(lambda rainy: rainy - 5, "flat", [(_flat(110), _flat(100))])
+    lines = evaluate.quality_table(rows).splitlines()
+    assert len(lines) == 4
+    assert len({line.count("|") for line in lines}) == 1
+    assert lines[2].startswith("| flat | 1 | rgb | 28.13 | 34.15 | ")
+    json.dumps([vars(row) for row in rows], allow_nan=False)

@@ -1,0 +1,145 @@
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import pytest
+import scipy.optimize
+import scipy.sparse.linalg
+
+from core.errors import ConfigError
+from core.pairs import Image
+from core.papers.gmm import derain as module
+from core.papers.gmm.derain import GmmConfig, derain, split
+from core.papers.gmm.files import load_background
+from core.papers.gmm.learn import luma
+from core.papers.gmm.mixture import Mixture
+from edge_runtime.metrics import psnr
+
+
+@pytest.fixture(scope="module")
+def background() -> Mixture:
+    return load_background()
+
+
+@pytest.fixture
+def clean(picture: Callable[..., Image]) -> Image:
+    """Soft shapes, an edge, grass and a flat sky, as photographs have them."""
+    shapes = 60 + picture(128, 160, 3) // 3
+    shapes[:112, :112] = 150
+    shapes[112:] += np.random.default_rng(0).integers(0, 60, (16, 160, 1), np.uint8)
+    cv2.circle(shapes, (130, 80), 20, (40, 60, 50), -1, cv2.LINE_AA)
+    return shapes
+
+
+def _streaks(height: int, width: int) -> np.ndarray:
+    y, x = np.mgrid[:height, :width]
+    phase = (x + y // 3) % 9
+    return np.where((phase < 2) & ((y + 5 * (x // 9)) % 24 < 16), 60, 0).astype(np.uint8)
+
+
+def test_planted_periodic_rain_goes(background: Mixture, clean: Image) -> None:
+    rainy = clean + _streaks(*clean.shape[:2])[..., None]
+    derained = derain(rainy, background, GmmConfig())
+    assert derained.dtype == np.uint8
+    assert psnr(derained, clean, "y") > psnr(rainy, clean, "y") + 2
+
+
+def test_a_dry_picture_is_hardly_changed(background: Mixture, clean: Image) -> None:
+    assert psnr(derain(clean, background, GmmConfig()), clean, "y") > 40
+
+
+def test_colour_differences_stay(background: Mixture, clean: Image) -> None:
+    rainy = clean + _streaks(*clean.shape[:2])[..., None]
+    derained = derain(rainy, background, GmmConfig(iterations=1)).astype(int)
+    before = rainy.astype(int)
+    assert (derained != before).any()
+    np.testing.assert_array_equal(derained - derained[..., :1], before - before[..., :1])
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (13, 21), (1, 9)])
+def test_any_size_and_the_layers_add_up(background: Mixture, shape: tuple[int, int]) -> None:
+    plane = np.random.default_rng(0).random(shape).astype(np.float32)
+    covariances = np.full((1, 64, 64), 0.01, np.float32) * np.eye(64, dtype=np.float32)
+    rain = Mixture(np.ones(1, np.float32), np.zeros((1, 64), np.float32), covariances)
+    clean, streaks = split(plane, background, rain, GmmConfig(iterations=2))
+    assert clean.shape == streaks.shape == shape
+    np.testing.assert_allclose(clean + streaks, plane, atol=1e-6)
+    assert streaks.min() >= 0
+    assert clean.min() >= 0
+
+
+def test_the_noise_halves_every_iteration(
+    background: Mixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variances: list[float] = []
+    under_noise = Mixture.under_noise
+    monkeypatch.setattr(
+        Mixture, "under_noise", lambda m, v: variances.append(v) or under_noise(m, v)
+    )
+    config = GmmConfig(gamma=0.02, omega=0.1, iterations=3)
+    split(np.zeros((8, 8), np.float32), background, background, config)
+    np.testing.assert_allclose(variances, [0.1, 0.1, 0.05, 0.05, 0.025, 0.025])
+
+
+def test_the_layers_minimize_their_energy() -> None:
+    """The closed form against conjugate gradients on the same quadratic."""
+    rng = np.random.default_rng(0)
+    shape, omega, beta = (10, 12), 0.03, 0.2
+    observed = 0.8 + 0.05 * rng.random(shape)
+    clean, streaks = 0.5 + 0.05 * rng.random(shape), 0.2 + 0.05 * rng.random(shape)
+    edges = [0.02 * rng.normal(size=shape) for _ in range(2)]
+    hold = 64 * omega
+
+    def gradient(flat: np.ndarray) -> np.ndarray:
+        b, r = flat.reshape(2, *shape)
+        rest = observed - b - r
+        pulled = sum(
+            np.roll(np.roll(b, -1, axis) - b - edge, 1, axis) - (np.roll(b, -1, axis) - b - edge)
+            for axis, edge in enumerate(edges)
+        )
+        by_b = -rest + hold * (b - clean) + omega * pulled
+        by_r = -rest + beta * r + hold * (r - streaks)
+        return np.concatenate([by_b.ravel(), by_r.ravel()])
+
+    size = 2 * observed.size
+    constant = gradient(np.zeros(size))
+    operator = scipy.sparse.linalg.LinearOperator(
+        (size, size), matvec=lambda flat: gradient(flat) - constant
+    )
+    expected, failed = scipy.sparse.linalg.cg(operator, -constant, rtol=1e-10)
+    assert failed == 0
+    solved = module._solve(observed, clean, streaks, edges, omega, beta)
+    np.testing.assert_allclose(np.stack(solved).ravel(), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.3])
+def test_shrinking_is_the_proximal_step(threshold: float) -> None:
+    for value in (-1.0, -0.2, 0.0, 0.29, 0.7):
+        found = scipy.optimize.minimize_scalar(
+            lambda h, value=value: 0.5 * (h - value) ** 2 + threshold * abs(h)
+        ).x
+        assert module._shrink(np.array([value]), threshold)[0] == pytest.approx(found, abs=1e-5)
+
+
+def test_luma_alone_is_split(background: Mixture, clean: Image) -> None:
+    """What is taken from each channel is what is taken from luma."""
+    rainy = clean + _streaks(*clean.shape[:2])[..., None]
+    derained = derain(rainy, background, GmmConfig(iterations=1))
+    taken = (rainy.astype(int) - derained)[..., 0] / 255
+    np.testing.assert_allclose(luma(rainy) - luma(derained), taken, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"gamma": 0}, "gamma must be above 0, got 0"),
+        ({"omega": -1}, "omega must be above 0, got -1"),
+        ({"alpha": -1}, "alpha must be at least 0, got -1"),
+        ({"iterations": 0}, "iterations must be at least 1, got 0"),
+        ({"stride": 3}, "stride must be 1, 2, 4 or 8, got 3"),
+        ({"region": 15}, "region must be at least 16 pixels, got 15"),
+    ],
+)
+def test_wrong_configs(values: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        GmmConfig(**values)

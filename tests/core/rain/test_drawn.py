@@ -1,0 +1,114 @@
+import cv2
+import numpy as np
+import pytest
+
+from core.errors import ConfigError
+from core.rain.drawn import FixedRain, RainConfig, lay_rain, lay_veil, motion_kernel, streak_layer
+
+
+def _layer(seed: int = 0, size: int = 160, **ranges: tuple[float, float]) -> np.ndarray:
+    fixed = {"angle": (0.0, 0.0), "length": (25.0, 25.0), "thickness": (0.8, 0.8)}
+    fixed |= {"density": (0.002, 0.002), "strength": (0.5, 0.5)}
+    return streak_layer(size, size, RainConfig(**(fixed | ranges)), np.random.default_rng(seed))
+
+
+def _direction(layer: np.ndarray) -> float:
+    """Degrees from vertical of the streaks: the structure tensor's axis of least change."""
+    dy, dx = np.gradient(cv2.GaussianBlur(layer.astype(float), (0, 0), 2))
+    across = 0.5 * np.arctan2(2 * (dx * dy).sum(), (dx**2).sum() - (dy**2).sum())
+    return float(-np.rad2deg(across))
+
+
+@pytest.mark.parametrize("angle", [-40.0, -10.0, 0.0, 25.0])
+def test_direction_is_recovered(angle: float) -> None:
+    assert _direction(_layer(angle=(angle, angle))) == pytest.approx(angle, abs=2)
+
+
+def test_positive_angles_lean_right_going_down() -> None:
+    kernel = motion_kernel(21, 45, 0.5)
+    middle = kernel.shape[0] // 2
+    assert kernel[middle + 5, middle + 5] > 100 * kernel[middle + 5, middle - 5]
+
+
+@pytest.mark.parametrize(("length", "thickness"), [(1.0, 0.3), (9.0, 0.5), (60.0, 1.3)])
+def test_kernel_sums_to_one_and_is_as_long_as_said(length: float, thickness: float) -> None:
+    kernel = motion_kernel(length, 0, thickness)
+    assert kernel.shape[0] == kernel.shape[1]
+    assert kernel.shape[0] % 2 == 1
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    half_height = kernel.max(axis=1) > kernel.max() / 2
+    assert half_height.sum() == pytest.approx(length, abs=2 + 2.4 * thickness)
+
+
+def test_a_slanted_kernel_is_as_long_as_an_upright_one() -> None:
+    kernel = motion_kernel(40, 45, 0.5)
+    diagonal = np.diagonal(kernel)
+    assert (diagonal > kernel.max() / 2).sum() * np.sqrt(2) == pytest.approx(40, abs=3)
+
+
+def test_more_streaks_wet_more_of_the_picture() -> None:
+    wet = [
+        np.mean([(_layer(seed, density=(d, d)) > 20).mean() for seed in range(4)])
+        for d in (0.0005, 0.002, 0.01)
+    ]
+    assert wet[0] < 0.7 * wet[1] < 0.49 * wet[2]
+
+
+def test_a_layer_is_a_function_of_the_random_state() -> None:
+    np.testing.assert_array_equal(_layer(3), _layer(3))
+    assert (_layer(3) != _layer(4)).any()
+
+
+def test_a_layer_is_as_bright_as_its_strength() -> None:
+    for strength in (0.2, 0.7):
+        layer = _layer(strength=(strength, strength))
+        assert layer.dtype == np.uint8
+        assert np.percentile(layer, 99) == pytest.approx(255 * strength, abs=2)
+    assert not _layer(strength=(0.0, 0.0)).any()
+
+
+def test_rain_is_laid_as_by_hand() -> None:
+    clean = np.array([[[0, 100, 250]]], np.uint8)
+    streaks = np.array([[51]], np.uint8)
+    # additive and clipped; screen: base + layer * (255 - base) / 255 with layer = 0.2
+    np.testing.assert_array_equal(lay_rain(clean, streaks), [[[51, 151, 255]]])
+    np.testing.assert_array_equal(lay_rain(clean, streaks, screen=True), [[[51, 131, 251]]])
+    np.testing.assert_array_equal(lay_rain(clean, np.zeros((1, 1), np.uint8)), clean)
+
+
+def test_veil_fades_to_its_grey() -> None:
+    clean = np.array([[[0, 100, 255]]], np.uint8)
+    np.testing.assert_array_equal(lay_veil(clean, 0.0, 200), clean)
+    np.testing.assert_array_equal(lay_veil(clean, 0.5, 200), [[[100, 150, 228]]])
+    np.testing.assert_array_equal(lay_veil(clean, 1.0, 200), [[[200, 200, 200]]])
+
+
+def test_fixed_rain_is_the_same_every_time_and_another_on_every_picture(picture) -> None:
+    rain = FixedRain(layers=2, veil=0.2, seed=7)
+    clean = picture(40, 50)
+    first = rain.apply(clean, 0)
+    rain.apply(clean, 5)
+    np.testing.assert_array_equal(rain.apply(clean, 0), first)
+    assert (rain.apply(clean, 1) != first).any()
+    assert (FixedRain(layers=2, veil=0.2, seed=8).apply(clean, 0) != first).any()
+    assert first.shape == clean.shape
+    np.testing.assert_array_equal(FixedRain(layers=0).apply(clean, 0), clean)
+
+
+def test_fixed_rain_never_darkens_without_a_veil(picture) -> None:
+    clean = picture(40, 50)
+    assert (FixedRain(layers=3).apply(clean, 0) >= clean).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "ends"), [("angle", (5.0, -5.0)), ("strength", (0.0, 1.5)), ("length", (0.0, 5.0))]
+)
+def test_wrong_ranges_are_named(name: str, ends: tuple[float, float]) -> None:
+    with pytest.raises(ConfigError, match=rf"rain\.{name} \[{ends[0]}, {ends[1]}\] is not a range"):
+        RainConfig(**{name: ends})
+
+
+@pytest.mark.parametrize("values", [{"layers": -1}, {"veil": 1.5}, {"seed": -1}])
+def test_wrong_fixed_rain(values: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match=str(next(iter(values.values())))):
+        FixedRain(**values)

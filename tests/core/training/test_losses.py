@@ -1,0 +1,90 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import ConfigError
+from core.training.losses import LossConfig, negative_psnr, reconstruction_loss, ssim, weighed_error
+from edge_runtime import metrics
+
+
+def _tensor(picture: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(picture.transpose(2, 0, 1)[None].copy()).double() / 255
+
+
+def test_ssim_is_that_of_the_metrics(picture) -> None:
+    a = picture(23, 31, 1)
+    noise = np.random.default_rng(0).integers(-30, 30, a.shape)
+    b = np.clip(a + noise, 0, 255).astype(np.uint8)
+    assert float(ssim(_tensor(a), _tensor(b))) == pytest.approx(metrics.ssim(a, b), abs=1e-9)
+
+
+def test_ssim_of_a_batch_is_the_mean_and_has_a_gradient(picture) -> None:
+    a = torch.cat([_tensor(picture(16, 16, seed)) for seed in (1, 2)]).requires_grad_()
+    b = a.detach().flip(3)
+    both = ssim(a, b)
+    each = [ssim(a[i : i + 1], b[i : i + 1]).item() for i in range(2)]
+    assert both.item() == pytest.approx(np.mean(each))
+    both.backward()
+    assert torch.isfinite(a.grad).all()
+    assert a.grad.abs().sum() > 0
+
+
+def test_terms_add_up_by_hand() -> None:
+    derained, clean = (torch.full((1, 3, 16, 16), v, dtype=torch.float64) for v in (0.5, 0.3))
+    # Flat pictures: the contrast term is 1, so SSIM is the luminance term alone.
+    likeness = (2 * 0.5 * 0.3 + 1e-4) / (0.5**2 + 0.3**2 + 1e-4)
+    parts = {"l1": 0.2, "mse": 0.04, "ssim": 1 - likeness, "psnr": np.log10(0.041) / 10}
+    config = LossConfig(l1=2.0, mse=3.0, ssim=5.0, psnr=7.0)
+    wanted = sum(getattr(config, name) * value for name, value in parts.items())
+    assert float(reconstruction_loss(derained, clean, config)) == pytest.approx(wanted, abs=1e-9)
+    for name, value in parts.items():
+        alone = LossConfig(**{**dict.fromkeys(parts, 0.0), name: 1.0})
+        assert float(reconstruction_loss(derained, clean, alone)) == pytest.approx(value, abs=1e-9)
+
+
+@pytest.mark.parametrize("weights", [{"l1": -1.0}, {"l1": 0.0}])
+def test_weights_that_make_no_loss(weights: dict[str, float]) -> None:
+    with pytest.raises(ConfigError, match="none may be negative and one must be above 0"):
+        dataclasses.replace(LossConfig(), **weights)
+
+
+def test_negative_psnr_is_that_of_the_metrics_for_each_picture(picture) -> None:
+    clean = [picture(16, 16, seed) for seed in (1, 2)]
+    rainy = [
+        np.clip(p.astype(int) + add, 0, 255).astype(np.uint8)
+        for p, add in zip(clean, (20, 90), strict=True)
+    ]
+    each = [10 ** (-metrics.psnr(a, b) / 10) for a, b in zip(rainy, clean, strict=True)]
+    batch = (torch.cat([_tensor(p) for p in pictures]) for pictures in (rainy, clean))
+    wanted = np.mean([np.log10(error + 0.001) for error in each]) / 10
+    assert float(negative_psnr(*batch)) == pytest.approx(wanted)
+
+
+def test_dry_pictures_do_not_outweigh_rain_in_negative_psnr() -> None:
+    clean = torch.full((2, 3, 8, 8), 0.5, dtype=torch.float64)
+    off = torch.tensor([0.0, 0.03, 0.0005], dtype=torch.float64).view(3, 1, 1, 1)
+    exact, rainy, dry = (clean[:1] + off[i : i + 1] for i in range(3))
+    assert float(negative_psnr(exact, clean[:1])) == pytest.approx(-0.3)
+    both = torch.cat([rainy, dry]).requires_grad_()
+    negative_psnr(both, clean).backward()
+    size = both.grad.flatten(1).norm(dim=1)
+    assert 0 < size[1] < size[0]
+
+
+def test_a_teacher_weighs_pictures_as_the_clean_ones_do() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, noise, taught = torch.rand(3, 4, 3, 8, 8, generator=generator, dtype=torch.float64)
+    sizes = torch.tensor([0.5, 0.2, 0.05, 0.0])[:, None, None, None]
+    derained = (clean + noise * sizes).requires_grad_()
+    same = weighed_error(derained, clean, clean), negative_psnr(derained, clean)
+    pulls = [torch.autograd.grad(loss, derained)[0] for loss in same]
+    torch.testing.assert_close(*pulls)
+    errors, apart = (
+        (derained.detach() - other).square().mean(dim=(1, 2, 3)).numpy()
+        for other in (clean, taught)
+    )
+    wanted = np.mean(apart / (errors + 1e-3)) / (10 * np.log(10))
+    loss = reconstruction_loss(derained, taught, LossConfig(l1=0, psnr=2), weighed_by=clean)
+    assert loss.item() == pytest.approx(2 * wanted)

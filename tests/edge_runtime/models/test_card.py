@@ -1,0 +1,286 @@
+import dataclasses
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import onnx
+import pytest
+
+from edge_runtime.errors import CardError
+from edge_runtime.models.card import (
+    METADATA_KEY,
+    Golden,
+    LossRow,
+    ModelCard,
+    QualityRow,
+    StageStep,
+    TeacherLoss,
+    card_path,
+    load_card,
+    read_card,
+    write_card,
+)
+
+
+def _edited(card: ModelCard, **changes: Any) -> str:
+    return json.dumps({**json.loads(card.to_json()), **changes})
+
+
+def test_round_trip(card: ModelCard) -> None:
+    row = LossRow(dataset="rain800-val", protocol="y", psnr_loss_db=0.4, ssim_loss=-0.001)
+    rows = (row, dataclasses.replace(row, protocol="rgb", fidelity_db=35.5))
+    loss = TeacherLoss(name="gan-lstm", sha256="0" * 64, taught=True, rows=rows)
+    golden = Golden(
+        drawer=1,
+        seed=0,
+        height=64,
+        width=64,
+        input_sha256="1" * 64,
+        output_sha256="2" * 64,
+        mean=(1.0, 2.5, 3.0),
+        deviation=(0.5, 0.5, 0.0),
+        samples="00ff7f",
+    )
+    step = StageStep(stages=6, state_width=32, state_scale=4)
+    full = dataclasses.replace(
+        card, teacher=loss, golden=golden, step=step, io="int8", bytes=10, sha256="a" * 64
+    )
+    for each in (card, full):
+        text = each.to_json()
+        assert ModelCard.from_json(text, "here") == each
+        assert ModelCard.from_json(text, "here").to_json() == text
+        assert text.endswith("}\n")
+        inside = each.to_metadata()
+        assert ModelCard.from_json(inside, "here") == each.embedded()
+        assert "\n" not in inside
+
+
+def test_keys_are_in_the_order_of_the_fields(card: ModelCard) -> None:
+    assert list(json.loads(card.to_json())) == [f.name for f in dataclasses.fields(ModelCard)]
+
+
+def test_tuples_in_the_config_read_back_equal(card: ModelCard) -> None:
+    made = dataclasses.replace(card, config={"channels": (1, 2)})
+    assert made == ModelCard.from_json(made.to_json(), "here")
+
+
+def test_identical_pairs_have_infinite_psnr_and_null_in_json(card: ModelCard) -> None:
+    row = dataclasses.replace(card.quality[0], dataset="dry", input_psnr=math.inf)
+    made = dataclasses.replace(card, quality=(row,))
+    assert json.loads(made.to_json())["quality"][0]["input_psnr"] is None
+    assert ModelCard.from_json(made.to_json(), "here") == made
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "../small"),
+        ("name", ""),
+        ("role", "pupil"),
+        ("format", "onxx"),
+        ("precision", "float32"),
+        ("io", "uint8"),
+        ("layout", "CHW"),
+        ("size_multiple", 0),
+        ("size_multiple", True),
+        ("size_multiple", 8.0),
+        ("halo", -1),
+        ("tiling_exact", 1),
+        ("parameters", "many"),
+        ("macs_per_pixel", "7k"),
+        ("quality", ""),
+        ("recipe", "train"),
+        ("data", [1]),
+        ("versions", {"onnx": 1}),
+        ("licence", " "),
+        ("bytes", 0),
+        ("sha256", "A" * 64),
+        ("config", []),
+    ],
+)
+def test_a_wrong_value_is_named(card: ModelCard, field: str, value: Any) -> None:
+    with pytest.raises(CardError, match=rf"^x\.json: {field} must be"):
+        ModelCard.from_json(_edited(card, **{field: value}), "x.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("golden", "none", "golden must be an object"),
+        ("golden", {"drawer": 1}, "golden: key 'seed' is missing"),
+        ("step", {"stages": 6, "state_width": 0, "state_scale": 1}, "state_width must be"),
+    ],
+)
+def test_a_wrong_value_deeper_is_named(
+    card: ModelCard, field: str, value: Any, message: str
+) -> None:
+    with pytest.raises(CardError, match=rf"^x\.json: {message}"):
+        ModelCard.from_json(_edited(card, **{field: value}), "x.json")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_nan_is_refused(card: ModelCard, value: float) -> None:
+    with pytest.raises(CardError, match="macs_per_pixel"):
+        dataclasses.replace(card, macs_per_pixel=value)
+    with pytest.raises(CardError, match="config"):
+        dataclasses.replace(card, config={"gain": value})
+    with pytest.raises(CardError, match="is not JSON"):
+        ModelCard.from_json(_edited(card, macs_per_pixel=value), "x")
+    with pytest.raises(CardError, match="ssim must be"):
+        dataclasses.replace(card.quality[0], ssim=value)
+
+
+def test_an_unknown_key_names_the_nearest(card: ModelCard) -> None:
+    with pytest.raises(CardError, match=r"x: card: unknown key 'halos'; did you mean 'halo'\?"):
+        ModelCard.from_json(_edited(card, halos=1), "x")
+
+
+def test_a_missing_key_is_named(card: ModelCard) -> None:
+    values = json.loads(card.to_json())
+    del values["halo"]
+    with pytest.raises(CardError, match="key 'halo' is missing"):
+        ModelCard.from_json(json.dumps(values), "x")
+    del values["quality"][0]["psnr"]
+    values["halo"] = 0
+    with pytest.raises(CardError, match=r"quality\[0\]: key 'psnr' is missing"):
+        ModelCard.from_json(json.dumps(values), "x")
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '"card"', "[" * 100_000])
+def test_not_a_card(text: str) -> None:
+    with pytest.raises(CardError, match=r"^x: "):
+        ModelCard.from_json(text, "x")
+
+
+def test_a_newer_schema_asks_for_an_upgrade(card: ModelCard) -> None:
+    with pytest.raises(CardError, match="pip install --upgrade"):
+        ModelCard.from_json(_edited(card, schema=4, something_new=1), "x")
+    for schema in ("one", 0, [1], None):
+        with pytest.raises(CardError, match="x: schema must be 3, or from 1 in a file"):
+            ModelCard.from_json(_edited(card, schema=schema), "x")
+
+
+def test_cards_of_the_first_schema_are_read(card: ModelCard) -> None:
+    old = json.loads(card.to_json())
+    for key in ("io", "golden", "step"):
+        del old[key]
+    assert ModelCard.from_json(json.dumps({**old, "schema": 1}), "x") == card
+    with pytest.raises(CardError, match="key 'io' is missing"):
+        ModelCard.from_json(json.dumps(old), "x")
+
+
+def test_a_loss_of_the_second_schema_is_read(card: ModelCard) -> None:
+    row = {"psnr_loss_db": 0.25, "ssim_loss": 0.01, "dataset": "val", "protocol": "rgb"}
+    old = {"name": "wise", "sha256": "1" * 64, **row}
+    for recipe, taught in (["train"], False), (["distill: teacher wise sha256 " + "1" * 64], True):
+        made = ModelCard.from_json(_edited(card, schema=2, teacher=old, recipe=recipe), "x")
+        assert made.schema == 3
+        rows = (LossRow(**row),)
+        assert made.teacher == TeacherLoss(name="wise", sha256="1" * 64, taught=taught, rows=rows)
+        assert made.teacher.row("val", "rgb") == rows[0]
+        assert made.teacher.row("val", "y") is None
+    with pytest.raises(CardError, match="teacher: unknown key 'psnr_loss_db'"):
+        ModelCard.from_json(_edited(card, teacher={**old, "taught": True}), "x")
+
+
+def test_scores_inside_the_artifact_are_a_table(card: ModelCard) -> None:
+    row = LossRow(dataset="val", protocol="rgb", psnr_loss_db=0.4, ssim_loss=0.01)
+    loss = TeacherLoss(name="wise", sha256="0" * 64, taught=False, rows=(row,))
+    values = json.loads(dataclasses.replace(card, teacher=loss).to_metadata())
+    beside = json.loads(card.to_json())["quality"]
+    table = values["quality"]
+    assert [dict(zip(table["columns"], each, strict=True)) for each in table["rows"]] == beside
+    assert values["teacher"]["rows"]["rows"] == [["val", "rgb", 0.4, 0.01, None]]
+    assert dataclasses.replace(card, quality=()).embedded() == ModelCard.from_json(
+        dataclasses.replace(card, quality=()).to_metadata(), "x"
+    )
+
+
+@pytest.mark.parametrize(
+    ("quality", "message"),
+    [
+        ({"columns": ["dataset"], "rows": [["a", "b"]]}, "must be lists of one width"),
+        ({"columns": ["dataset"], "rows": 3}, "must be lists of one width"),
+        ({"columns": ["dataset"], "rows": [["a"]]}, r"quality\[0\]: key 'images' is missing"),
+        ({"columns": ["dataset"]}, "quality: key 'rows' is missing"),
+        ("none", "quality must be a list or a table"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(card: ModelCard, quality: Any, message: str) -> None:
+    with pytest.raises(CardError, match=message):
+        ModelCard.from_json(_edited(card, quality=quality), "x")
+
+
+def test_a_card_keeps_the_digits_that_say_something(card: ModelCard) -> None:
+    row = dataclasses.replace(card.quality[0], psnr=26.123456, ssim=0.87654321)
+    lost = LossRow(
+        dataset="val", protocol="y", psnr_loss_db=0.123456, ssim_loss=1e-7, fidelity_db=9
+    )
+    loss = TeacherLoss(name="wise", sha256="0" * 64, taught=False, rows=(lost,))
+    made = dataclasses.replace(card, quality=(row,), teacher=loss)
+    assert (made.quality[0].psnr, made.quality[0].ssim) == (26.1235, 0.876543)
+    assert made.teacher is not None
+    assert (made.teacher.rows[0].psnr_loss_db, made.teacher.rows[0].ssim_loss) == (0.1235, 0)
+
+
+def test_rows_must_be_rows(card: ModelCard) -> None:
+    with pytest.raises(CardError, match="QualityRow"):
+        dataclasses.replace(card, quality=({"dataset": "x"},))
+    assert isinstance(card.quality[0], QualityRow)
+
+
+def test_write_card_adds_size_and_hash(tmp_path: Path, card: ModelCard) -> None:
+    artifact = tmp_path / "m.onnx"
+    artifact.write_bytes(b"weights")
+    written = write_card(artifact, card)
+    assert card_path(artifact) == tmp_path / "m.onnx.json"
+    assert written.bytes == 7
+    assert written.sha256 == hashlib.sha256(b"weights").hexdigest()
+    assert load_card(artifact) == written
+    assert written.embedded() == card
+
+
+def test_the_embedded_card_is_the_one_beside_it(save_model: Callable[..., Path]) -> None:
+    path = save_model()
+    metadata = {p.key: p.value for p in onnx.load(path).metadata_props}
+    assert ModelCard.from_json(metadata[METADATA_KEY], path) == load_card(path).embedded()
+
+
+def test_a_card_of_another_artifact_is_refused(tmp_path: Path, card: ModelCard) -> None:
+    artifact = tmp_path / "m.onnx"
+    artifact.write_bytes(b"weights")
+    write_card(artifact, card)
+    artifact.write_bytes(b"weightz")
+    with pytest.raises(CardError, match="sha256"):
+        load_card(artifact)
+    artifact.write_bytes(b"more weights")
+    with pytest.raises(CardError, match="has 12 bytes but its card says 7"):
+        load_card(artifact)
+    artifact.unlink()
+    with pytest.raises(CardError, match="cannot be read"):
+        load_card(artifact)
+
+
+def test_a_missing_or_incomplete_card_is_refused(tmp_path: Path, card: ModelCard) -> None:
+    artifact = tmp_path / "m.onnx"
+    artifact.write_bytes(b"weights")
+    with pytest.raises(CardError, match=r"no card beside m\.onnx"):
+        read_card(artifact)
+    card_path(artifact).write_text(card.to_json())
+    with pytest.raises(CardError, match="null"):
+        read_card(artifact)
+    card_path(artifact).write_bytes(b"\xff\xfe")
+    with pytest.raises(CardError, match="cannot be read"):
+        read_card(artifact)
+
+
+def test_a_card_may_be_written_elsewhere(tmp_path: Path, card: ModelCard) -> None:
+    artifact = tmp_path / "a.onnx"
+    artifact.write_bytes(b"weights")
+    made = write_card(artifact, card, tmp_path / "other.json")
+    assert (made.bytes, made.sha256) == (7, hashlib.sha256(b"weights").hexdigest())
+    assert ModelCard.from_json((tmp_path / "other.json").read_text(), "other") == made
+    assert not card_path(artifact).exists()

@@ -1,0 +1,297 @@
+import dataclasses
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.derainer import Derainer
+from edge_runtime.errors import CardError, ModelNotFoundError, UsageError
+from edge_runtime.machine import Machine
+from edge_runtime.models import catalog as models
+from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card, write_card
+from edge_runtime.models.catalog import (
+    LOSS_ALLOWED_DB,
+    fastest_provider,
+    find_model,
+    good_enough,
+    list_models,
+)
+from edge_runtime.models.timings import Timing, remember
+
+SaveModel = Callable[..., Path]
+SaveCard = Callable[..., ModelCard]
+BOARD = Machine("board", 4, "Linux aarch64", "3.11.2", {"onnx": "ort 1", "tflite": "litert 2"})
+
+
+@pytest.fixture(autouse=True)
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A board with both engines, without dot products, on which nothing was tuned yet."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(models, "machine", lambda: BOARD)
+    monkeypatch.setattr(models, "has_int8_dot_products", lambda: False)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    folder = tmp_path / "shelf"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def save_card(shelf: Path, card: ModelCard) -> SaveCard:
+    """Return a function that puts a card with something beside it on the shelf."""
+    counter = itertools.count()
+
+    def save(file: str, psnr: float | None = None, name: str = "small") -> ModelCard:
+        stem, suffix = file.split(".")
+        row = QualityRow(
+            dataset="validation",
+            images=1,
+            protocol="rgb",
+            input_psnr=20.0,
+            input_ssim=0.5,
+            psnr=psnr or 0.0,
+            ssim=0.5,
+        )
+        (shelf / file).write_bytes(bytes([next(counter)]))
+        return write_card(
+            shelf / file,
+            dataclasses.replace(
+                card,
+                name=name,
+                format=suffix,
+                precision=stem.split("_")[1],
+                quality=() if psnr is None else (row,),
+            ),
+        )
+
+    return save
+
+
+@pytest.fixture
+def weights(tmp_path: Path, save_model: SaveModel) -> Path:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    save_model("small_fp32", folder=folder, name="small")
+    save_model("small_a_int8", folder=folder, name="small", precision="int8")
+    save_model("nano_int8", folder=folder, name="nano", precision="int8")
+    return folder
+
+
+def test_list(weights: Path) -> None:
+    listed = list_models(weights)
+    assert [path.stem for path, _ in listed] == ["nano_int8", "small_a_int8", "small_fp32"]
+    assert [card.name for _, card in listed] == ["nano", "small", "small"]
+    assert list_models(weights / "missing") == []
+
+
+def test_checkpoints_with_cards_are_not_offered(weights: Path, card: ModelCard) -> None:
+    checkpoint = weights / "teacher.safetensors"
+    checkpoint.write_bytes(b"weights")
+    write_card(checkpoint, dataclasses.replace(card, name="teacher", format="safetensors"))
+    assert load_card(checkpoint).format == "safetensors"
+    assert "teacher" not in [card.name for _, card in list_models(weights)]
+    with pytest.raises(ModelNotFoundError, match="model 'teacher': unknown"):
+        find_model("teacher", weights)
+    with pytest.raises(ModelNotFoundError, match=r"must be an \.onnx or \.tflite file"):
+        find_model(checkpoint, weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [("small", "small_fp32"), ("nano", "nano_int8"), ("small_a_int8", "small_a_int8")],
+)
+def test_names(weights: Path, name: str, stem: str) -> None:
+    assert find_model(name, weights) == weights / f"{stem}.onnx"
+
+
+def test_paths(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = weights / "nano_int8.onnx"
+    assert find_model(path) == path
+    assert find_model(str(path)) == path
+    monkeypatch.chdir(weights)
+    assert find_model("nano_int8.onnx") == Path("nano_int8.onnx")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("smal", "did you mean 'small'"),
+        ("zzz", r"There are: nano, nano_int8, small, small_a_int8, small_fp32"),
+        ("..", "unknown"),
+        ("", "unknown"),
+        ("../weights/small_fp32", r"must be an \.onnx or \.tflite file"),
+        ("missing.onnx", "no such file"),
+        ("folder/missing.onnx", "no such file"),
+        (Path("small"), r"must be an \.onnx or \.tflite file"),
+    ],
+)
+def test_unknown(weights: Path, model: str | Path, message: str) -> None:
+    with pytest.raises(ModelNotFoundError, match=message):
+        find_model(model, weights)
+
+
+def test_an_empty_folder_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match="there are no models in"):
+        find_model("small", tmp_path)
+
+
+def test_an_artifact_without_its_card(weights: Path) -> None:
+    card_path(weights / "nano_int8.onnx").unlink()
+    with pytest.raises(CardError, match=r"no card beside nano_int8\.onnx"):
+        find_model("small", weights)
+
+
+@pytest.mark.parametrize(
+    ("path", "card"), list_models(), ids=lambda value: getattr(value, "stem", "")
+)
+def test_what_ships_is_whole_and_runs(path: Path, card: ModelCard) -> None:
+    assert load_card(path) == card
+    assert path.stem.startswith(card.name)
+    picture = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
+    derained = Derainer.load(path, threads=1)(picture)
+    assert derained.shape == picture.shape
+    assert derained.dtype == np.uint8
+
+
+def test_a_stem_takes_onnx_unless_told_otherwise(shelf: Path, save_card: SaveCard) -> None:
+    save_card("small_int8.tflite")
+    assert find_model("small_int8", shelf).suffix == ".tflite"
+    save_card("small_int8.onnx")
+    assert find_model("small_int8", shelf).suffix == ".onnx"
+    assert find_model("small_int8", shelf, backend="tflite").suffix == ".tflite"
+    with pytest.raises(ModelNotFoundError, match="not there as fp32; there is: int8 onnx, int8 tf"):
+        find_model("small_int8", shelf, precision="fp32")
+
+
+def test_paths_have_to_fit_too(shelf: Path, save_card: SaveCard) -> None:
+    save_card("small_fp16.tflite")
+    path = shelf / "small_fp16.tflite"
+    assert find_model(path) == path
+    assert find_model(str(path), backend="tflite", precision="fp16") == path
+    with pytest.raises(ModelNotFoundError, match="not there as onnx; there is: fp16 tflite"):
+        find_model(path, backend="onnx")
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"),
+    [
+        ({}, "small_fp32.onnx"),
+        ({"backend": "tflite"}, "small_fp32.tflite"),
+        ({"precision": "int8"}, "small_int8.onnx"),
+        ({"precision": "int8", "backend": "tflite"}, "small_int8.tflite"),
+        ({"precision": "fp16"}, "small_fp16.tflite"),
+    ],
+)
+def test_wishes(shelf: Path, save_card: SaveCard, wish: dict[str, str], expected: str) -> None:
+    for file in ("small_fp32.onnx", "small_int8.onnx", "small_int8.tflite", "small_fp16.tflite"):
+        save_card(file, 27.0)
+    save_card("small_fp32.tflite", 27.0)
+    assert find_model("small", shelf, **wish).name == expected
+
+
+def test_a_wish_that_nothing_fulfils(shelf: Path, save_card: SaveCard) -> None:
+    save_card("small_fp32.onnx")
+    with pytest.raises(ModelNotFoundError, match="'small': not there as int8 tflite; there is: fp"):
+        find_model("small", shelf, backend="tflite", precision="int8")
+    with pytest.raises(UsageError, match="precision 'int4': must be one of auto, fp32, fp16"):
+        find_model("small", shelf, precision="int4")
+    with pytest.raises(UsageError, match="backend 'trt': must be one of auto, "):
+        find_model("small", shelf, backend="trt")
+
+
+def test_int8_comes_first_where_the_processor_has_dot_products(
+    shelf: Path, save_card: SaveCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_card("small_fp32.onnx", 27.0)
+    save_card("small_int8.onnx", 27.0)
+    assert find_model("small", shelf).stem == "small_fp32"
+    monkeypatch.setattr(models, "has_int8_dot_products", lambda: True)
+    assert find_model("small", shelf).stem == "small_int8"
+
+
+def test_a_missing_engine_is_passed_over_but_not_where_it_is_named(
+    shelf: Path, save_card: SaveCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        models, "machine", lambda: dataclasses.replace(BOARD, engines={"tflite": "litert 2"})
+    )
+    save_card("small_fp32.onnx")
+    assert find_model("small", shelf).suffix == ".onnx"  # whose session says what to install
+    save_card("small_fp32.tflite")
+    assert find_model("small", shelf).name == "small_fp32.tflite"
+    assert find_model("small_fp32", shelf).name == "small_fp32.tflite"
+    assert find_model("small", shelf, backend="onnx").name == "small_fp32.onnx"
+    assert find_model("small_fp32", shelf, backend="onnx").name == "small_fp32.onnx"
+
+
+def test_quality_comes_before_speed(shelf: Path, save_card: SaveCard) -> None:
+    save_card("small_fp32.onnx", 27.62)
+    save_card("small_fp16.onnx", 27.65)
+    save_card("small_int8.onnx", 27.65 - LOSS_ALLOWED_DB - 0.01)
+    save_card("small_dynamic.tflite")
+    left = [path.stem for path, _ in good_enough(list_models(shelf))]
+    assert left == ["small_fp16", "small_fp32"]
+    assert find_model("small", shelf, precision="int8").stem == "small_int8"
+
+
+def test_quality_is_the_mean_of_all_data_sets_counted_up_to_a_bound(
+    shelf: Path, save_card: SaveCard
+) -> None:
+    # The same on validation; dry pictures beyond what counts; light rain apart by 0.5 dB.
+    sets = {
+        "fp32.onnx": {"validation": 27.6, "dry": 60.0, "light": 30.6, "extra": 10.0},
+        "fp16.onnx": {"validation": 27.6, "dry": 48.0, "light": 30.5},
+        "int8.onnx": {"validation": 27.6, "dry": 60.0, "light": 30.1},
+    }
+    for kind, psnr in sets.items():
+        card = save_card(f"small_{kind}", 27.6)
+        rows = [dataclasses.replace(card.quality[0], dataset=n, psnr=v) for n, v in psnr.items()]
+        write_card(shelf / f"small_{kind}", dataclasses.replace(card, quality=tuple(rows)))
+    left = [path.stem for path, _ in good_enough(list_models(shelf))]
+    assert left == ["small_fp16", "small_fp32"]  # 0.033 dB less in the mean, int8 0.167
+
+
+def test_without_scores_the_most_precise_is_taken(
+    shelf: Path, save_card: SaveCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(models, "has_int8_dot_products", lambda: True)
+    save_card("small_int8.onnx")
+    save_card("small_fp16.onnx")
+    assert find_model("small", shelf).stem == "small_fp16"
+
+
+def test_what_was_measured_fastest_is_taken(shelf: Path, save_card: SaveCard) -> None:
+    cards = [save_card(f"small_{kind}", 27.0) for kind in ("fp32.onnx", "int8.onnx", "fp32.tflite")]
+
+    def timing(card: ModelCard, milliseconds: float | None, provider: str = "CPU") -> Timing:
+        engine = BOARD.engines[card.format]
+        return Timing(BOARD.key, engine, provider, card.sha256 or "", milliseconds)
+
+    remember([timing(cards[0], None), timing(cards[1], 300.0), timing(cards[1], 90.0, "CUDA")])
+    # One that is not measured could be faster still: the default.
+    assert find_model("small", shelf).name == "small_fp32.onnx"
+    remember([timing(cards[2], 100.0)])
+    assert find_model("small", shelf).name == "small_int8.onnx"
+    assert fastest_provider(cards[0]) == "CPU"  # though it does not run
+    assert fastest_provider(cards[1]) == "CUDA"
+    assert find_model("small", shelf, precision="fp32").name == "small_fp32.tflite"
+
+
+@pytest.mark.parametrize("change", ["machine", "engine", "sha256"])
+def test_what_was_measured_elsewhere_is_ignored(
+    shelf: Path, save_card: SaveCard, change: str
+) -> None:
+    cards = [save_card(f"small_fp32.{kind}", 27.0) for kind in ("onnx", "tflite")]
+    timings = [
+        Timing(BOARD.key, BOARD.engines[card.format], "CPU", card.sha256 or "", milliseconds)
+        for card, milliseconds in zip(cards, (2.0, 1.0), strict=True)
+    ]
+    remember([dataclasses.replace(timing, **{change: "other"}) for timing in timings])
+    assert find_model("small", shelf).name == "small_fp32.onnx"
+    assert fastest_provider(cards[0]) is None
+    remember(timings)
+    assert find_model("small", shelf).name == "small_fp32.tflite"

@@ -1,0 +1,99 @@
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.errors import ImageError
+from edge_runtime.pictures.watch import SETTLE_SECONDS, Watcher, watch
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+    def look(self, watcher: Watcher, seconds: float = SETTLE_SECONDS) -> list[str]:
+        self.now += seconds
+        return [source.path.name for source in watcher.look()]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def watcher(tmp_path: Path, clock: Clock) -> Watcher:
+    return Watcher(tmp_path, ours=("_derained",), clock=clock)
+
+
+def test_a_file_is_found_once_it_has_stopped_growing(
+    tmp_path: Path, clock: Clock, watcher: Watcher
+) -> None:
+    path = tmp_path / "a.jpg"
+    path.touch()
+    assert [clock.look(watcher) for _ in range(3)] == [[], [], []]  # empty is not complete
+    for size in (10, 20, 30):
+        path.write_bytes(bytes(size))
+        assert clock.look(watcher) == []
+    assert clock.look(watcher, SETTLE_SECONDS / 2) == []
+    assert clock.look(watcher, SETTLE_SECONDS / 2) == ["a.jpg"]
+    assert clock.look(watcher) == []
+
+
+def test_a_change_of_the_same_size_is_seen(tmp_path: Path, clock: Clock, watcher: Watcher) -> None:
+    path = tmp_path / "a.jpg"
+    path.write_bytes(b"old")
+    assert [clock.look(watcher), clock.look(watcher)] == [[], ["a.jpg"]]
+    path.write_bytes(b"new")
+    os.utime(path, (9, 9))
+    assert [clock.look(watcher), clock.look(watcher)] == [[], ["a.jpg"]]
+
+
+def test_temporary_names_wait_for_their_rename(
+    tmp_path: Path, clock: Clock, watcher: Watcher
+) -> None:
+    names = (".a.jpg", "b.part.jpg", "c~.jpg", "d.jpg.part", "e_derained.jpg", "f.txt")
+    for name in names:
+        (tmp_path / name).write_bytes(b"x")
+    assert [clock.look(watcher), clock.look(watcher)] == [[], []]
+    (tmp_path / "d.jpg.part").rename(tmp_path / "d.jpg")
+    assert [clock.look(watcher), clock.look(watcher)] == [[], ["d.jpg"]]
+    (tmp_path / "d.jpg").rename(tmp_path / "g.jpg")
+    assert [clock.look(watcher), clock.look(watcher)] == [[], ["g.jpg"]]
+
+
+def test_a_file_that_comes_back_is_new(tmp_path: Path, clock: Clock, watcher: Watcher) -> None:
+    path = tmp_path / "a.jpg"
+    for _ in range(2):
+        path.write_bytes(b"x")
+        os.utime(path, (5, 5))
+        assert [clock.look(watcher), clock.look(watcher)] == [[], ["a.jpg"]]
+        path.unlink()
+        assert clock.look(watcher) == []
+
+
+def test_a_folder_that_goes_away_is_waited_for(tmp_path: Path, clock: Clock) -> None:
+    folder = tmp_path / "share"
+    with pytest.raises(ImageError, match="cannot be listed"):
+        next(watch(Watcher(folder), sleep=lambda _: None))
+    folder.mkdir()
+
+    def script() -> Iterator[None]:
+        folder.rename(tmp_path / "gone")
+        yield
+        (tmp_path / "gone").rename(folder)
+        (folder / "a.jpg").write_bytes(b"x")
+        yield
+        yield
+
+    steps = script()
+
+    def sleep(seconds: float) -> None:
+        clock.now += SETTLE_SECONDS
+        next(steps)
+
+    found = next(watch(Watcher(folder, clock=clock), sleep=sleep))
+    assert [source.path.name for source in found] == ["a.jpg"]

@@ -1,0 +1,325 @@
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edge_runtime.derainer import Derainer
+from edge_runtime.errors import UsageError, VideoError
+from edge_runtime.video import files as video_files
+from edge_runtime.video.derain import derain_video
+
+SaveModel = Callable[..., Path]
+_MILLISECOND = Fraction(1, 1000)
+_UNEVEN = (0, 40, 55, 130, 133, 210, 300, 301, 420, 480)
+
+
+@pytest.fixture
+def derainer(save_model: SaveModel) -> Derainer:
+    """Changes nothing, so that what changed is the video's doing."""
+    return Derainer.load(save_model(), threads=1)
+
+
+@pytest.fixture
+def halving(save_model: SaveModel) -> Derainer:
+    return Derainer.load(save_model(gain=0.5), threads=1)
+
+
+def _scene(width: int, height: int, number: int) -> NDArray[np.uint8]:
+    """Return a smooth picture, different at every corner, that changes with its number."""
+    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
+    shade = [40 + 150 * x, 60 + 120 * y, 200 - 100 * x * y + 3 * number]
+    return np.clip(np.dstack(shade), 0, 255).astype(np.uint8)
+
+
+def _make(
+    path: Path,
+    *,
+    size: tuple[int, int] = (64, 48),
+    times: Sequence[int] = _UNEVEN,
+    sound: str | None = "aac",
+    rotation: int = 0,
+    matrix: int | None = None,
+    aspect: Fraction | None = None,
+) -> list[NDArray[np.uint8]]:
+    """Write a video with FFmpeg and return its frames, which are ``times`` milliseconds in."""
+    frames = [_scene(*size, number) for number in range(len(times))]
+    odd = size[0] % 2 or size[1] % 2
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Rain"
+        stream: Any = container.add_stream("libx264", rate=25, options={"crf": "4"})
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv444p" if odd else "yuv420p"
+        context = stream.codec_context
+        context.time_base = _MILLISECOND
+        if aspect is not None:
+            context.sample_aspect_ratio = aspect
+        if matrix is not None:
+            context.colorspace = context.color_primaries = context.color_trc = matrix
+        if rotation:
+            stream.set_display_rotation(rotation)
+        track: Any = None
+        if sound is not None:
+            track = container.add_stream(sound, rate=44_100)
+            track.layout = "stereo"
+        for time, rgb in zip(times, frames, strict=True):
+            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
+                format=stream.pix_fmt,
+                src_color_range=2,
+                dst_colorspace={None: 5, 6: 5, 1: 1}[matrix],
+                dst_color_range=1,
+            )
+            frame.pts, frame.time_base = time, _MILLISECOND
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+        if track is not None:
+            tone = np.sin(np.arange(22_050) / 10).astype(np.float32) * 0.3
+            audio = av.AudioFrame.from_ndarray(np.stack([tone, tone]), "fltp", "stereo")
+            audio.sample_rate, audio.pts = 44_100, 0
+            container.mux(track.encode(audio))
+            container.mux(track.encode(None))
+    return frames
+
+
+def _read(path: Path) -> tuple[list[Fraction], list[NDArray[np.uint8]]]:
+    with av.open(str(path)) as container:
+        frames = list(container.decode(video=0))
+    times = [frame.pts * frame.time_base for frame in frames]
+    return times, [frame.to_ndarray(format="rgb24") for frame in frames]
+
+
+def _sound(path: Path) -> list[bytes]:
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".m4v", ".MP4"])
+def test_every_frame_keeps_its_time_and_sound_its_bytes(
+    tmp_path: Path, halving: Derainer, suffix: str
+) -> None:
+    source, target = tmp_path / "a.mp4", tmp_path / f"new/b{suffix}"
+    scenes = _make(source)
+    calls: list[int] = []
+    summary = derain_video(halving, source, target, on_frame=lambda: calls.append(1))
+    assert (summary.frames, summary.damaged, summary.width, summary.height) == (10, 0, 64, 48)
+    assert len(calls) == 10
+    times, frames = _read(target)
+    assert times == _read(source)[0]
+    assert [round(1000 * (time - times[0])) for time in times] == list(_UNEVEN)
+    for scene, frame in zip(scenes, frames, strict=True):
+        assert np.abs(frame.astype(int) - scene // 2).mean() < 3
+    assert _sound(target) == _sound(source)
+    with av.open(str(source)) as before, av.open(str(target)) as after:
+        assert after.metadata["title"] == "Rain"
+        assert after.duration is not None
+        assert before.duration is not None
+        assert abs(after.duration - before.duration) < 50_000  # microseconds
+        assert after.streams.video[0].codec_context.name == "h264"
+    assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), [(".mkv", "aac"), (".webm", "opus")])
+def test_other_containers_keep_distances_and_sound(
+    tmp_path: Path, derainer: Derainer, suffix: str, codec: str
+) -> None:
+    source, target = tmp_path / "a.mp4", tmp_path / f"b{suffix}"
+    _make(source)
+    derain_video(derainer, source, target)
+    times = _read(target)[0]
+    assert [round(1000 * (time - times[0])) for time in times] == list(_UNEVEN)
+    with av.open(str(target)) as container:
+        (track,) = container.streams.audio
+        assert track.codec_context.name == codec
+        seconds = sum(f.samples / f.sample_rate for f in container.decode(audio=0))
+    assert seconds == pytest.approx(0.5, abs=0.08)
+
+
+def test_a_silent_video_stays_silent(tmp_path: Path, derainer: Derainer) -> None:
+    _make(tmp_path / "a.mp4", sound=None)
+    derain_video(derainer, tmp_path / "a.mp4", tmp_path / "b.mp4")
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert not container.streams.audio
+
+
+@pytest.mark.skipif(
+    not hasattr(av.VideoStream, "set_display_rotation"), reason="this PyAV writes no rotation"
+)
+@pytest.mark.parametrize("rotation", [90, -90, 180])
+def test_frames_are_turned_upright_as_opencv_turns_them(
+    tmp_path: Path, derainer: Derainer, rotation: int
+) -> None:
+    source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    _make(source, rotation=rotation, aspect=Fraction(4, 3))
+    derain_video(derainer, source, target)
+    expected = cv2.VideoCapture(str(source)).read()[1][..., ::-1]
+    with av.open(str(target)) as container:
+        frame = next(container.decode(video=0))
+        assert frame.rotation == 0
+        aspect = container.streams.video[0].sample_aspect_ratio
+    assert aspect == (Fraction(4, 3) if rotation == 180 else Fraction(3, 4))
+    found = frame.to_ndarray(format="rgb24")
+    assert found.shape == expected.shape
+    assert np.abs(found.astype(int) - expected).mean() < 3
+
+
+@pytest.mark.parametrize("matrix", [None, 1, 6])
+def test_colours_and_their_tags_stay(
+    tmp_path: Path, derainer: Derainer, matrix: int | None
+) -> None:
+    source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    _make(source, matrix=matrix)
+    derain_video(derainer, source, target)
+    planes = []
+    for path in (source, target):
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            context = stream.codec_context
+            assert (context.colorspace, context.color_primaries) == (matrix or 2, matrix or 2)
+            planes.append(next(container.decode(stream)).to_ndarray().astype(int))
+    # Compared as they are stored, in which a wrong matrix or range would show as a shift.
+    assert np.abs(planes[0] - planes[1]).mean() < 1.2
+    assert abs(float((planes[0] - planes[1]).mean())) < 0.5
+
+
+@pytest.mark.parametrize("with_av", [True, False])
+def test_odd_sides_gain_a_repeated_line(
+    tmp_path: Path, derainer: Derainer, monkeypatch: pytest.MonkeyPatch, with_av: bool
+) -> None:
+    monkeypatch.setattr(video_files, "has_av", lambda: with_av)
+    source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    scenes = _make(source, size=(65, 47))
+    derain_video(derainer, source, target)
+    found = _read(target)[1][0]
+    assert found.shape == (48, 66, 3)
+    expected = np.pad(scenes[0], ((0, 1), (0, 1), (0, 0)), mode="edge")
+    assert np.abs(found.astype(int) - expected).mean() < 5
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_without_pyav_the_length_stays_at_a_constant_rate(
+    tmp_path: Path, halving: Derainer, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    source, target = tmp_path / "a.mp4", tmp_path / f"b{suffix}"
+    _make(source)
+    monkeypatch.setattr(video_files, "has_av", lambda: False)
+    derain_video(halving, source, target)
+    times, frames = _read(target)
+    assert float(times[-1] - times[0]) == pytest.approx(0.48, abs=0.06)
+    assert len({round(float(b - a), 2) for a, b in pairwise(times)}) == 1
+    assert np.abs(frames[-1].astype(int) - _scene(64, 48, 9) // 2).mean() < 5
+    with av.open(str(target)) as container:
+        assert not container.streams.audio
+    assert {path.name for path in tmp_path.glob(".*")} == set()
+
+
+def test_steadied(tmp_path: Path, derainer: Derainer, monkeypatch: pytest.MonkeyPatch) -> None:
+    _make(tmp_path / "a.mp4")
+    monkeypatch.setattr(
+        "edge_runtime.video.steady.Steadier.__call__", lambda _, f: np.zeros_like(f)
+    )
+    derain_video(derainer, tmp_path / "a.mp4", tmp_path / "b.mp4", steady=True)
+    assert _read(tmp_path / "b.mp4")[1][0].max() <= 2
+
+
+def test_quality_follows_the_rate_factor(tmp_path: Path, derainer: Derainer) -> None:
+    _make(tmp_path / "a.mp4", size=(320, 240))
+    for crf in (5, 40):
+        derain_video(derainer, tmp_path / "a.mp4", tmp_path / f"{crf}.mp4", crf=crf)
+    assert (tmp_path / "5.mp4").stat().st_size > 1.5 * (tmp_path / "40.mp4").stat().st_size
+
+
+def test_damaged_packets_are_passed_over_and_counted(tmp_path: Path, derainer: Derainer) -> None:
+    source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    _make(source, sound=None, times=range(0, 1200, 40))
+    data = bytearray(source.read_bytes())
+    with av.open(str(source)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    for packet in packets[10:14]:
+        assert packet.pos is not None
+        data[packet.pos : packet.pos + packet.size] = b"\xff" * packet.size
+    source.write_bytes(data)
+    summary = derain_video(derainer, source, target)
+    assert summary.damaged > 0
+    assert 15 <= summary.frames < 30
+    assert len(_read(target)[1]) == summary.frames
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, VideoError])
+def test_an_end_before_the_end_leaves_what_was(
+    tmp_path: Path, derainer: Derainer, error: type[BaseException]
+) -> None:
+    source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
+    _make(source)
+    target.write_bytes(b"old")
+
+    def stop() -> None:
+        assert len(list(tmp_path.glob(".edge-derain-*.part"))) == 1
+        raise error("stop")
+
+    with pytest.raises(error):
+        derain_video(derainer, source, target, on_frame=stop)
+    assert target.read_bytes() == b"old"
+    assert not list(tmp_path.glob(".*"))
+
+
+@pytest.mark.parametrize("with_av", [True, False])
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "a.mp4: no such file; check the name"),
+        (b"", "a.mp4: is empty; copy it again"),
+        (b"junk" * 999, "a.mp4: not a video"),
+    ],
+)
+def test_sources_that_are_no_videos(
+    tmp_path: Path,
+    derainer: Derainer,
+    monkeypatch: pytest.MonkeyPatch,
+    with_av: bool,
+    content: bytes | None,
+    message: str,
+) -> None:
+    monkeypatch.setattr(video_files, "has_av", lambda: with_av)
+    source = tmp_path / "a.mp4"
+    if content is not None:
+        source.write_bytes(content)
+    with pytest.raises(VideoError, match=message) as caught:
+        derain_video(derainer, source, tmp_path / "b.mp4")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "b.mp4").exists()
+
+
+def test_sound_alone_is_no_video(tmp_path: Path, derainer: Derainer) -> None:
+    source = tmp_path / "a.mp4"
+    with av.open(str(source), "w") as container:
+        track: Any = container.add_stream("aac", rate=44_100)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), "fltp", "mono")
+        frame.sample_rate = 44_100
+        container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    with pytest.raises(VideoError, match=r"a\.mp4: has no video stream"):
+        derain_video(derainer, source, tmp_path / "b.mp4")
+
+
+def test_targets_that_cannot_be(tmp_path: Path, derainer: Derainer) -> None:
+    source = tmp_path / "a.mp4"
+    _make(source)
+    with pytest.raises(UsageError, match=r"b\.avi: cannot write \.avi as video; use \.mp4"):
+        derain_video(derainer, source, tmp_path / "b.avi")
+    with pytest.raises(UsageError, match="crf must be from 0 to 51, got 52"):
+        derain_video(derainer, source, tmp_path / "b.mp4", crf=52)
+    with pytest.raises(VideoError, match=r"b\.mp4: cannot be written"):
+        derain_video(derainer, source, source / "b.mp4")
+    (tmp_path / "c.mp4").mkdir()
+    with pytest.raises(VideoError, match=r"c\.mp4: cannot be written"):
+        derain_video(derainer, source, tmp_path / "c.mp4")
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix == ".mp4") == [
+        "a.mp4",
+        "c.mp4",
+    ]
