@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.compress.prune.test_dependencies import NETWORKS, build, picture
 from torch import nn
 
 from compress.prune.dependencies import find_axes
 from compress.prune.shapes import pruned_config
 from core.config import network_config, to_plain
 from core.networks import ARCHITECTURES
+from tests.compress.prune.test_dependencies import NETWORKS, build, picture
 
 
 @pytest.fixture(params=NETWORKS.values(), ids=NETWORKS)
