@@ -45,7 +45,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "run": _run,
         "search": _search,
         "report": _report,
-        "strip": _strip,
     }
     try:
         return commands[arguments.command](arguments)
@@ -335,21 +334,6 @@ def _report(arguments: argparse.Namespace) -> int:
         for line in verdict.violations:
             print(f"compress: fails if {verdict.condition.text}: {line}", file=sys.stderr)
     return 1 if evidence.failed else 0
-
-
-def _strip(arguments: argparse.Namespace) -> int:
-    from compress.report.before_after import before_after
-    from edge_runtime.pictures.picture import Picture, check_suffix, write_picture
-    from edge_runtime.report.reference import SHIPPED, read_reference
-
-    out = Path(arguments.out)
-    check_suffix(out)
-    if out.exists() and not arguments.force:
-        raise UsageError(f"-o {out}: is there already; add --force, or name another")
-    reference = read_reference(Path(arguments.reference) if arguments.reference else SHIPPED)
-    write_picture(out, Picture(before_after(arguments.models, reference)))
-    print(out)
-    return 0
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:

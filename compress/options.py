@@ -61,14 +61,6 @@ def command_parser() -> argparse.ArgumentParser:
             "into one page of HTML, and the same as Markdown, CSV and PNG.",
         )
     )
-    _add_strip(
-        commands.add_parser(
-            "strip",
-            help="draw pictures before and after, side by side",
-            description="Draw a row for each data set of a reference set: rainy, derained by each "
-            "model, clean; with PSNR (rgb).",
-        )
-    )
     return parser
 
 
@@ -148,15 +140,6 @@ def _add_report(report: argparse.ArgumentParser) -> None:
         help="exit with 1 where it is true of an artifact, such as 'loss_db > 0.5'; repeatable",
     )
     report.add_argument("--force", action="store_true", help="write into a folder that exists")
-
-
-def _add_strip(strip: argparse.ArgumentParser) -> None:
-    strip.add_argument("models", nargs="+", metavar="MODEL", help="artifact: shipped name, or path")
-    strip.add_argument("-o", dest="out", metavar="FILE", required=True, help="picture to write")
-    strip.add_argument(
-        "--reference", metavar="DIR", help="reference set (default: the one that ships)"
-    )
-    strip.add_argument("--force", action="store_true", help="replace FILE")
 
 
 def _add_place(command: argparse.ArgumentParser) -> None:

@@ -25,7 +25,6 @@ commands:
   train       train a network:        derain train --config configs/student_small.yaml
   evaluate    score a model:          derain evaluate --model small --config configs/quality.yaml
   table       compare checkpoints:    derain table core/checkpoints
-  average     mix weights:            derain average A.safetensors B.safetensors -o C.safetensors
   synthesize  rain on clean pictures: derain synthesize CLEAN_DIR -o OUT --preset heavy
   import      read published weights: derain import PreNet.pth --family prenet
   gmm-prior   learn a patch mixture:  derain gmm-prior --config configs/gmm_prior.yaml -o FILE
@@ -41,7 +40,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         "train": _train,
         "evaluate": _evaluate,
         "table": _table,
-        "average": _average,
         "import": _import,
         "synthesize": _synthesize,
         "gmm-prior": _gmm_prior,
@@ -298,32 +296,6 @@ def _table(arguments: Sequence[str]) -> int:
             print(
                 f"derain: {row.path}: no card; make it: {card_command(row.path)}", file=sys.stderr
             )
-    return 0
-
-
-def _average(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="derain average",
-        description="Average the weights of checkpoints of one shape, trained from one start.",
-    )
-    parser.add_argument(
-        "checkpoints", nargs="+", metavar="CKPT", help="checkpoint: shipped name, or path"
-    )
-    parser.add_argument("-o", dest="out", metavar="CKPT", required=True, help="file to write")
-    parser.add_argument(
-        "--shares", nargs="+", type=float, default=(), metavar="S", help="of each (default: equal)"
-    )
-    options = parser.parse_args(arguments)
-
-    from core.checkpoint import load_checkpoint, save_checkpoint
-    from core.training.average import average
-
-    out = Path(options.out)
-    if out.exists():
-        raise UsageError(f"{out}: exists already; name another with -o")
-    mixed = average([load_checkpoint(place) for place in options.checkpoints], options.shares)
-    save_checkpoint(out, mixed)
-    print(f"{mixed.name} ({mixed.architecture}): {out}")
     return 0
 
 

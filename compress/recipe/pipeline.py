@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -11,14 +11,13 @@ from time import monotonic
 from compress.distill import KEPT, distill
 from compress.prune.prune import PruneConfig, prune
 from compress.quantize.quantize import Quantized, to_fp16, to_int8
-from compress.recipe.recipe import AverageConfig, QuantizeConfig, Recipe, Step, network_values
+from compress.recipe.recipe import QuantizeConfig, Recipe, Step, network_values
 from compress.recipe.records import Record, StepFiles, digest
 from compress.recipe.scores import Scorer
 from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.config import to_plain
 from core.errors import CheckpointError
-from core.training.average import average
 from core.training.result import TrainResult
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.models.card import ModelCard, read_card
@@ -95,10 +94,10 @@ class Pipeline:
         """
         finished: list[Finished] = []
         place = self.recipe.checkpoint
-        made = [find_checkpoint(place)] if place else []
+        made = find_checkpoint(place) if place else None
         for step in self.recipe.steps:
             files = StepFiles(self.work, step)
-            wanted = self.wanted(step, made[-1] if made else None)
+            wanted = self.wanted(step, made)
             reason = files.stale(wanted)
             if reason:
                 say(f"{step.name}: again, because {reason}")
@@ -109,7 +108,7 @@ class Pipeline:
                 if stopped:
                     return Outcome(tuple(finished), stopped)
             finished.append(_finished(step, files))
-            made.append(files.checkpoint)
+            made = files.checkpoint
         return Outcome(tuple(finished), teacher=self._scorer.teacher())
 
     def wanted(self, step: Step, before: Path | None) -> Record:
@@ -135,7 +134,7 @@ class Pipeline:
         return find_checkpoint(place) if place else None
 
     def _run(
-        self, step: Step, files: StepFiles, wanted: Record, before: Sequence[Path], say: Say
+        self, step: Step, files: StepFiles, wanted: Record, before: Path | None, say: Say
     ) -> TrainResult | None:
         started = monotonic()
         missing = [folder for folder in (self.work, *self.work.parents) if not folder.exists()]
@@ -154,7 +153,7 @@ class Pipeline:
             say(f"{step.name}: {note}")
         save_checkpoint(files.checkpoint, made)
         self._scorer.card(files.checkpoint, made)
-        start = before[-1] if before else self._start(step)
+        start = before or self._start(step)
         seconds = max(_trained_seconds(made, start), monotonic() - started)
         files.write(
             replace(
@@ -168,13 +167,10 @@ class Pipeline:
         return None
 
     def _made(
-        self, step: Step, files: StepFiles, before: Sequence[Path]
+        self, step: Step, files: StepFiles, before: Path | None
     ) -> tuple[Checkpoint | TrainResult, tuple[str, ...]]:
-        if isinstance(step.options, AverageConfig):
-            share = step.options.share
-            return average(list(map(load_checkpoint, before[-2:])), (1 - share, share)), ()
         # Paths are part of a run that is resumed: they must not depend on where it is started.
-        start = before[-1].resolve() if before else None
+        start = before.resolve() if before else None
         training = replace(step.training, out=str(files.folder.resolve()))
         if isinstance(step.options, PruneConfig) and start:
             resume = (files.folder / training.name).exists()

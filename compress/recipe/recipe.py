@@ -20,24 +20,9 @@ from core.errors import ConfigError
 from core.evaluation.evaluate import EvaluationConfig
 from core.quantization import Scheme
 
-Kind = Literal["distill", "train", "average", "prune", "quantize"]
+Kind = Literal["distill", "train", "prune", "quantize"]
 _PLACED = ("name", "role", "out", "data_root", "validation")
 """Options that are those of the whole recipe."""
-
-
-@dataclass(frozen=True)
-class AverageConfig:
-    """How to mix what a training made with what it started from; see :mod:`core.training.average`.
-
-    Attributes:
-        share: of what it made, above 0 and below 1; the rest is of what it started from.
-    """
-
-    share: float = 0.5
-
-    def __post_init__(self) -> None:
-        if not 0 < self.share < 1:
-            raise ConfigError(f"share: must be above 0 and below 1, got {self.share:g}")
 
 
 @dataclass(frozen=True)
@@ -75,17 +60,17 @@ class Step:
 
     Attributes:
         number: counted from 1.
-        kind: what it does: ``distill`` under the teacher, ``train`` alone, ``average`` with what
-            the step before it started from, ``prune`` or ``quantize``.
+        kind: what it does: ``distill`` under the teacher, ``train`` alone, ``prune`` or
+            ``quantize``.
         training: data and training options; its network is that of the step's input where it has
             one.
-        options: what to average, prune or quantize to; None in the kinds that only train.
+        options: what to prune or quantize to; None in the kinds that only train.
     """
 
     number: int
     kind: Kind
     training: DistillConfig
-    options: AverageConfig | PruneConfig | QuantizeConfig | None = None
+    options: PruneConfig | QuantizeConfig | None = None
 
     @property
     def name(self) -> str:
@@ -95,9 +80,7 @@ class Step:
     @property
     def trains(self) -> bool:
         """Whether it takes optimizer steps."""
-        if isinstance(self.options, QuantizeConfig):
-            return self.options.qat
-        return not isinstance(self.options, AverageConfig)
+        return not isinstance(self.options, QuantizeConfig) or self.options.qat
 
     @property
     def steps(self) -> int:
@@ -207,7 +190,6 @@ def network_values(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 STEP_OPTIONS: dict[str, type[Any]] = {
-    "average": AverageConfig,
     "prune": PruneConfig,
     "quantize": QuantizeConfig,
 }
@@ -292,7 +274,7 @@ def _check_training(step: Step, where: str) -> None:
         )
     if step.kind == "distill" and not training.teacher:
         raise ConfigError(f"{where}: needs a teacher; give --teacher CKPT, or make the step train")
-    if step.kind in ("train", "average", "quantize") and training.teacher:
+    if step.kind in ("train", "quantize") and training.teacher:
         raise ConfigError(f"{where}: takes no teacher, got {training.teacher!r}; leave it out")
 
 
@@ -306,12 +288,4 @@ def _check_order(steps: tuple[Step, ...], start: str) -> None:
         if step.kind == "quantize":
             raise ConfigError(
                 f"recipe[{step.number}] quantize: must be the last step; move it behind the others"
-            )
-    for before, step in zip((None, *steps), steps, strict=False):
-        if step.kind == "average" and not (
-            before and before.kind in ("distill", "train") and (before.number > 1 or start)
-        ):
-            raise ConfigError(
-                f"recipe[{step.number}] average: needs a training before it that went on from a "
-                "network; put it behind a distill or train step that is not the first"
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import nullcontext
-from itertools import starmap
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,6 @@ from core.inference import derain
 from core.mixture.dataset import MixtureDataset, StepSampler
 from core.mixture.sample import Sample
 from core.progress import step_bar
-from core.training.agreement import channel_agreement
 from core.training.config import TrainConfig, differences
 from core.training.interrupt import StopRequest
 from core.training.learner import Learner
@@ -202,8 +200,6 @@ class Trainer:
                 results = [(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
             quality = mean_quality([measure(derained, clean) for derained, clean in results])
             scores.append(min(quality["rgb"].psnr, SCORE_CAP_DB))
-            agreement = sum(starmap(channel_agreement, results)) / len(results)
-            log.write(self.step, {f"{name}/channel_agreement": agreement})
             for protocol, mean in quality.items():
                 place = f"{name}/{protocol}"
                 log.write(self.step, {f"{place}_psnr": mean.psnr, f"{place}_ssim": mean.ssim})

@@ -228,28 +228,6 @@ def test_several_teachers_in_a_recipe(
     assert said[0] == "1_distill: again, because the teacher changed"
 
 
-@pytest.mark.parametrize("start", ["", "teacher"])
-def test_the_mean_of_before_and_after(values: dict[str, Any], work: Path, start: str) -> None:
-    trained = {"train": {"learning_rate": 0.01}}
-    values["recipe"] = [trained, {"average": {"share": 0.75}}, {"quantize": {"scheme": "fp16"}}]
-    if start:
-        values["checkpoint"] = values["teacher"]
-        before = load_checkpoint(values["teacher"])
-    else:
-        values["recipe"].insert(0, "train")
-    outcome, said = _run(values, work)
-    *first, after, mean, _ = (load_checkpoint(done.checkpoint) for done in outcome.finished)
-    before = first[0] if first else before
-    assert f"{2 + len(first)}_average: share 0.75" in said
-    for key, value in mean.weights.items():
-        wanted = 0.25 * before.weights[key] + 0.75 * after.weights[key]
-        torch.testing.assert_close(value, wanted)
-    assert any(not torch.equal(after.weights[key], before.weights[key]) for key in mean.weights)
-    assert mean.recipe[:-1] == after.recipe
-    assert mean.recipe[-1].startswith("average: 0.25 of ")
-    assert _run(values, work)[1] == []
-
-
 @pytest.mark.parametrize(
     ("size", "most_bytes", "most_macs"),
     [("nano", 60_000, 2_000), ("small", 180_000, 8_000), ("base", 700_000, 32_000)],

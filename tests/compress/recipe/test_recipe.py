@@ -115,16 +115,6 @@ def test_a_step_extends_a_file(train_values: dict[str, Any], tmp_path: Path) -> 
         ({"recipe": [STEPS[0], "prune"]}, r"recipe\[2\] prune: nothing to prune to"),
         ({"recipe": [STEPS[0], {"quantize": {"crops": 4}}]}, "quantize: crops 4 of 16x16 are"),
         ({"recipe": [STEPS[0], {"quantize": {"scheme": "int4"}}]}, "quantize: scheme: must be one"),
-        ({"recipe": ["average"]}, r"recipe\[1\] average: has nothing to start from"),
-        ({"recipe": ["train", "average"]}, r"recipe\[2\] average: needs a training before it"),
-        (
-            {"recipe": [*STEPS[:2], "average"]},
-            r"recipe\[3\] average: needs a training before it",
-        ),
-        (
-            {"recipe": ["train", "train", {"average": {"share": 1}}]},
-            r"recipe\[3\] average: share: must be above 0 and below 1, got 1",
-        ),
         ({"recipe": STEPS, "devices": 2}, "devices 2: a recipe runs in one process"),
     ],
 )
