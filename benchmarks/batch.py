@@ -1,6 +1,6 @@
 """How long the engine waits in a batch of files: time from end to end over time in the engine.
 
-    python benchmarks/batch.py --pictures 24 --format jpg --jobs 1:1:1
+    python benchmarks/batch.py --pictures 24 --format jpg
 
 Makes pictures of 1280 x 720 in a temporary folder, derains them twice, as ``edge-derain`` does and
 one step after the other, and prints a Markdown table. The first picture, which waits for its
@@ -23,7 +23,6 @@ from edge_runtime import Derainer
 from edge_runtime.pictures.batch import Outcome, Settings, derain_batch
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 from edge_runtime.pictures.plan import Job, plan
-from edge_runtime.quantities import Workers
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "temple.jpg"
 
@@ -34,12 +33,11 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=12)
     parser.add_argument("--format", default="jpg")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--jobs", type=Workers.parse, default=Workers())
     arguments = parser.parse_args()
     derainer = Derainer.load(arguments.model, threads=arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         jobs = _make(Path(folder), arguments.pictures + 1, arguments.format)
-        overlapped = _measure(derainer, jobs, Settings(workers=arguments.jobs), at_once=True)
+        overlapped = _measure(derainer, jobs, Settings(), at_once=True)
         apart = _measure(derainer, jobs, Settings(), at_once=False)
     print(
         f"{arguments.pictures} {arguments.format} of 1280 x 720, {arguments.model}, "

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from edge_runtime.derainer import Derainer
     from edge_runtime.pictures.batch import Settings
     from edge_runtime.pictures.plan import Job, Naming
-    from edge_runtime.video.plan import MovingJob
 
 INTERRUPTED = 130
 BROKEN_PIPE = 141
@@ -43,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     never_fail_on_encoding()
     try:
         with termination_raised():
-            argv = sys.argv[1:] if argv is None else argv
-            return _run(parse_options(argv), argv)
+            return _run(parse_options(argv))
     except EdgeDerainError as error:
         _complain(str(error))
         return error.exit_code
@@ -61,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return BROKEN_PIPE
 
 
-def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+def _run(arguments: argparse.Namespace) -> int:
     if arguments.version:
         import edge_runtime
 
@@ -74,14 +72,11 @@ def _run(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
         return _self_test(arguments)
     if arguments.tune:
         return _tune(arguments)
-    if arguments.bench is not None:
-        return _bench(arguments)
-    from edge_runtime.video.plan import is_clip, is_stream
+    from edge_runtime.pictures.sources import is_clip, is_stream
 
     if arguments.camera is not None or any(is_clip(n) or is_stream(n) for n in arguments.images):
-        return _derain_moving(arguments, argv)
-    _refuse(arguments, ("show", "steady", "crf", "seconds"), "is for videos and cameras")
-    _refuse(arguments, ("print_systemd_unit",), "is for cameras")
+        return _derain_moving(arguments)
+    _refuse(arguments, ("steady", "crf", "seconds"), "is for videos and cameras")
     if arguments.watch is not None:
         return _watch(arguments)
     return _derain_pictures(arguments)
@@ -94,33 +89,28 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
             raise UsageError(f"--{name.replace('_', '-')}: {reason}; leave it out")
 
 
-def _derain_moving(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
+def _derain_moving(arguments: argparse.Namespace) -> int:
     """Derain videos, or one camera or stream; print a line for each and return the exit code."""
-    from edge_runtime.video.files import CRF, WITHOUT_AV, has_av
+    from edge_runtime.video.batch import MovingOptions, derain_moving, describe
+    from edge_runtime.video.files import CRF
     from edge_runtime.video.plan import plan_moving
-    from edge_runtime.video.run import MovingOptions, derain_moving, describe
 
     pictures = ("recursive", "shard", "format", "quality", "compare", "diff", "watch")
-    _refuse(arguments, (*pictures, "max_memory", "max_pixels"), "is for pictures")
+    _refuse(arguments, (*pictures, "max_pixels"), "is for pictures")
     jobs = plan_moving(
         arguments.images,
         arguments.camera,
         arguments.out,
-        show=arguments.show,
         force=arguments.force,
         skip_existing=arguments.skip_existing,
         mark=_naming(arguments).mark,
     )
     if not any(job.live for job in jobs):
-        _refuse(arguments, ("seconds", "print_systemd_unit"), "is for cameras")
-    if arguments.print_systemd_unit:
-        return _print_unit(arguments, jobs[0], argv)
+        _refuse(arguments, ("seconds",), "is for cameras")
     crf = CRF if arguments.crf is None else arguments.crf
-    options = MovingOptions(arguments.steady, arguments.show, crf, arguments.seconds)
+    options = MovingOptions(arguments.steady, crf, arguments.seconds)
     derainer = _load(arguments)
     failed, stream = False, sys.stderr if arguments.out == "-" else sys.stdout
-    if not has_av() and arguments.out != "-":
-        _note(WITHOUT_AV)
     with native_messages_hidden(), FrameProgress() as progress:
         for record in derain_moving(derainer, jobs, options, sys.stdout.buffer, progress.advance):
             if arguments.json or "frames" in record:
@@ -130,13 +120,6 @@ def _derain_moving(arguments: argparse.Namespace, argv: Sequence[str]) -> int:
                 _complain(record["error"])
                 failed = True
     return int(failed)
-
-
-def _print_unit(arguments: argparse.Namespace, job: MovingJob, argv: Sequence[str]) -> int:
-    from edge_runtime.video.unit import systemd_unit
-
-    print(systemd_unit(argv, job.source, job.target, endless=arguments.seconds is None), end="")
-    return 0
 
 
 def _derain_pictures(arguments: argparse.Namespace) -> int:
@@ -155,7 +138,7 @@ def _derain_pictures(arguments: argparse.Namespace) -> int:
         _note("nothing to do")
         return 0
     derainer = _load(arguments)
-    settings = _settings(derainer, jobs, arguments)
+    settings = _settings(arguments)
     failures = _derain_all(derainer, jobs, settings, as_json=arguments.json)
     if not failures:
         return 0
@@ -197,7 +180,7 @@ def _watch(arguments: argparse.Namespace) -> int:
     )
     found = watch(watcher)
     derainer = _load(arguments)
-    settings = _settings(derainer, None, arguments)
+    settings = _settings(arguments)
     for sources in found:
         jobs = watched_jobs(sources, out, naming, skip_existing=arguments.skip_existing)
         for failure in _derain_all(derainer, jobs, settings, as_json=arguments.json):
@@ -218,23 +201,14 @@ def _view(arguments: argparse.Namespace) -> str:
     return "compare" if arguments.compare else "diff" if arguments.diff else "derained"
 
 
-def _settings(
-    derainer: Derainer, jobs: Sequence[Job] | None, arguments: argparse.Namespace
-) -> Settings:
-    """Return how to derain ``jobs``; None are those that are not known yet."""
-    from edge_runtime.memory import plan_memory
+def _settings(arguments: argparse.Namespace) -> Settings:
     from edge_runtime.pictures.batch import Settings
     from edge_runtime.pictures.picture import MAX_PIXELS
 
-    memory = None
-    if arguments.max_memory is not None:
-        memory = plan_memory(derainer, jobs, arguments.max_memory, workers=arguments.jobs.infer)
     return Settings(
         view=_view(arguments),
         quality=arguments.quality,
         max_pixels=arguments.max_pixels or MAX_PIXELS,
-        workers=arguments.jobs,
-        memory=memory,
     )
 
 
@@ -317,25 +291,13 @@ def _tune(arguments: argparse.Namespace) -> int:
     from edge_runtime.models.catalog import DEFAULT_MODEL
     from edge_runtime.report.measure_cli import show_tune
 
-    _refuse(arguments, ("bench", "threads", "tile", "stages"), "has no effect on --tune")
+    _refuse(arguments, ("threads", "tile", "stages"), "has no effect on --tune")
     if arguments.images or (arguments.backend, arguments.precision) != ("auto", "auto"):
         raise UsageError(
             "--tune measures all artifacts of a --model; leave out IMAGE, --backend and --precision"
         )
     with native_messages_hidden():
         return show_tune(arguments.model or DEFAULT_MODEL, _note, as_json=arguments.json)
-
-
-def _bench(arguments: argparse.Namespace) -> int:
-    """Measure what is not the engine's work, and show it."""
-    from edge_runtime.report.measure_cli import show_bench
-
-    if arguments.images:
-        raise UsageError("--bench takes one IMAGE; leave out the others")
-    derainer = _load(arguments)
-    with native_messages_hidden():
-        image = Path(arguments.bench) if arguments.bench else None
-        return show_bench(derainer, image, arguments.threads, as_json=arguments.json)
 
 
 def _note(message: str) -> None:

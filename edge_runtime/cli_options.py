@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from edge_runtime.quantities import (
     Shard,
-    Workers,
     parse_amount,
     parse_scale,
     parse_seconds,
@@ -70,12 +69,6 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="derain in tiles of N pixels, to save memory; 0: whole (default: large pictures)",
     )
     parser.add_argument(
-        "--max-memory",
-        type=_checked(parse_amount),
-        metavar="300MB",
-        help="choose the tile so that the process stays below this",
-    )
-    parser.add_argument(
         "--max-pixels",
         type=_checked(parse_amount),
         metavar="N",
@@ -85,10 +78,8 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     wanted = arguments.images or arguments.watch or arguments.camera is not None
     modes = (arguments.list_models, arguments.self_test, arguments.tune, arguments.version)
-    if not (wanted or any(modes) or arguments.bench is not None):
+    if not (wanted or any(modes)):
         parser.error("name at least one IMAGE, or --list-models, or --self-test")
-    if arguments.tile is not None and arguments.max_memory is not None:
-        parser.error("--tile and --max-memory both choose the tile; leave one out")
     return arguments
 
 
@@ -108,13 +99,6 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--tune", action="store_true", help="measure what is fastest here, and use it from now on"
-    )
-    group.add_argument(
-        "--bench",
-        nargs="?",
-        const="",
-        metavar="IMAGE",
-        help="measure how much of the time is the engine's, with IMAGE or a made one",
     )
 
 
@@ -149,13 +133,6 @@ def _add_batches(parser: argparse.ArgumentParser) -> None:
         "--shard", type=_checked(Shard.parse), metavar="I/N", help="only part I (1 to N) of N"
     )
     group.add_argument(
-        "--jobs",
-        type=_checked(Workers.parse),
-        default=Workers(),
-        metavar="L:I:S",
-        help="pictures loaded, derained and saved at once (default: 1:1:1)",
-    )
-    group.add_argument(
         "--watch", metavar="DIR", help="derain what appears in a folder, until interrupted"
     )
 
@@ -168,18 +145,12 @@ def _add_moving(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--seconds", type=_checked(parse_seconds), metavar="S", help="stop a camera after so long"
     )
-    group.add_argument("--show", action="store_true", help="show the frames in a window")
     group.add_argument("--steady", action="store_true", help="less flicker where nothing moves")
     group.add_argument(
         "--crf",
         type=_checked(whole_number(0, 51)),
         metavar="N",
         help="of the video encoder, 0 (best) to 51 (default: 18)",
-    )
-    group.add_argument(
-        "--print-systemd-unit",
-        action="store_true",
-        help="print the service that runs this camera for good, and exit",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import platform
 import re
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from edge_runtime.engines.installed import installed_engines
 from edge_runtime.engines.session import physical_cores
 from edge_runtime.processor import cpu_info
 
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 _BOARD = Path("/proc/device-tree/model")
 
 
@@ -56,3 +59,12 @@ def _cpu_model() -> str:
         board = ""
     model = re.search(r"^model name\s*: (.+)$", cpu_info(), re.MULTILINE)
     return board or (model[1].strip() if model else platform.processor() or platform.machine())
+
+
+def return_large_blocks_at_once() -> None:
+    """Keep glibc from holding freed pictures back in a pool of each thread.
+
+    Its threshold for that grows with what it sees, to 32 MB, unless it is set once.
+    """
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 1 << 23)

@@ -105,24 +105,3 @@ class Shard:
         if not match or not 1 <= int(match[1]) <= int(match[2]):
             raise ValueError(f"must be I/N with I from 1 to N, such as 2/8, got {text!r}")
         return cls(int(match[1]), int(match[2]))
-
-
-@dataclass(frozen=True)
-class Workers:
-    """How many pictures are loaded, derained and saved at once."""
-
-    load: int = 1
-    infer: int = 1
-    save: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> Workers:
-        """Read ``'load:infer:save'``.
-
-        Raises:
-            ValueError: It is not three whole numbers of at least 1.
-        """
-        match = re.fullmatch(r"([1-9]\d{0,2}):([1-9]\d{0,2}):([1-9]\d{0,2})", text)
-        if not match:
-            raise ValueError(f"must be load:infer:save, such as 1:1:2, got {text!r}")
-        return cls(*map(int, match.groups()))

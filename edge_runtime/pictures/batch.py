@@ -6,7 +6,7 @@ import dataclasses
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,7 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.engines.session import Batch, Session
 from edge_runtime.engines.stages import counted_stages
 from edge_runtime.errors import EdgeDerainError, ImageError
-from edge_runtime.memory import (
-    MemoryGate,
-    MemoryPlan,
-    picture_cost,
-    plan_without_limit,
-    return_large_blocks_at_once,
-)
-from edge_runtime.pictures.compare import compare, difference
+from edge_runtime.machine import return_large_blocks_at_once
 from edge_runtime.pictures.picture import (
     MAX_PIXELS,
     Picture,
@@ -32,17 +25,12 @@ from edge_runtime.pictures.picture import (
     read_file,
     write_picture,
 )
-from edge_runtime.pictures.pipeline import Step, run_pipeline
 from edge_runtime.pictures.plan import Job
 from edge_runtime.pictures.sources import STDIO
-from edge_runtime.quantities import Workers
+from edge_runtime.prefetch import ahead
 
-VIEWS: dict[str, Callable[[Picture, Picture], Picture]] = {
-    "derained": lambda rainy, derained: derained,
-    "compare": compare,
-    "diff": difference,
-}
-"""What is written of each picture, made of the rainy and the derained one."""
+PIXELS_IN_FLIGHT = 25_000_000
+"""Above as many pixels loaded and not yet saved, no further picture is loaded."""
 
 
 @dataclass(frozen=True)
@@ -50,18 +38,14 @@ class Settings:
     """How a batch is carried out.
 
     Attributes:
-        view: A key of ``VIEWS``.
+        view: A key of ``plan.MARKS``: what is written of each picture.
         quality: Of JPEG, WebP and AVIF, 1 to 100; None follows the input.
         max_pixels: Larger pictures are refused before they are decoded.
-        workers: Threads of each step.
-        memory: How much tiles and pictures may take; None does not limit it tightly.
     """
 
     view: str = "derained"
     quality: int | None = None
     max_pixels: int = MAX_PIXELS
-    workers: Workers = field(default_factory=Workers)
-    memory: MemoryPlan | None = None
 
 
 @dataclass
@@ -82,8 +66,6 @@ class Outcome:
     height: int = 0
     seconds: float = 0.0
     stages: int | None = None
-    _turn: int = 0
-    _cost: int = 0
     _picture: Picture | None = field(default=None, repr=False)
 
     @property
@@ -119,9 +101,9 @@ def derain_batch(
 ) -> Generator[Outcome, None, None]:
     """Derain pictures and yield what became of each, in order.
 
-    Loading, inference and saving overlap. Closing the iterator, or an interrupt, ends the
-    inference after the tile that it is at, lets what is being written be written, and starts
-    nothing more.
+    Loading, inference and saving overlap, one picture apart. Closing the iterator, or an
+    interrupt, ends the inference after the tile that it is at, lets what is being written be
+    written, and starts nothing more.
 
     Args:
         derainer: The opened model.
@@ -129,59 +111,51 @@ def derain_batch(
         settings: How.
     """
     worker = _Worker(derainer, settings or Settings())
-    workers = worker.settings.workers
-    steps = [
-        Step(worker.step(worker.load), workers.load),
-        Step(worker.step(worker.infer), workers.infer),
-        Step(worker.step(worker.save, last=True), workers.save),
-    ]
-    outcomes = (Outcome(job, _turn=turn) for turn, job in enumerate(jobs))
-    return run_pipeline(outcomes, steps, worker.stop)
+    loaded = worker.each(worker.load, map(Outcome, jobs))
+    with (
+        ahead(loaded, depth=1) as pictures,
+        ahead(worker.each(worker.infer, pictures), depth=1) as derained,
+        ahead(worker.each(worker.save, derained), depth=1) as saved,
+    ):
+        try:
+            yield from saved
+        finally:
+            worker.stop.set()
 
 
 class _Worker:
     def __init__(self, derainer: Derainer, settings: Settings) -> None:
         self.settings = settings
         self.stop = threading.Event()
-        memory = settings.memory or plan_without_limit()
-        self._gate = MemoryGate(memory, self.stop)
-        return_large_blocks_at_once(strictly=memory.strict)
-        session = _StoppableSession(derainer.session, self.stop)
-        self._derainer = derainer.with_session(session, memory.window_pixels)
+        self._room = _Room(self.stop)
+        return_large_blocks_at_once()
+        self._derainer = derainer.with_session(_StoppableSession(derainer.session, self.stop))
 
-    def step(
-        self, function: Callable[[Outcome], None], *, last: bool = False
-    ) -> Callable[[Outcome], Outcome]:
-        """Return a step that passes over failed pictures and notes what fails in this one."""
-
-        def run(outcome: Outcome) -> Outcome:
+    def each(
+        self, step: Callable[[Outcome], None], outcomes: Iterable[Outcome]
+    ) -> Iterator[Outcome]:
+        """Take a step with each picture that has not failed, and note what fails in it."""
+        for outcome in outcomes:
             try:
                 if outcome.error is None:
-                    function(outcome)
+                    step(outcome)
             except EdgeDerainError as error:
                 outcome.error = str(error)
             except MemoryError:
                 outcome.error = f"{outcome.name}: does not fit into memory; reduce or split it"
-            if outcome.error is not None or last:
+            if outcome._picture is not None and (outcome.error is not None or step == self.save):
                 outcome._picture = None
-                self._gate.leave(outcome._cost)
-                outcome._cost = 0
-            return outcome
-
-        return run
+                self._room.leave(outcome.width * outcome.height)
+            yield outcome
 
     def load(self, outcome: Outcome) -> None:
-        data, cost = b"", 0
-        try:
-            if outcome.job.target != STDIO:
-                check_suffix(outcome.job.target)
-            data = _read(outcome.job.source)
-            cost = picture_cost(data, outcome.job.target.suffix.lower())
-        finally:  # those behind wait for this turn, whatever came of it
-            self._gate.enter(outcome._turn, cost, outcome.name)
-        outcome._cost = cost
+        if outcome.job.target != STDIO:
+            check_suffix(outcome.job.target)
+        self._room.wait()
+        data = _read(outcome.job.source)
         picture = decode_picture(data, outcome.name, max_pixels=self.settings.max_pixels)
         outcome.height, outcome.width = picture.rgb.shape[:2]
+        self._room.enter(outcome.width * outcome.height)
         outcome._picture = picture
 
     def infer(self, outcome: Outcome) -> None:
@@ -193,7 +167,7 @@ class _Worker:
         outcome.seconds = time.perf_counter() - start
         outcome.stages = max(stages, default=None)
         derained = dataclasses.replace(rainy, rgb=rgb)
-        outcome._picture = VIEWS[self.settings.view](rainy, derained)
+        outcome._picture = _view(self.settings.view, rainy, derained)
 
     def save(self, outcome: Outcome) -> None:
         picture, target = outcome._picture, outcome.job.target
@@ -206,6 +180,36 @@ class _Worker:
             return
         _make_folder(target.parent)
         write_picture(target, picture, quality=self.settings.quality)
+
+
+class _Room:
+    """Counts the pixels of pictures that are loaded and not yet saved."""
+
+    def __init__(self, stop: threading.Event) -> None:
+        self._held = 0
+        self._stop = stop
+        self._changed = threading.Condition()
+
+    def wait(self) -> None:
+        """Wait until no more than ``PIXELS_IN_FLIGHT`` are held.
+
+        Raises:
+            InterruptedError: The work was stopped meanwhile.
+        """
+        with self._changed:
+            while self._held > PIXELS_IN_FLIGHT:
+                if self._stop.is_set():
+                    raise InterruptedError
+                self._changed.wait(0.1)
+
+    def enter(self, pixels: int) -> None:
+        with self._changed:
+            self._held += pixels
+
+    def leave(self, pixels: int) -> None:
+        with self._changed:
+            self._held -= pixels
+            self._changed.notify_all()
 
 
 class _StoppableSession:
@@ -221,6 +225,15 @@ class _StoppableSession:
         if self._stop.is_set():
             raise InterruptedError
         return self._session.run(batch)
+
+
+def _view(view: str, rainy: Picture, derained: Picture) -> Picture:
+    """Return what is written of a picture."""
+    if view == "derained":
+        return derained
+    from edge_runtime.pictures.compare import compare, difference
+
+    return {"compare": compare, "diff": difference}[view](rainy, derained)
 
 
 def _read(source: Path) -> bytes:

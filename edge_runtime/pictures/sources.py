@@ -1,4 +1,4 @@
-"""Find the pictures that the inputs of a command stand for: files, folders, globs, ``-``."""
+"""Sources of a command: what its inputs stand for, files, folders, patterns, ``-`` or a video."""
 
 from __future__ import annotations
 
@@ -13,6 +13,13 @@ from edge_runtime.pictures.picture import SUFFIXES, find_pictures
 
 STDIO = Path("-")
 """Stands for standard input as an input, and for standard output as an output."""
+VIDEOS = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts",
+    ".wmv", ".flv", ".3gp", ".ogv",
+)  # fmt: skip
+"""Suffixes, in lower case, of the files that are taken for videos."""
+SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://", "srt://")
+"""What the addresses of streams begin with."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,16 @@ class Source:
 
     path: Path
     below: Path = Path()
+
+
+def is_stream(name: str) -> bool:
+    """Return whether ``name`` is the address of a stream."""
+    return name.lower().startswith(SCHEMES)
+
+
+def is_clip(name: str) -> bool:
+    """Return whether ``name`` is that of a video file."""
+    return not is_stream(name) and Path(name).suffix.lower() in VIDEOS
 
 
 def find_sources(

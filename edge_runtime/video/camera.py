@@ -1,17 +1,18 @@
-"""Frames of a camera or network stream as they arrive, reconnecting when it breaks off."""
+"""Cameras and network streams: frames as they arrive, of which only the newest one counts."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from typing import Any, Protocol
-
-import cv2
+from types import TracebackType
+from typing import Generic, TypeVar
 
 from edge_runtime.errors import SourceLostError, VideoError
-from edge_runtime.video.frames import Frame, VideoInfo, from_bgr
+from edge_runtime.video.files import AvReader
+from edge_runtime.video.frames import Frame, Reader, VideoInfo
 
 ATTEMPTS = 10
 """How often in a row a lost source is opened again before it is given up."""
@@ -20,16 +21,12 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
 
 _CLOCK = Fraction(1, 90_000)
 _DEFAULT_RATE = Fraction(30)
-_OPEN_MILLISECONDS, _READ_MILLISECONDS = 10_000, 10_000
+_DEVICES = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}")}
+"""By platform: FFmpeg's name of cameras, and how one is called by its number."""
+_JOIN_SECONDS = 1.0
+"""How long leaving waits for a source that is stuck in a read; its thread dies with the process."""
 
-
-class Capture(Protocol):
-    """What is used of ``cv2.VideoCapture``."""
-
-    def isOpened(self) -> bool: ...  # noqa: N802
-    def read(self) -> tuple[bool, Any]: ...
-    def get(self, prop: int, /) -> float: ...
-    def release(self) -> None: ...
+Item = TypeVar("Item")
 
 
 class Camera:
@@ -43,6 +40,8 @@ class Camera:
         source: ``'0'`` for the first camera, or an address such as ``'rtsp://host/path'``.
         opener: Opens the source; for tests.
         clock: Gives seconds that only grow; for tests.
+        sleep: Waits up to so many seconds, and says whether the camera was closed meanwhile; for
+            tests.
 
     Attributes:
         info: What is the same for all frames. ``rate`` is what the source says of itself.
@@ -50,6 +49,7 @@ class Camera:
 
     Raises:
         VideoError: It cannot be opened, or gives no frame.
+        MissingExtraError: PyAV is not installed.
         SourceLostError: From iterating: it broke off and did not come back.
     """
 
@@ -57,37 +57,53 @@ class Camera:
         self,
         source: str,
         *,
-        opener: Callable[[str], Capture] | None = None,
+        opener: Callable[[str], Reader] | None = None,
         clock: Callable[[], float] = time.perf_counter,
+        sleep: Callable[[float], bool] | None = None,
     ) -> None:
         self._name = f"camera {source}" if source.isdecimal() else source
         self._source = source
-        self._opener = opener or _open
+        self._opener = opener or open_live
         self._clock = clock
         self._closed = threading.Event()
+        self._sleep = sleep or self._closed.wait
         self.reconnects = 0
-        self._capture = self._opener(source)
+        try:
+            self._reader = self._opener(source)
+        except VideoError:
+            raise VideoError(
+                f"{self._name}: gives no picture; check that it is on and not in use"
+            ) from None
         self._start = clock()
-        self._first = _first_frame(self._capture)
-        if self._first is None:
-            self._capture.release()
-            raise VideoError(f"{self._name}: gives no picture; check that it is on and not in use")
-        height, width = self._first.shape[:2]
-        rate = Fraction(self._capture.get(cv2.CAP_PROP_FPS)).limit_denominator(1001)
-        self._ends = self._capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0
-        self.info = VideoInfo(width, height, rate if 0 < rate <= 1000 else _DEFAULT_RATE, _CLOCK)
+        found = self._reader.info
+        self._ends = found.frames is not None
+        rate = found.rate if 0 < found.rate <= 1000 else _DEFAULT_RATE
+        self.info = VideoInfo(found.width, found.height, rate, _CLOCK)
 
     def __iter__(self) -> Iterator[Frame]:
-        bgr: Any = self._first
         try:
-            while bgr is not None and not self._closed.is_set():
-                ticks = round((self._clock() - self._start) / _CLOCK)
-                yield Frame(from_bgr(bgr), ticks * _CLOCK)
-                done, bgr = self._capture.read()
-                if not done:
-                    bgr = None if self._ends else self._again()
+            while True:
+                for frame in self._frames():
+                    if self._closed.is_set():
+                        return
+                    ticks = round((self._clock() - self._start) / _CLOCK)
+                    yield Frame(frame.rgb, ticks * _CLOCK)
+                if self._ends or not self._again():
+                    return
         finally:
-            self._capture.release()
+            self._reader.close()
+
+    def _frames(self) -> Iterator[Frame]:
+        """Yield frames until the source gives no more, for whatever reason."""
+        items = iter(self._reader)
+        while True:
+            try:
+                item = next(items, None)
+            except VideoError:
+                return
+            if item is None:
+                return
+            yield item
 
     def seconds(self) -> float:
         """Return the time now on the clock of the frames."""
@@ -97,37 +113,109 @@ class Camera:
         """Let iteration end after the read that is under way, and wait no more to reconnect."""
         self._closed.set()
 
-    def _again(self) -> Any:
-        """Return the first frame after a new connection, or None when closed meanwhile."""
+    def _again(self) -> bool:
+        """Open the source again and return True, or False when closed meanwhile."""
         delay = FIRST_DELAY
         for _ in range(ATTEMPTS):
-            self._capture.release()
-            if self._closed.wait(delay):
-                return None
+            self._reader.close()
+            if self._sleep(delay):
+                return False
             delay = min(2 * delay, LONGEST_DELAY)
-            self._capture = self._opener(self._source)
-            bgr = _first_frame(self._capture)
-            if bgr is not None:
-                self.reconnects += 1
-                return bgr
+            try:
+                self._reader = self._opener(self._source)
+            except VideoError:
+                continue
+            self.reconnects += 1
+            return True
         raise SourceLostError(
             f"{self._name}: broke off and did not come back in {ATTEMPTS} attempts"
         )
 
 
-def _first_frame(capture: Capture) -> Any:
-    """Return a frame of a source that may not have opened, or None."""
-    return capture.read()[1] if capture.isOpened() else None
+def open_live(source: str) -> AvReader:
+    """Open a camera by its number, or a stream by its address, as ``Camera`` does.
+
+    Raises:
+        VideoError: It cannot be opened, or gives no frame.
+        MissingExtraError: PyAV is not installed.
+    """
+    if not source.isdecimal():
+        tcp = {"rtsp_transport": "tcp"} if source.lower().startswith("rtsp") else {}
+        return AvReader(source, live=True, options=tcp)
+    if sys.platform not in _DEVICES:
+        raise VideoError(f"camera {source}: this system has no cameras by number")
+    device, name = _DEVICES[sys.platform]
+    return AvReader(name.format(source), device=device, live=True)
 
 
-def _open(source: str) -> Capture:
-    if source.isdecimal():
-        capture = cv2.VideoCapture(int(source))
-        # One waiting frame instead of several: they would only be old.
-        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        return capture
-    limits = [
-        *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MILLISECONDS),
-        *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MILLISECONDS),
-    ]
-    return cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+class Newest(Generic[Item]):
+    """Context in which a thread exhausts ``items`` and iterating gives the newest one each time.
+
+        >>> with Newest(camera) as frames:
+        ...     for frame in frames:
+        ...         slow(frame)
+
+    An item that a newer one overtakes is dropped. Items keep their order, none comes twice, and
+    the last one before the end always comes. What the source raises is raised after that.
+
+    Args:
+        items: The source. It is closed in the thread, if it can be, when the context is left.
+
+    Attributes:
+        dropped: How many items were overtaken so far.
+    """
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self.dropped = 0
+        self._items = items
+        self._slot: list[Item] = []
+        self._changed = threading.Condition()
+        self._left = self._ended = False
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._exhaust, daemon=True)
+
+    def __enter__(self) -> Newest[Item]:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._changed:
+            self._left = True
+            self._changed.notify_all()
+        self._thread.join(_JOIN_SECONDS)
+
+    def __iter__(self) -> Iterator[Item]:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._slot or self._ended or self._left)
+                if not self._slot or self._left:
+                    break
+                item = self._slot.pop()
+            yield item
+        if self._error is not None:
+            raise self._error
+
+    def _exhaust(self) -> None:
+        iterator = iter(self._items)
+        try:
+            for item in iterator:
+                with self._changed:
+                    if self._left:
+                        break
+                    self.dropped += len(self._slot)
+                    self._slot = [item]
+                    self._changed.notify_all()
+        except BaseException as error:  # handed to the consumer, whatever it is
+            self._error = error
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+            with self._changed:
+                self._ended = True
+                self._changed.notify_all()

@@ -1,22 +1,30 @@
-"""Derain a video file frame by frame, in constant memory."""
+"""Videos and live sources, derained frame by frame in constant memory."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from edge_runtime.derainer import Derainer
+from edge_runtime.errors import SourceLostError
 from edge_runtime.prefetch import ahead
+from edge_runtime.video.camera import Newest
 from edge_runtime.video.files import CRF, open_reader
-from edge_runtime.video.frames import Frame, Reader, Writer
+from edge_runtime.video.frames import Frame, Reader, VideoInfo, Writer
 from edge_runtime.video.outputs import destination
 from edge_runtime.video.steady import Steadier
+
+_REMEMBERED = 100_000
+"""How many latencies are kept for the percentiles: the last ones."""
 
 
 @dataclass(frozen=True)
@@ -49,26 +57,26 @@ def derain_video(
     """Derain the first video stream of a file into a new file.
 
     Every frame keeps its time, so rate (constant or not) and length stay; sound and metadata are
-    copied; frames are stored upright, and with odd sides one pixel larger. Without PyAV there is
-    no sound, and the rate is constant. ``target`` appears when it is complete, in place of what
-    it was; on any error, Ctrl-C included, it stays as it was.
+    copied; frames are stored upright, and with odd sides one pixel larger. ``target`` appears when
+    it is complete, in place of what it was; on any error, Ctrl-C included, it stays as it was.
 
     Args:
         derainer: What removes the rain.
         source: A video that FFmpeg reads.
         target: Its suffix, .mp4, .m4v, .mov, .mkv or .webm, chooses the container.
-        crf: Constant rate factor of the encoder, from 0 (best) to 51; ignored without PyAV.
+        crf: Constant rate factor of the encoder, from 0 (best) to 51.
         steady: Reduce flicker where nothing moves; see ``Steadier``.
         on_frame: Called after each frame that was written.
 
     Raises:
         VideoError: The source cannot be read or the target not written.
         UsageError: Unknown suffix, or ``crf`` out of range.
+        MissingExtraError: PyAV is not installed.
         SessionError: The engine failed.
     """
     with (
         closing(open_reader(Path(source))) as reader,
-        destination(reader.info, file=Path(target), crf=crf, sound=reader) as writer,
+        destination(reader.info, Path(target), crf=crf, sound=reader) as writer,
     ):
         return derain_frames(derainer, reader, writer, steady=steady, on_frame=on_frame)
 
@@ -115,3 +123,114 @@ def derained(derain: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any
         if isinstance(item, Frame):
             item = dataclasses.replace(item, rgb=derain(item.rgb))
         yield item
+
+
+class LiveSource(Protocol):
+    """A source of frames that does not wait for us, such as ``Camera``."""
+
+    info: VideoInfo
+    reconnects: int
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield frames as they arrive."""
+
+    def seconds(self) -> float:
+        """Return the time now on the clock of the frames."""
+
+    def close(self) -> None:
+        """Let iteration end soon."""
+
+
+@dataclass(frozen=True)
+class LiveSummary:
+    """How a live source went.
+
+    Attributes:
+        frames: How many were derained and written.
+        dropped: How many arrived while the one before was in work, and were left out.
+        reconnects: How often the source was opened again.
+        width: Pixels of a frame; ``height`` likewise.
+        seconds: From the first frame to the end.
+        p50_ms: Median latency in milliseconds, from the arrival of a frame to its being written;
+            None without a frame. ``p95_ms`` likewise.
+        lost: What made the source break off for good; None where it ended otherwise.
+    """
+
+    frames: int
+    dropped: int
+    reconnects: int
+    width: int
+    height: int
+    seconds: float
+    p50_ms: float | None
+    p95_ms: float | None
+    lost: str | None
+
+
+def derain_live(
+    derainer: Derainer,
+    source: LiveSource,
+    writer: Writer,
+    *,
+    steady: bool = False,
+    seconds: float | None = None,
+    on_frame: Callable[[], object] | None = None,
+) -> LiveSummary:
+    """Derain the frames of a live source until it ends, ``seconds`` passed, or Ctrl-C.
+
+    The engine always takes the newest frame; those that arrived meanwhile are dropped. Writing
+    overlaps with the engine by one frame. That the source breaks off is an end like the others,
+    since what was written so far is worth keeping; the summary tells.
+
+    Args:
+        derainer: What removes the rain.
+        source: Where frames come from; it is closed at the end.
+        writer: Where they go; it is not.
+        steady: Reduce flicker where nothing moves; see ``Steadier``.
+        seconds: How long to go on; None has no limit.
+        on_frame: Called after each frame that was written.
+
+    Raises:
+        VideoError: A frame cannot be written.
+        SessionError: The engine failed.
+    """
+    derain = steadily(derainer) if steady else derainer
+    latencies: deque[float] = deque(maxlen=_REMEMBERED)
+    frames, start, lost = 0, source.seconds(), None
+    newest = Newest(source)
+    try:
+        # Left in this order, so that the engine's thread is not waiting for a frame any more.
+        with ahead(derained(derain, newest), depth=1) as results, newest, closing(source):
+            for frame in results:
+                writer.write(frame)
+                frames += 1
+                now = source.seconds()
+                latencies.append(now - float(frame.time))
+                if on_frame is not None:
+                    on_frame()
+                if seconds is not None and now - start >= seconds:
+                    break
+    except KeyboardInterrupt:
+        pass  # the usual way to end a recording
+    except SourceLostError as error:
+        lost = str(error)
+    p50, p95 = _percentiles(latencies)
+    return LiveSummary(
+        frames=frames,
+        dropped=newest.dropped,
+        reconnects=source.reconnects,
+        width=source.info.width,
+        height=source.info.height,
+        seconds=source.seconds() - start,
+        p50_ms=p50,
+        p95_ms=p95,
+        lost=lost,
+    )
+
+
+def _percentiles(latencies: Sequence[float]) -> tuple[float, float] | tuple[None, None]:
+    """Return the 50th and 95th percentile of seconds, in milliseconds."""
+    if not latencies:
+        return None, None
+    p50, p95 = np.percentile(latencies, [50, 95]) * 1000
+    return float(p50), float(p95)

@@ -1,4 +1,4 @@
-"""What readers and writers of moving pictures pass to each other."""
+"""Video frames, and the interfaces of readers and writers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,11 +97,6 @@ def check_size(frame: Frame, info: VideoInfo) -> None:
             f"the picture changes from {info.width} x {info.height} to {width} x {height} "
             f"at {float(frame.time):.2f} s; split the video there"
         )
-
-
-def from_bgr(bgr: Any) -> NDArray[np.uint8]:
-    """Return a picture of OpenCV's, HWC uint8 BGR, as RGB."""
-    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
 def even(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

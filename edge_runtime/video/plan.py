@@ -1,4 +1,4 @@
-"""Tell videos, streams and pictures apart by name, and decide where each derained video goes."""
+"""Videos, cameras and streams with the places of their results, decided before any work."""
 
 from __future__ import annotations
 
@@ -10,11 +10,8 @@ from pathlib import Path
 
 from edge_runtime.errors import UsageError
 from edge_runtime.pictures.plan import MARK
-from edge_runtime.pictures.sources import STDIO
-from edge_runtime.video.files import READABLE, WRITABLE, check_target
-
-SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://", "srt://")
-"""What the addresses of streams begin with."""
+from edge_runtime.pictures.sources import STDIO, is_clip, is_stream
+from edge_runtime.video.files import WRITABLE, check_target
 
 
 @dataclass(frozen=True)
@@ -23,23 +20,13 @@ class MovingJob:
 
     Attributes:
         source: A video file; or the number of a camera or address of a stream.
-        target: A video file, ``STDIO`` for raw frames on standard output, or None for neither.
+        target: A video file, or ``STDIO`` for raw frames on standard output.
         live: Whether the source is a camera or stream.
     """
 
     source: str
-    target: Path | None
+    target: Path
     live: bool = False
-
-
-def is_stream(name: str) -> bool:
-    """Return whether ``name`` is the address of a stream."""
-    return name.lower().startswith(SCHEMES)
-
-
-def is_clip(name: str) -> bool:
-    """Return whether ``name`` is that of a video file."""
-    return not is_stream(name) and Path(name).suffix.lower() in READABLE
 
 
 def plan_moving(
@@ -47,7 +34,6 @@ def plan_moving(
     camera: str | None = None,
     out: str | None = None,
     *,
-    show: bool = False,
     force: bool = False,
     skip_existing: bool = False,
     mark: str = MARK,
@@ -62,9 +48,8 @@ def plan_moving(
         camera: Number of a camera, or the address of a stream.
         out: A video or ``'-'`` for raw frames on standard output, for one input; or a folder for
             videos: one that exists, or any name when it ends in a separator or there are several
-            inputs. None writes beside each input, and frames of cameras nowhere. That of a camera
-            may hold the time as ``strftime`` writes it, such as ``'%Y-%m-%d %H:%M:%S.mkv'``.
-        show: Whether frames are shown, which is enough for a camera.
+            inputs. None writes beside each input. That of a camera may hold the time as
+            ``strftime`` writes it, such as ``'%Y-%m-%d %H:%M:%S.mkv'``.
         force: Allow outputs to replace inputs, and the file that ``out`` names.
         skip_existing: Leave out what has its output already.
         mark: Added to the stems of inputs.
@@ -77,7 +62,7 @@ def plan_moving(
     if live:
         if len(live) > 1 or len(names) + (camera is not None) > 1:
             raise UsageError(f"{live[0]}: takes a run of its own; leave out the other inputs")
-        return [_live_job(live[0], out, show, force)]
+        return [_live_job(live[0], out, force)]
     for name in names:
         if not is_clip(name):
             raise UsageError(f"{name}: is no video file; derain it in a run of its own")
@@ -102,13 +87,13 @@ def plan_moving(
     ]
 
 
-def _live_job(source: str, out: str | None, show: bool, force: bool) -> MovingJob:
+def _live_job(source: str, out: str | None, force: bool) -> MovingJob:
     if not (source.isdecimal() or is_stream(source)):
         raise UsageError(f"--camera {source}: must be a number, or an address such as rtsp://host/")
-    if out is None and not show:
-        raise UsageError("a camera needs -o FILE, -o - for raw frames, or --show; name one")
-    if out is None or out == "-":
-        return MovingJob(source, None if out is None else STDIO, live=True)
+    if out is None:
+        raise UsageError("a camera needs -o FILE, or -o - for raw frames; name one")
+    if out == "-":
+        return MovingJob(source, STDIO, live=True)
     return MovingJob(source, _named(time.strftime(out), force), live=True)
 
 

@@ -90,11 +90,11 @@ def test_a_batch_is_resumed(here: Path, model: str, capsys: pytest.CaptureFixtur
     assert capsys.readouterr() == ("", "edge-derain: nothing to do\n")
 
 
-def test_shards_and_workers(here: Path, model: str) -> None:
+def test_shards(here: Path, model: str) -> None:
     for number in range(12):
         _grey(f"in/{number}.png")
     for index in (1, 2, 3):
-        options = ["--shard", f"{index}/3", "--jobs", "2:2:2", "--model", model]
+        options = ["--shard", f"{index}/3", "--model", model]
         assert cli.main(["in", "-o", "out", *options]) == 0
     assert len(os.listdir("out")) == 12
 
@@ -103,8 +103,6 @@ def test_limits(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> N
     _grey("a.png")
     assert cli.main(["a.png", "--max-pixels", "23", "--model", model]) == 1
     assert "6 x 4 is more than" in capsys.readouterr().err
-    assert cli.main(["a.png", "--max-memory", "1MB", "--model", model]) == 2
-    assert "--max-memory 1MB: too little for echo; give at least" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -113,10 +111,8 @@ def test_limits(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> N
         ["a.png", "--quality", "0"],
         ["a.png", "--format", "gif"],
         ["a.png", "--shard", "3/2"],
-        ["a.png", "--jobs", "1"],
         ["a.png", "--compare", "--diff"],
-        ["a.png", "--max-memory", "much"],
-        ["a.png", "--max-memory", "1G", "--tile", "64"],
+        ["a.png", "--max-pixels", "much"],
     ],
 )
 def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

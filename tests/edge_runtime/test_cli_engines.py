@@ -116,42 +116,13 @@ def test_a_home_that_is_read_only_is_a_warning(
     assert out.splitlines()[-1] == "--model small now takes small_fp32.onnx"
 
 
-def test_bench(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> None:
-    from edge_runtime.report import measure_cli
-
-    write_picture("a.png", Picture(np.full((4, 4, 3), 100, np.uint8)))
-    before = measure_cli.bench.__kwdefaults__["repeats"]
-    measure_cli.bench.__kwdefaults__["repeats"] = 1
-    try:
-        options = ["--bench", "a.png", "--model", model, "--threads", "1"]
-        assert cli.main([*options, "--json"]) == 0
-        assert cli.main(options) == 0
-    finally:
-        measure_cli.bench.__kwdefaults__["repeats"] = before
-    record, *table = capsys.readouterr().out.splitlines()
-    found = json.loads(record)
-    assert (found["model"], found["threads"], found["provider"]) == (
-        "echo",
-        1,
-        "CPUExecutionProvider",
-    )
-    assert found["machine"]["cores"] >= 1
-    assert len(found["times"]) == 5
-    assert {"median_ms", "p95_ms", "ratio", "repeats", "warm_up"} <= found["times"][0].keys()
-    assert table[0].startswith("echo fp32 · onnxruntime ")
-    assert table[2].startswith("4 x 4 png, one by one ")
-    assert table[-1] == "medians of 1 runs after 2 that do not count"
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--tune", "a.png"], "leave out IMAGE"),
         (["--tune", "--backend", "onnx"], "leave out IMAGE, --backend"),
         (["--tune", "--threads", "2"], "--threads: has no effect on --tune"),
-        (["--tune", "--bench"], "--bench: has no effect on --tune"),
         (["--tune", "--model", "no"], "--tune 'no': no model has this name; there are: "),
-        (["a.png", "--bench"], "--bench takes one IMAGE"),
     ],
 )
 def test_what_does_not_go_together(

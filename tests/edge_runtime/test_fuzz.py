@@ -13,7 +13,6 @@ from PIL import Image, ImageCms
 
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import ImageError
-from edge_runtime.memory import picture_cost
 from edge_runtime.pictures.batch import derain_batch
 from edge_runtime.pictures.picture import Picture, decode_picture, encode_picture, read_picture
 from edge_runtime.pictures.plan import Job
@@ -94,7 +93,6 @@ def test_damaged_pictures_are_read_or_refused(name: str) -> None:
     )
     @given(_damaged(SEEDS[name]))
     def check(data: bytes) -> None:
-        assert picture_cost(data) >= len(data)
         try:
             picture = decode_picture(data, "it", max_pixels=LIMIT)
         except ImageError:

@@ -1,6 +1,6 @@
 import pytest
 
-from edge_runtime.quantities import Shard, Workers, parse_amount, parse_seconds, whole_number
+from edge_runtime.quantities import Shard, parse_amount, parse_seconds, whole_number
 
 
 @pytest.mark.parametrize(
@@ -24,21 +24,14 @@ def test_what_is_no_amount(text: str) -> None:
         parse_amount(text)
 
 
-def test_shards_and_workers() -> None:
+def test_shards() -> None:
     assert Shard.parse("2/8") == Shard(2, 8)
-    assert Workers.parse("1:2:3") == Workers(1, 2, 3)
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "a/b", "1/2/3"])
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(ValueError, match="must be I/N"):
         Shard.parse(text)
-
-
-@pytest.mark.parametrize("text", ["1:1", "0:1:1", "1:1:1:1", "a:b:c", "1000:1:1"])
-def test_what_is_no_set_of_workers(text: str) -> None:
-    with pytest.raises(ValueError, match="must be load:infer:save"):
-        Workers.parse(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90", 90.0), ("0.5", 0.5), (".25", 0.25)])

@@ -1,113 +1,180 @@
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from fractions import Fraction
 from itertools import count
-from typing import Any
 
-import cv2
 import numpy as np
 import pytest
 
 from edge_runtime.errors import SourceLostError, VideoError
-from edge_runtime.video import camera
-from edge_runtime.video.camera import Camera
+from edge_runtime.video.camera import Camera, Newest, open_live
+from edge_runtime.video.frames import Frame, VideoInfo
 
 
-class _Capture:
-    """A synthetic camera: gives frames whose blue is their number, then nothing more."""
+class _Reader:
+    """A synthetic camera: gives frames whose red is how many are left, then breaks off."""
 
-    def __init__(self, frames: int, total: float = -1.0, rate: float = 15.0) -> None:
+    damaged = 0
+
+    def __init__(
+        self, frames: int, total: int | None = None, rate: float = 15.0, error: bool = False
+    ) -> None:
         self.left = frames
-        self.opened = frames > 0
-        self.released = False
-        self._values = {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: total}
+        self.error = error
+        self.closed = False
+        self.info = VideoInfo(6, 4, Fraction(rate), Fraction(1, 1000), total)
 
-    def isOpened(self) -> bool:  # noqa: N802
-        return self.opened
+    def __iter__(self) -> Iterator[Frame]:
+        while self.left:
+            self.left -= 1
+            yield Frame(np.full((4, 6, 3), (self.left, 0, 200), np.uint8), Fraction(0))
+        if self.error:
+            raise VideoError("broken")
 
-    def read(self) -> tuple[bool, Any]:
-        if not self.left:
-            return False, None
-        self.left -= 1
-        return True, np.full((4, 6, 3), (self.left, 0, 200), np.uint8)
-
-    def get(self, prop: int, /) -> float:
-        return self._values[prop]
-
-    def release(self) -> None:
-        self.released = True
+    def close(self) -> None:
+        self.closed = True
 
 
-def _opener(*captures: _Capture) -> Callable[[str], _Capture]:
-    waiting = list(captures)
-    return lambda source: waiting.pop(0) if waiting else _Capture(0)
+def _opener(*readers: _Reader | None) -> Callable[[str], _Reader]:
+    waiting = list(readers)
+
+    def open_it(source: str) -> _Reader:
+        reader = waiting.pop(0) if waiting else None
+        if reader is None:
+            raise VideoError("nothing there")
+        return reader
+
+    return open_it
 
 
-@pytest.fixture
-def delays(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Make waiting take no time, and return the list of what was waited."""
-    waited: list[float] = []
-
-    class Event:
-        done = False
-
-        def is_set(self) -> bool:
-            return self.done
-
-        def set(self) -> None:
-            self.done = True
-
-        def wait(self, seconds: float) -> bool:
-            waited.append(seconds)
-            return self.done
-
-    monkeypatch.setattr(camera.threading, "Event", Event)
-    return waited
-
-
-def test_frames_in_rgb_at_the_time_they_arrive() -> None:
+def test_frames_at_the_time_they_arrive() -> None:
     clock = count(100)
-    source = Camera("0", opener=_opener(_Capture(3, total=3)), clock=lambda: next(clock))
+    source = Camera("0", opener=_opener(_Reader(3, total=3)), clock=lambda: next(clock))
     frames = list(source)
     assert (source.info.width, source.info.height, source.info.rate) == (6, 4, 15)
-    assert [frame.rgb[0, 0].tolist() for frame in frames] == [[200, 0, left] for left in (2, 1, 0)]
+    assert [frame.rgb[0, 0].tolist() for frame in frames] == [[left, 0, 200] for left in (2, 1, 0)]
     assert [frame.time for frame in frames] == [1, 2, 3]
     assert source.seconds() == 4
 
 
 @pytest.mark.parametrize("rate", [0.0, 90_000.0, -1.0])
 def test_a_rate_that_cannot_be_true_is_not_believed(rate: float) -> None:
-    assert Camera("0", opener=_opener(_Capture(1, rate=rate))).info.rate == 30
+    assert Camera("0", opener=_opener(_Reader(1, rate=rate))).info.rate == 30
 
 
-def test_a_stream_is_opened_again_after_growing_delays(delays: list[float]) -> None:
-    first, second = _Capture(2), _Capture(2)
-    source = Camera("rtsp://x", opener=_opener(first, *[_Capture(0)] * 7, second))
+def test_a_stream_is_opened_again_after_growing_delays() -> None:
+    first, second = _Reader(2), _Reader(2, error=True)
+    delays: list[float] = []
+    source = Camera(
+        "rtsp://x",
+        opener=_opener(first, *[None] * 7, second),
+        sleep=lambda seconds: bool(delays.append(seconds)),
+    )
     frames = iter(source)
-    assert [next(frames).rgb[0, 0, 2] for _ in range(4)] == [1, 0, 1, 0]
+    assert [next(frames).rgb[0, 0, 0] for _ in range(4)] == [1, 0, 1, 0]
     with pytest.raises(SourceLostError, match=r"rtsp://x: broke off .* 10 attempts"):
         next(frames)
     assert delays[:8] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert delays[8:] == [0.5, 1, 2, 4, 8, 16, 30, 30, 30, 30]
     assert source.reconnects == 1
-    assert first.released
-    assert second.released
+    assert first.closed
+    assert second.closed
 
 
-def test_a_file_behind_an_address_ends(delays: list[float]) -> None:
-    assert len(list(Camera("http://x/a.mp4", opener=_opener(_Capture(5, total=5))))) == 5
-    assert delays == []
+def test_a_file_behind_an_address_ends() -> None:
+    source = Camera("http://x/a.mp4", opener=_opener(_Reader(5, total=5)))
+    assert len(list(source)) == 5
+    assert source.reconnects == 0
 
 
-def test_closing_ends_the_wait_to_reconnect(delays: list[float]) -> None:
-    capture = _Capture(1)
-    source = Camera("rtsp://x", opener=_opener(capture))
+def test_closing_ends_the_wait_to_reconnect() -> None:
+    reader, waits = _Reader(1), []
+    source = Camera("rtsp://x", opener=_opener(reader))
     frames = iter(source)
     next(frames)
     source.close()
-    assert list(frames) == []
-    assert len(delays) == 1
-    assert capture.released
+    start = time.monotonic()
+    assert list(frames) == waits
+    assert time.monotonic() - start < 0.4
+    assert reader.closed
 
 
 def test_nothing_to_open() -> None:
     with pytest.raises(VideoError, match="camera 7: gives no picture; check"):
         Camera("7", opener=_opener())
+
+
+def test_a_system_without_cameras_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "win32")
+    with pytest.raises(VideoError, match="camera 0: this system has no cameras by number"):
+        open_live("0")
+
+
+def test_a_slow_consumer_gets_the_newest_and_the_last() -> None:
+    taken, sent = threading.Event(), threading.Event()
+
+    def source() -> Iterator[int]:
+        yield 0
+        taken.wait()
+        yield from range(1, 10)
+        sent.set()
+
+    seen = []
+    with Newest(source()) as items:
+        for item in items:
+            seen.append(item)
+            taken.set()
+            sent.wait()
+    assert seen == [0, 9]
+    assert items.dropped == 8
+
+
+def test_a_fast_consumer_gets_all() -> None:
+    turn = threading.Semaphore(1)
+
+    def source() -> Iterator[int]:
+        for item in range(20):
+            turn.acquire()
+            yield item
+
+    seen = []
+    with Newest(source()) as items:
+        for item in items:
+            seen.append(item)
+            turn.release()
+    assert seen == list(range(20))
+    assert items.dropped == 0
+
+
+def test_an_error_comes_after_the_last_item() -> None:
+    def source() -> Iterator[int]:
+        yield 7
+        raise OSError("gone")
+
+    with Newest(source()) as items:
+        iterator = iter(items)
+        assert next(iterator) == 7
+        with pytest.raises(OSError, match="gone"):
+            next(iterator)
+
+
+def test_leaving_frees_who_waits_for_an_item() -> None:
+    stuck = threading.Event()
+
+    def source() -> Iterator[int]:
+        stuck.wait()
+        yield 0
+
+    seen: list[int] = []
+    newest = Newest(source())
+    waiting = threading.Thread(target=lambda: seen.extend(newest))
+    waiting.start()
+    start = time.perf_counter()
+    with newest:
+        pass
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert time.perf_counter() - start < 5
+    assert seen == []
+    stuck.set()

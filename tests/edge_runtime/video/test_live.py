@@ -10,8 +10,8 @@ import pytest
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import SourceLostError, VideoError
 from edge_runtime.models.card import ModelCard
+from edge_runtime.video.derain import LiveSummary, derain_live
 from edge_runtime.video.frames import Frame, VideoInfo
-from edge_runtime.video.live import LiveSummary, derain_live
 
 _RATE = 10
 _INFO = VideoInfo(8, 8, Fraction(_RATE), Fraction(1, 1000))

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import UsageError
-from edge_runtime.pictures.sources import STDIO
-from edge_runtime.video.plan import MovingJob, is_clip, is_stream, plan_moving
+from edge_runtime.pictures.sources import STDIO, is_clip, is_stream
+from edge_runtime.video.plan import MovingJob, plan_moving
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,6 @@ def test_marks_force_and_what_exists() -> None:
 def test_cameras_and_streams() -> None:
     assert plan_moving([], "0", "x.mp4") == [MovingJob("0", Path("x.mp4"), live=True)]
     assert plan_moving([], "0", "-") == [MovingJob("0", STDIO, live=True)]
-    assert plan_moving([], "0", show=True) == [MovingJob("0", None, live=True)]
     assert plan_moving(["rtsp://h/s"], out="x.mp4")[0].live
     assert plan_moving([], "http://h/s", "x.mp4")[0].source == "http://h/s"
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ import pytest
 
 from edge_runtime import cli
 from edge_runtime.video import camera
-from edge_runtime.video import files as video_files
+from edge_runtime.video.frames import Frame, VideoInfo
 
 
 def _clip(name: str, frames: int = 12, side: int = 32) -> None:
@@ -86,23 +87,11 @@ def test_raw_frames_on_standard_output(
     assert json.loads(err)["output"] == "-"
 
 
-def test_without_pyav_it_says_what_is_lost(
-    here: Path, model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    _clip("a.mp4")
-    monkeypatch.setattr(video_files, "has_av", lambda: False)
-    assert cli.main(["a.mp4", "--model", model]) == 0
-    err = capsys.readouterr().err
-    assert err.startswith("edge-derain: without PyAV videos have no sound and a constant frame")
-    assert err.endswith("run: pip install 'edge-derain[video]'\n")
-    assert _count("a_derained.mp4") == 12
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["a.mp4", "--format", "png"], "--format: is for pictures; leave it out"),
-        (["a.mp4", "--max-memory", "1G"], "--max-memory: is for pictures; leave it out"),
+        (["a.mp4", "--max-pixels", "1G"], "--max-pixels: is for pictures; leave it out"),
         (["a.jpg", "--steady"], "--steady: is for videos and cameras; leave it out"),
         (["a.jpg", "--crf", "0"], "--crf: is for videos and cameras; leave it out"),
         (["a.mp4", "--seconds", "3"], "--seconds: is for cameras; leave it out"),
@@ -141,30 +130,22 @@ def test_a_progress_bar_only_on_a_terminal(
 class _Synthetic:
     """A camera of 20 frames at 100 a second, then nothing."""
 
-    def __init__(self) -> None:
-        self.left = 20
+    damaged = 0
+    info = VideoInfo(16, 16, Fraction(100), Fraction(1, 1000))
 
-    def isOpened(self) -> bool:  # noqa: N802
-        return True
+    def __iter__(self) -> Iterator[Frame]:
+        for _ in range(20):
+            time.sleep(0.01)
+            yield Frame(np.full((16, 16, 3), 200, np.uint8), Fraction(0))
 
-    def read(self) -> tuple[bool, object]:
-        if not self.left:
-            return False, None
-        time.sleep(0.01)
-        self.left -= 1
-        return True, np.full((16, 16, 3), 200, np.uint8)
-
-    def get(self, prop: int, /) -> float:
-        return 100.0 if prop == cv2.CAP_PROP_FPS else -1.0
-
-    def release(self) -> None:
+    def close(self) -> None:
         pass
 
 
 def test_a_camera_that_breaks_off_keeps_its_recording(
     here: Path, model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camera, "_open", lambda source: _Synthetic())
+    monkeypatch.setattr(camera, "open_live", lambda source: _Synthetic())
     monkeypatch.setattr(camera, "ATTEMPTS", 0)
     assert cli.main(["--camera", "0", "-o", "a.mp4", "--json", "--model", model]) == 1
     out, err = capsys.readouterr()
@@ -180,7 +161,7 @@ def test_a_camera_that_breaks_off_keeps_its_recording(
 def test_seconds_stop_a_camera(
     here: Path, model: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(camera, "_open", lambda source: _Synthetic())
+    monkeypatch.setattr(camera, "open_live", lambda source: _Synthetic())
     arguments = ["--camera", "0", "-o", "a.mp4", "--seconds", "0.08", "--model", model]
     assert cli.main(arguments) == 0
     line = capsys.readouterr().out

@@ -1,9 +1,9 @@
-"""Carry out what the command line asks of videos and cameras, and put the results into records."""
+"""Jobs on videos and cameras, carried out in turn, and the record of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,11 +12,13 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.errors import EdgeDerainError, UsageError
 from edge_runtime.pictures.sources import STDIO
 from edge_runtime.video.camera import Camera
-from edge_runtime.video.derain import VideoSummary, derain_frames
+from edge_runtime.video.derain import (
+    LiveSummary,
+    VideoSummary,
+    derain_frames,
+    derain_live,
+)
 from edge_runtime.video.files import CRF, open_reader
-from edge_runtime.video.frames import Reader, VideoInfo, Writer
-from edge_runtime.video.live import LiveSummary, derain_live
-from edge_runtime.video.notify import Notifier
 from edge_runtime.video.outputs import destination
 from edge_runtime.video.plan import MovingJob
 
@@ -26,17 +28,15 @@ OnFrame = Callable[[int | None], object]
 
 @dataclass(frozen=True)
 class MovingOptions:
-    """How frames are derained and where they go besides the target of a job.
+    """How frames are derained and stored.
 
     Attributes:
         steady: Reduce flicker where nothing moves.
-        show: Show the frames in a window.
         crf: Constant rate factor of files, from 0 (best) to 51.
         seconds: How long to go on with a camera; None has no limit.
     """
 
     steady: bool = False
-    show: bool = False
     crf: int = CRF
     seconds: float | None = None
 
@@ -61,7 +61,7 @@ def derain_moving(
         on_frame: Called after each frame.
 
     Raises:
-        UsageError: No window can be opened.
+        UsageError: ``crf`` is out of range.
     """
     for job in jobs:
         try:
@@ -76,9 +76,10 @@ def derain_moving(
 def _derain_clip(
     derainer: Derainer, job: MovingJob, options: MovingOptions, raw: BinaryIO, on_frame: OnFrame
 ) -> dict[str, Any]:
+    target = raw if job.target == STDIO else job.target
     with (
         closing(open_reader(Path(job.source))) as reader,
-        _writer(job, reader.info, options, raw, reader) as writer,
+        destination(reader.info, target, crf=options.crf, sound=reader) as writer,
     ):
         summary = derain_frames(
             derainer,
@@ -93,23 +94,18 @@ def _derain_clip(
 def _derain_camera(
     derainer: Derainer, job: MovingJob, options: MovingOptions, raw: BinaryIO, on_frame: OnFrame
 ) -> dict[str, Any]:
+    target = raw if job.target == STDIO else job.target
     with (
-        Notifier() as notifier,
         closing(Camera(job.source)) as camera,
-        _writer(job, camera.info, options, raw) as writer,
+        destination(camera.info, target, crf=options.crf) as writer,
     ):
-
-        def done() -> None:
-            notifier.frame()
-            on_frame(None)
-
         summary = derain_live(
             derainer,
             camera,
             writer,
             steady=options.steady,
             seconds=options.seconds,
-            on_frame=done,
+            on_frame=lambda: on_frame(None),
         )
     record = {
         **_record(derainer, job, summary),
@@ -121,30 +117,12 @@ def _derain_camera(
     return record if summary.lost is None else {**record, "error": summary.lost}
 
 
-def _writer(
-    job: MovingJob,
-    info: VideoInfo,
-    options: MovingOptions,
-    raw: BinaryIO,
-    sound: Reader | None = None,
-) -> AbstractContextManager[Writer]:
-    to_raw = job.target == STDIO
-    return destination(
-        info,
-        file=None if to_raw else job.target,
-        raw=raw if to_raw else None,
-        show=options.show,
-        crf=options.crf,
-        sound=sound,
-    )
-
-
 def _record(
     derainer: Derainer, job: MovingJob, summary: VideoSummary | LiveSummary
 ) -> dict[str, Any]:
     return {
         "input": job.source,
-        "output": None if job.target is None else str(job.target),
+        "output": str(job.target),
         "model": derainer.card.name,
         "precision": derainer.card.precision,
         "width": summary.width,
@@ -177,6 +155,4 @@ def describe(record: Mapping[str, Any]) -> list[str]:
         parts.append(f"latency {record['p50_ms']:.0f} ms, p95 {record['p95_ms']:.0f} ms")
     if record.get("reconnects"):
         parts.append(f"{record['reconnects']} reconnects")
-    if record["output"] is not None:
-        parts.append(record["output"])
-    return parts
+    return [*parts, record["output"]]
