@@ -11,7 +11,7 @@ from typing import TypeVar, cast
 Item = TypeVar("Item")
 
 _PATIENCE = 0.1
-"""Seconds after which a blocked producer looks whether anybody still wants its items."""
+"""Seconds after which a thread that waits looks whether anybody still wants what it waits for."""
 
 
 @contextlib.contextmanager
@@ -67,7 +67,10 @@ def _consume(
     waiting: queue.Queue[tuple[bool, Item | BaseException | None]],
 ) -> Iterator[Item]:
     while True:
-        is_item, value = waiting.get()
+        try:  # with a limit, because a wait without one may sleep through Ctrl-C
+            is_item, value = waiting.get(timeout=_PATIENCE)
+        except queue.Empty:
+            continue
         if is_item:
             yield cast("Item", value)
         elif value is None:
