@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 import edge_runtime
 from edge_runtime import Derainer
 from edge_runtime.metrics import psnr
-from edge_runtime.pictures.picture import find_pictures, read_picture
+from edge_runtime.pictures.picture import read_picture
+from edge_runtime.pictures.sources import find_pictures
 from edge_runtime.pyramid import passes
 from edge_runtime.quantities import Scale
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from core.errors import DataError
 from edge_runtime.errors import ImageError
-from edge_runtime.pictures.picture import SUFFIXES, find_pictures
+from edge_runtime.pictures.sources import SUFFIXES, find_pictures
 
 Twins = list[tuple[Path, Path]]
 

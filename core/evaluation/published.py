@@ -8,7 +8,7 @@ from core.config_errors import nearest
 from core.evaluation.evaluate import EvaluationConfig, TestSetConfig
 from core.pairs import SourceConfig
 from edge_runtime.errors import UsageError
-from edge_runtime.pictures.picture import find_pictures
+from edge_runtime.pictures.sources import find_pictures
 
 PUBLISHED_SETS = (
     "rain100l",

@@ -17,20 +17,19 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ImageError
 from edge_runtime.files import write_atomically
-from edge_runtime.pictures.codec import DEEP_SUFFIXES, JPEG_SUFFIXES, Metadata, decode, encode
-from edge_runtime.pictures.metadata import (
-    has_grey_alpha,
-    picture_format,
-    picture_quality,
-    picture_size,
+from edge_runtime.pictures.formats import (
+    DEEP,
+    OPAQUE,
+    Metadata,
+    decode,
+    encode,
+    format_of,
+    quality_of,
 )
+from edge_runtime.pictures.sources import SUFFIXES
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif")
-"""Suffixes, in lower case, of the files that can be both read and written."""
 MAX_PIXELS = 100_000_000
 """Larger pictures are refused before they are decoded, unless told otherwise."""
-MOST_PIXELS = 1 << 30
-"""OpenCV decodes no larger ones."""
 QUALITY = 95
 """Quality of JPEG, WebP and AVIF, 1 to 100, where neither user nor input says one."""
 
@@ -77,31 +76,33 @@ def decode_picture(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> P
         max_pixels: Larger pictures are refused before they are decoded.
 
     Raises:
-        ImageError: The data are empty, not a picture that OpenCV reads, larger than allowed, have
-            pixels of other than 8 or 16 bits, or transparency that OpenCV does not read.
+        ImageError: The data are empty, not a picture that can be read, larger than allowed, or
+            have pixels of other than 8 or 16 bits.
     """
     if not data:
         raise ImageError(f"{name}: is empty; copy it again")
-    size = picture_size(data)
-    if size is not None and size[0] * size[1] > min(max_pixels, MOST_PIXELS):
-        raise ImageError(
-            f"{name}: {size[0]} x {size[1]} is more than {max_pixels / 10**6:g} megapixels; "
-            "allow it with --max-pixels, or reduce or split it"
-        )
-    pixels, metadata = (None, Metadata()) if size is None else decode(data)
-    if pixels is None:
-        raise ImageError(f"{name}: not a picture OpenCV can read; it is damaged or no picture")
+
+    def check_size(width: int, height: int) -> None:
+        if width * height > max_pixels:
+            raise ImageError(
+                f"{name}: {width} x {height} is more than {max_pixels / 10**6:g} megapixels; "
+                "allow it with --max-pixels, or reduce or split it"
+            )
+
+    suffix = format_of(data)
+    decoded = None if suffix is None else decode(data, suffix, check_size)
+    if suffix is None or decoded is None:
+        raise ImageError(f"{name}: not a picture that can be read; it is damaged or no picture")
+    pixels, metadata = decoded
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"{name}: pixels are {pixels.dtype}; convert it to 8 or 16 bits a channel")
-    grey = pixels.ndim == 2
-    if grey and has_grey_alpha(data):
-        raise ImageError(
-            f"{name}: is grey with transparency, which is not read; convert it to RGBA"
-        )
-    alpha = None if grey or pixels.shape[2] == 3 else np.ascontiguousarray(pixels[..., 3])
-    code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB
-    rgb = cv2.cvtColor(pixels if alpha is None else pixels[..., :3], code)
-    return Picture(rgb, alpha, grey, metadata, picture_format(data), picture_quality(data))
+    bands = 1 if pixels.ndim == 2 else pixels.shape[2]
+    alpha = np.ascontiguousarray(pixels[..., -1]) if bands in (2, 4) else None
+    if bands < 3:
+        rgb = cv2.cvtColor(pixels if bands == 1 else pixels[..., 0], cv2.COLOR_GRAY2RGB)
+    else:
+        rgb = pixels if bands == 3 else np.ascontiguousarray(pixels[..., :3])
+    return Picture(rgb, alpha, bands == 1, metadata, suffix, quality_of(data, suffix))
 
 
 def write_picture(
@@ -162,19 +163,6 @@ def check_suffix(path: Path) -> str:
     return suffix
 
 
-def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
-    """Return the files in ``folder`` itself that have a suffix of a picture, sorted by name.
-
-    Raises:
-        ImageError: The folder is missing or cannot be listed.
-    """
-    try:
-        entries = sorted(Path(folder).iterdir())
-    except OSError as error:
-        raise ImageError(f"{folder}: cannot be listed ({error.strerror})") from None
-    return [p for p in entries if p.suffix.lower() in SUFFIXES and p.is_file()]
-
-
 def read_file(path: Path) -> bytes:
     """Return the content of a regular file, or raise ImageError."""
     try:
@@ -191,20 +179,20 @@ def read_file(path: Path) -> bytes:
 
 
 def _file_pixels(name: str, suffix: str, picture: Picture) -> NDArray[Any]:
-    """Return the pixels as files of ``suffix`` hold them: channel order, alpha, 8 or 16 bits."""
+    """Return the pixels as files of ``suffix`` hold them: alpha, 8 or 16 bits."""
     rgb, alpha = picture.rgb, picture.alpha
-    if alpha is not None and suffix in (*JPEG_SUFFIXES, ".bmp"):
+    if alpha is not None and suffix in OPAQUE:
         if (alpha != np.iinfo(alpha.dtype).max).any():
             raise ImageError(
                 f"{name}: {suffix} cannot hold transparency; use .png, .webp, .tif or .avif"
             )
         alpha = None
     if alpha is not None:
-        pixels = np.dstack([rgb[..., ::-1], alpha])
+        pixels = np.dstack([rgb, alpha])
     elif picture.grey:
         pixels = np.rint(rgb.mean(axis=2)).astype(rgb.dtype)
     else:
-        pixels = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    if pixels.dtype == np.uint16 and suffix not in DEEP_SUFFIXES:
+        pixels = np.ascontiguousarray(rgb)
+    if pixels.dtype == np.uint16 and suffix not in DEEP:
         pixels = np.rint(pixels / np.float32(257)).astype(np.uint8)
     return pixels

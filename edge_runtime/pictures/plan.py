@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import UsageError
-from edge_runtime.pictures.picture import SUFFIXES
-from edge_runtime.pictures.sources import STDIO, Source, find_sources
+from edge_runtime.pictures.sources import STDIO, SUFFIXES, Source, find_sources
 from edge_runtime.quantities import Shard
 
 MARK = "_derained"

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import ImageError, UsageError
-from edge_runtime.pictures.picture import SUFFIXES, find_pictures
 
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".avif")
+"""Suffixes, in lower case, of the pictures that can be both read and written."""
 STDIO = Path("-")
 """Stands for standard input as an input, and for standard output as an output."""
 VIDEOS = (
@@ -104,6 +105,19 @@ def pictures_below(
             for path in find_pictures(inside):
                 if not _is_hidden(path) and not path.stem.endswith(ours):
                     yield Source(path, inside.relative_to(folder))
+
+
+def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the files in ``folder`` itself that have a suffix of a picture, sorted by name.
+
+    Raises:
+        ImageError: The folder is missing or cannot be listed.
+    """
+    try:
+        entries = sorted(Path(folder).iterdir())
+    except OSError as error:
+        raise ImageError(f"{folder}: cannot be listed ({error.strerror})") from None
+    return [p for p in entries if p.suffix.lower() in SUFFIXES and p.is_file()]
 
 
 def _expand(

@@ -118,7 +118,7 @@ def test_a_folder_goes_on_past_bad_pictures(
     # Nothing of what libpng prints by itself reaches the terminal.
     lines = err.splitlines()
     assert lines[0] == "edge-derain: error: 1 of 3 failed:"
-    assert lines[1].startswith("  in/b.png: not a picture OpenCV can read")
+    assert lines[1].startswith("  in/b.png: not a picture that can be read")
     assert len(lines) == 2
     assert sorted(os.listdir("out")) == ["a_derained.png", "c_derained.png"]
 
@@ -127,7 +127,7 @@ def test_a_folder_goes_on_past_bad_pictures(
     ("arguments", "code", "message"),
     [
         (["missing.png"], 1, "missing.png: no such file; check the name"),
-        (["bad.png"], 1, "bad.png: not a picture OpenCV can read; it is damaged or no picture"),
+        (["bad.png"], 1, "bad.png: not a picture that can be read; it is damaged or no picture"),
         (["a.gif"], 1, "a_derained.gif: cannot write .gif"),
         (["a.png", "-o", "a.png"], 2, "-o a.png: exists already; add --force to replace it"),
         (["a.png", "-o", "bad.png/x.png"], 1, "bad.png: cannot be made"),

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,9 +107,12 @@ def test_damaged_pictures_are_read_or_refused(name: str) -> None:
 
 
 def test_headers_that_claim_too_much_are_refused_unread() -> None:
-    for name, at, order in (("png", 16, ">I"), ("bmp", 18, "<I")):
+    cases = {"jpeg": (b"\xff\xc0", 5, ">HH", 65000), "png": (b"IHDR", 4, ">II", 900_000)}
+    for name, (mark, after, order, side) in {**cases, "bmp": (b"BM", 18, "<II", 1 << 30)}.items():
         data = bytearray(SEEDS[name])
-        struct.pack_into(order, data, at, 0x7FFFFFF0)
+        struct.pack_into(order, data, data.index(mark) + after, side, side)
+        if name == "png":
+            struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
         with pytest.raises(ImageError, match="is more than 100 megapixels"):
             decode_picture(bytes(data), "it")
 

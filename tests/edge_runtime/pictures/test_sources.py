@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import UsageError
-from edge_runtime.pictures.sources import STDIO, find_sources
+from edge_runtime.errors import ImageError, UsageError
+from edge_runtime.pictures.sources import STDIO, find_pictures, find_sources
 
 
 @pytest.fixture(autouse=True)
@@ -71,3 +71,13 @@ def test_a_folder_whose_pictures_lie_deeper_says_so(here: Path) -> None:
     (here / "top/below/a.png").touch()
     with pytest.raises(UsageError, match="-r looks into its folders too"):
         _found("top")
+
+
+def test_find_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "others"
+    (folder / "folder.png").mkdir(parents=True)
+    for name in ("b.PNG", "a.jpg", "notes.txt", "c.tiff"):
+        (folder / name).touch()
+    assert [p.name for p in find_pictures(folder)] == ["a.jpg", "b.PNG", "c.tiff"]
+    with pytest.raises(ImageError, match="cannot be listed"):
+        find_pictures(tmp_path / "missing")

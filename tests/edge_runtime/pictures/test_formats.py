@@ -1,3 +1,6 @@
+import dataclasses
+import io
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,8 +9,9 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms, ImageOps, PngImagePlugin
 
+from edge_runtime.pictures.formats import quality_of
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
 Noise = Callable[..., NDArray[np.generic]]
@@ -17,6 +21,18 @@ UPRIGHT_XMP = XMP.replace(b'"6"', b'"1"')
 
 def _profile(space: str = "sRGB") -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
+
+
+def _exif(description: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x010E] = description
+    return exif.tobytes().removeprefix(b"Exif\0\0")
+
+
+def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def _smooth(height: int = 20, width: int = 30) -> NDArray[np.uint8]:
@@ -46,10 +62,19 @@ def test_density_turns_with_the_picture(tmp_path: Path) -> None:
         assert density == pytest.approx((150, 300))
 
 
+def test_density_in_centimetres(tmp_path: Path) -> None:
+    data = bytearray(_encoded(Image.fromarray(_smooth()), "JPEG", dpi=(100, 100)))
+    data[13] = 2
+    (tmp_path / "a.jpg").write_bytes(data)
+    assert read_picture(tmp_path / "a.jpg").metadata.density == (254, 254)
+
+
 def test_no_density_is_made_up(tmp_path: Path) -> None:
-    for suffix in (".jpg", ".png", ".bmp"):
+    for suffix in (".jpg", ".png", ".bmp", ".tif", ".webp"):
         write_picture(tmp_path / f"a{suffix}", Picture(_smooth()))
         assert read_picture(tmp_path / f"a{suffix}").metadata.density is None
+        with Image.open(tmp_path / f"a{suffix}") as again:
+            assert again.info.get("dpi", (1, 1)) in ((1, 1), (0, 0), (96, 96))  # of BMP
 
 
 @pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif", ".avif"])
@@ -152,6 +177,73 @@ def test_avif_of_10_and_12_bits_fills_16(tmp_path: Path, noise: Noise) -> None:
     write_picture(tmp_path / "b.avif", Picture(rgb[..., :3], rgb[..., 3]), quality=100)
     read = read_picture(tmp_path / "b.avif")
     assert np.abs(np.dstack([read.rgb, read.alpha]).astype(int) - rgb).max() <= 8
+
+
+def test_a_camera_note_survives_byte_for_byte(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010F], exif[18246], exif[50708] = "Camera", 3, "a tag that few know"
+    exif.get_ifd(34665)[37500] = bytes(range(256)) * 9  # which holds offsets of its own
+    block = exif.tobytes()
+    Image.fromarray(_smooth()).save(tmp_path / "a.jpg", exif=block)
+    for suffix in (".jpg", ".png", ".webp", ".avif"):
+        write_picture(tmp_path / f"b{suffix}", read_picture(tmp_path / "a.jpg"))
+        with Image.open(tmp_path / f"b{suffix}") as again:
+            found = again.info["exif"].removeprefix(b"Exif\0\0")
+        assert found == block.removeprefix(b"Exif\0\0")
+
+
+def test_what_a_format_cannot_hold_does_not_take_the_rest_along(tmp_path: Path) -> None:
+    plain = _profile()
+    length = len(plain) + 100_000  # for which a JPEG has several segments
+    profile = struct.pack(">I", length) + plain[4:] + bytes(100_000)
+    Image.fromarray(_smooth()).save(tmp_path / "a.png", icc_profile=profile)
+    read = read_picture(tmp_path / "a.png")
+    large = dataclasses.replace(read.metadata, xmp=bytes(70_000), exif=_exif("a street"))
+    write_picture(tmp_path / "b.jpg", dataclasses.replace(read, metadata=large))
+    with Image.open(tmp_path / "b.jpg") as again:
+        assert again.info["icc_profile"] == profile
+        assert again.getexif()[0x010E] == "a street"
+        assert "xmp" not in again.info
+
+
+def test_captions_of_agencies_and_texts_of_png_are_kept(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("Author", "Somebody")
+    Image.fromarray(_smooth()).save(tmp_path / "a.png", pnginfo=texts)
+    write_picture(tmp_path / "b.png", read_picture(tmp_path / "a.png"))
+    with Image.open(tmp_path / "b.png") as again:
+        assert again.text == {"Author": "Somebody"}
+    caption = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x78\0\x03cap"
+    Image.fromarray(_smooth()).save(tmp_path / "a.jpg")
+    content = (tmp_path / "a.jpg").read_bytes()
+    segment = struct.pack(">HH", 0xFFED, len(caption) + 2) + caption
+    (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
+    write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "a.jpg"))
+    assert segment in (tmp_path / "b.jpg").read_bytes()
+
+
+def test_quality_of_libjpeg_is_found_exactly() -> None:
+    picture = Image.new("RGB", (9, 5), "navy")
+    for quality in range(1, 101):
+        assert quality_of(_encoded(picture, "JPEG", quality=quality), ".jpg") == quality
+    assert quality_of(_encoded(picture.convert("L"), "JPEG", quality=33), ".jpg") == 33
+
+
+def test_quality_of_other_tables_is_the_nearest() -> None:
+    picture = Image.new("RGB", (9, 5), "navy")
+    half_way = _encoded(picture, "JPEG", qtables=[[16] * 64, [17] * 64])
+    assert 70 <= (quality_of(half_way, ".jpg") or 0) <= 95
+    assert quality_of(b"\xff\xd8\xff\xd9", ".jpg") is None
+    for length in range(0, len(half_way), 7):
+        quality_of(half_way[:length], ".jpg")
+
+
+@pytest.mark.parametrize("depth", [8, 10, 12])
+def test_lossless_avif_is_known(depth: int) -> None:
+    pixels = np.full((8, 8, 3), 99, np.uint8 if depth == 8 else np.uint16)
+    for quality, expected in ((90, None), (100, 100)):
+        flags = [cv2.IMWRITE_AVIF_DEPTH, depth, cv2.IMWRITE_AVIF_QUALITY, quality]
+        assert quality_of(cv2.imencode(".avif", pixels, flags)[1].tobytes(), ".avif") == expected
 
 
 @pytest.mark.parametrize(
