@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.engines.installed import CPU
 from edge_runtime.engines.litert import find_engine
+from edge_runtime.engines.onnx_runtime import CPU
 from edge_runtime.engines.session import open_session
 from edge_runtime.errors import EdgeDerainError, SessionError
 from edge_runtime.machine import machine

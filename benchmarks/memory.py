@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from edge_runtime.errors import EdgeDerainError, UsageError
 from edge_runtime.models.catalog import list_models
-from edge_runtime.quantities import Scale, parse_scale
+from edge_runtime.options import whole_or_auto
+from edge_runtime.pyramid import Scale
 from edge_runtime.report.measure import machine, peak_memory_of
 
 
@@ -51,7 +52,7 @@ def main() -> None:
     parser.add_argument("--megapixels", type=float, nargs="+", default=[1, 8.2944, 12, 48])
     parser.add_argument("--tiles", type=_tile, nargs="+", default=[0, None])
     parser.add_argument("--whole-up-to", type=float, default=12)
-    parser.add_argument("--scale", type=parse_scale, default=1, help="as edge-derain takes it")
+    parser.add_argument("--scale", type=whole_or_auto, default=1, help="as edge-derain takes it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()

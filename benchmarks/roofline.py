@@ -26,10 +26,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.machine import machine
+from edge_runtime.machine import has_int8_dot_products, machine
 from edge_runtime.models.card import ModelCard
 from edge_runtime.models.catalog import list_models
-from edge_runtime.processor import has_int8_dot_products
 from edge_runtime.report.measure import measure_latency
 
 INT8_GAIN = 4

@@ -22,8 +22,7 @@ from edge_runtime import Derainer
 from edge_runtime.metrics import psnr
 from edge_runtime.pictures.picture import read_picture
 from edge_runtime.pictures.sources import find_pictures
-from edge_runtime.pyramid import passes
-from edge_runtime.quantities import Scale
+from edge_runtime.pyramid import Scale, passes
 
 REFERENCE = Path(edge_runtime.__file__).parent / "reference"
 SCALES: tuple[Scale, ...] = (1, 2, 4, "auto")

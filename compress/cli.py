@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from compress.options import command_parser, prune_parser
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
-from edge_runtime.quantities import parse_amount
+from edge_runtime.options import parse_amount
 
 if TYPE_CHECKING:
     from compress.quantize.quantize import Quantized

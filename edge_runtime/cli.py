@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.cli_options import parse_options
 from edge_runtime.errors import EdgeDerainError, UsageError
+from edge_runtime.options import parse_options
 from edge_runtime.terminal import (
     FrameProgress,
     Progress,

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.engines.session import ClosedSession, Session, open_session
-from edge_runtime.errors import ImageError, UsageError
+from edge_runtime.engines.base import ClosedSession, Session, Stages
+from edge_runtime.engines.session import open_session
+from edge_runtime.errors import ImageError, SessionError, UsageError
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import DEFAULT_MODEL, fastest_provider, find_model
 from edge_runtime.pixels import PEAKS, from_planes, to_batch
-from edge_runtime.pyramid import Change, passes, shrink
-from edge_runtime.quantities import SCALES, Scale, Stages
+from edge_runtime.pyramid import SCALES, Change, Scale, passes, shrink
 from edge_runtime.tiles import Tile, least_work, plan_tiles
 
 WINDOW_PIXELS = 1_500_000
@@ -56,8 +56,13 @@ class Derainer:
             turned back: better, and twice the time (the self-ensemble of EDSR, Lim et al., CVPRW
             2017, section 3.4, with the one view under which rain still falls).
 
+    Attributes:
+        fixed_size: The one (height, width) that the engine takes; None if it takes any. Pictures
+            are then cut into windows of that size, whatever ``tile`` says.
+
     Raises:
         UsageError: There is no such scale.
+        SessionError: The halo leaves nothing of a window of the one size that the engine takes.
     """
 
     def __init__(
@@ -72,6 +77,13 @@ class Derainer:
     ) -> None:
         if scale != "auto" and scale not in SCALES:
             raise UsageError(f"scale {scale}: must be {', '.join(map(str, SCALES))} or 'auto'")
+        self.fixed_size: tuple[int, int] | None = getattr(session, "fixed_size", None)
+        if self.fixed_size and min(self.fixed_size) < 2 * card.halo + card.size_multiple:
+            height, width = self.fixed_size
+            raise SessionError(
+                f"{model_path}: takes {height}x{width} pixels only, which its halo of {card.halo} "
+                f"leaves nothing of; export it with a --size above {2 * card.halo}, or without"
+            )
         self.session = session
         self.card = card
         self.model_path = model_path
@@ -158,7 +170,8 @@ class Derainer:
         """Derain a picture in tiles, after the change that was found at half its size."""
         height, width = image.shape[:2]
         side = self._tile_side(height, width, shrunk) if self.tile is None else self.tile
-        tiles = plan_tiles(height, width, side, self.card.halo, self.card.size_multiple)
+        halo, multiple = self.card.halo, self.card.size_multiple
+        tiles = plan_tiles(height, width, side, halo, multiple, self.fixed_size)
         derained = np.empty(image.shape, image.dtype)
         try:
             memory = self._spare.pop()  # no other call has it now
@@ -169,7 +182,7 @@ class Derainer:
             window = image[tile.window]
             if change is not None:
                 window = change.done_to(image, 2, tile.window)
-            batch = to_batch(window, self.card.size_multiple, memory)
+            batch = to_batch(window, self.fixed_size or multiple, memory)
             if memory is None or memory.size < batch.size:
                 memory = batch.reshape(-1)
             inner = (0, slice(None), *tile.inner)

@@ -53,6 +53,10 @@ class SessionError(EdgeDerainError):
     """An engine that refuses an artifact or answers with something else than a picture."""
 
 
+class TuneError(EdgeDerainError):
+    """Times that cannot be measured or remembered."""
+
+
 class MissingExtraError(EdgeDerainError):
     """A package that belongs to an optional extra is not installed."""
 

@@ -1,4 +1,4 @@
-"""Replace a file so that a crash leaves the old one or the new one, never a part of one."""
+"""Files, written so that a crash leaves the old one or the new one, and the cache folder."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
+
+from edge_runtime.errors import TuneError
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -55,3 +57,17 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def cache_folder() -> Path:
+    """Return the folder for what may be lost: ``edge-derain`` in the XDG cache folder.
+
+    Raises:
+        TuneError: There is no home folder.
+    """
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        base = Path(chosen) if os.path.isabs(chosen) else Path.home() / ".cache"
+    except RuntimeError:
+        raise TuneError("there is no home folder; name a folder in XDG_CACHE_HOME") from None
+    return base / "edge-derain"

@@ -14,18 +14,21 @@ _AT_ONCE = 1 << 15  # pixels that are converted at once, so that they stay in th
 
 
 def to_batch(
-    image: NDArray[Any], multiple: int, memory: NDArray[np.float32] | None = None
+    image: NDArray[Any],
+    multiple: int | tuple[int, int],
+    memory: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """Return a picture as float32 1CHW RGB in [0, 1], extended to a legal size.
 
     Args:
         image: HWC RGB or HW grey, of a dtype in ``PEAKS``; grey becomes three equal channels.
         multiple: The bottom row and the right column are repeated until height and width are
-            multiples of this.
+            multiples of this, or of one each.
         memory: One-dimensional float32, of which the result becomes a view if it is large enough.
     """
     height, width = image.shape[:2]
-    shape = (1, 3, height + -height % multiple, width + -width % multiple)
+    tall, wide = multiple if isinstance(multiple, tuple) else (multiple, multiple)
+    shape = (1, 3, height + -height % tall, width + -width % wide)
     size = shape[1] * shape[2] * shape[3]
     if memory is None or memory.size < size:
         memory = np.empty(size, np.float32)

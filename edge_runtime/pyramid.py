@@ -8,16 +8,19 @@ twice that size, for the finer streaks. Detail that the small picture does not h
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.pixels import PEAKS
-from edge_runtime.quantities import SCALES, Scale
 from edge_runtime.tiles import Rectangle
 
+SCALES = (1, 2, 4, 8, 16)
+Scale = int | Literal["auto"]
+"""Rain is looked for at 1 / N of the size, and at 2 / N; 1 looks at full size only, ``'auto'``
+follows the size."""
 SHRUNK_SIDE = 900
 """Pixels that the longer side keeps at least where the scale follows the size."""
 _MARGIN = 3  # pixels that cubic interpolation looks around, and one more

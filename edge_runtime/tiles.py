@@ -1,12 +1,14 @@
-"""Cut a picture into overlapping windows whose results, put together, are the whole result."""
+"""Tiles: overlapping windows of a picture whose results, put together, are the whole result."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime.errors import UsageError
 
 Rectangle = tuple[slice, slice]
+_Span = tuple[slice, slice, slice]  # window, target and inner, along one axis
 _MOST_TILES = 256  # along one axis, of those that are compared
 
 
@@ -26,7 +28,12 @@ class Tile:
 
 
 def plan_tiles(
-    height: int, width: int, side: int | tuple[int, int], halo: int, multiple: int
+    height: int,
+    width: int,
+    side: int | tuple[int, int],
+    halo: int,
+    multiple: int,
+    window: tuple[int, int] | None = None,
 ) -> list[Tile]:
     """Cover a picture with tiles of about one size, row by row.
 
@@ -40,15 +47,26 @@ def plan_tiles(
             to ``multiple``; 0 takes the picture whole.
         halo: how many pixels around a tile influence its result.
         multiple: what the network needs height and width to be multiples of.
+        window: the one (height, width) that an engine takes, in place of ``side``. Windows reach
+            that far, or to the border of a picture that is smaller; they may overlap by more
+            than the halo.
 
     Raises:
         UsageError: ``side`` is negative.
     """
+    if window is not None:
+        rows = _fixed_spans(height, window[0], halo, multiple)
+        columns = _fixed_spans(width, window[1], halo, multiple)
+        return _tiles(rows, columns)
     tall, wide = side if isinstance(side, tuple) else (side, side)
     if min(tall, wide) < 0:
         raise UsageError(f"tile {side}: must be 0, for the whole picture, or a number of pixels")
     rows = _spans(height, tall or height, halo, multiple)
     columns = _spans(width, wide or width, halo, multiple)
+    return _tiles(rows, columns)
+
+
+def _tiles(rows: Sequence[_Span], columns: Sequence[_Span]) -> list[Tile]:
     return [
         Tile((row[0], column[0]), (row[1], column[1]), (row[2], column[2]))
         for row in rows
@@ -94,8 +112,7 @@ def _fewest(length: int, longest: int, margin: int, multiple: int) -> int | None
     return None if step <= 0 else -(-length // step)
 
 
-def _spans(length: int, side: int, halo: int, multiple: int) -> list[tuple[slice, slice, slice]]:
-    """Return (window, target, inner) along one axis."""
+def _spans(length: int, side: int, halo: int, multiple: int) -> list[_Span]:
     count = -(-length // _round_up(side, multiple))
     step, margin = _round_up(-(-length // count), multiple), _round_up(halo, multiple)
     spans = []
@@ -103,6 +120,19 @@ def _spans(length: int, side: int, halo: int, multiple: int) -> list[tuple[slice
         stop = min(start + step, length)
         first, last = max(start - margin, 0), min(stop + margin, length)
         spans.append((slice(first, last), slice(start, stop), slice(start - first, stop - first)))
+    return spans
+
+
+def _fixed_spans(length: int, side: int, halo: int, multiple: int) -> list[_Span]:
+    """Return spans whose windows are ``side`` long where the picture is, and lie inside it."""
+    step = (side - 2 * halo) // multiple * multiple
+    last = max(_round_up(length, multiple), side) - side
+    spans = []
+    for start in [*range(0, last, step), last]:
+        first = start if start == 0 else start + halo
+        stop = length if start == last else start + side - halo
+        window = slice(start, min(start + side, length))
+        spans.append((window, slice(first, stop), slice(first - start, stop - start)))
     return spans
 
 

@@ -287,7 +287,7 @@ def _score(arguments: argparse.Namespace, teacher: str = "") -> Score | None:
     from compress.teacher import load_teacher
     from core.config import load_config
     from core.evaluation.evaluate import EvaluationConfig
-    from edge_runtime.models.timings import cache_folder
+    from edge_runtime.files import cache_folder
 
     config = load_config(EvaluationConfig, arguments.quality_config)
     if arguments.data_root is not None:

@@ -17,8 +17,7 @@ from core.config import network_config, to_plain
 from core.inference import derainer_of
 from core.rain.drawn import FixedRain
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.fixed_size import FixedSizeSession
-from edge_runtime.engines.session import Session, open_session
+from edge_runtime.engines.session import open_session
 from edge_runtime.metrics import psnr
 from edge_runtime.models.card import Golden, ModelCard, QualityRow, load_card
 from edge_runtime.report.golden import GoldenResult, check_golden, compare_with_golden, golden_input
@@ -125,14 +124,14 @@ def compare(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
     card = load_card(artifact)
     _require_same_network(artifact, card, checkpoint)
     limits = LIMITS[card.precision]
-    session = open_session(artifact, card)
+    derainer = Derainer(open_session(artifact, card), card, artifact, scale=1)
     exact: Precision = "int8" if card.precision == "int8" else "fp32"
     graph = ExportGraph(at_precision(checkpoint, exact).build())
     checks = []
-    for picture, batch in _cases(_sizes(card, session)):
+    for picture, batch in _cases(_sizes(derainer)):
         if card.io == "int8":
             batch = np.round(batch * 255) / np.float32(255)
-        found = session.run(batch)
+        found = _run(derainer, batch)
         with torch.no_grad():
             wanted = graph(torch.from_numpy(batch)).numpy()
         difference = float(np.abs(found - wanted).max())
@@ -141,7 +140,7 @@ def compare(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
         least = limits.psnr if picture == "streaks" else limits.noise_psnr
         checks.append(Check(picture, height, width, difference, fidelity, limits.difference, least))
     if card.golden is not None:
-        result = check_golden(Derainer(session, card, artifact))
+        result = check_golden(derainer)
         checks.append(_golden_check("golden", card.golden, result))
         derained = derainer_of(at_precision(checkpoint, exact))(golden_input(card.golden))
         result = compare_with_golden(card.golden, derained, result.limits)
@@ -211,16 +210,25 @@ def _psnr_of(rms: float) -> float:
     return 20 * math.log10(255 / rms) if rms else math.inf
 
 
-def _sizes(card: ModelCard, session: Session) -> list[tuple[int, int]]:
+def _run(derainer: Derainer, batch: Batch) -> Batch:
+    """Return what the engine makes of a batch, in windows where it takes one size only."""
+    if derainer.fixed_size is None:
+        return derainer.session.run(batch)
+    derained = [derainer(picture.transpose(1, 2, 0)).transpose(2, 0, 1) for picture in batch]
+    return np.stack(derained)
+
+
+def _sizes(derainer: Derainer) -> list[tuple[int, int]]:
     """Return the smallest legal size, odd multiples, long and large ones.
 
     Of an artifact for one size: that, and one that takes four windows, where these are exact.
     """
-    multiple = card.size_multiple
-    if isinstance(session, FixedSizeSession):
-        height, width = session.size
-        larger = [(height + 3 * multiple, width + multiple)] if card.tiling_exact else []
-        return [session.size, *larger]
+    multiple = derainer.card.size_multiple
+    if derainer.fixed_size is not None:
+        height, width = derainer.fixed_size
+        exact = derainer.card.tiling_exact
+        larger = [(height + 3 * multiple, width + multiple)] if exact else []
+        return [derainer.fixed_size, *larger]
     long, large = (-(-least // multiple) for least in (160, 256))
     sizes = ((1, 1), (1, 3), (5, 3), (3, long), (large, long))
     return [(rows * multiple, columns * multiple) for rows, columns in sizes]

@@ -1,4 +1,4 @@
-"""Run a TFLite artifact in LiteRT; part of session.py, which says what a session is."""
+"""LiteRT: sessions of TFLite files."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.engines.session import (
+from edge_runtime.engines.base import (
     Batch,
     check_signature,
     checked_result,
     first_line,
-    physical_cores,
     read_artifact,
 )
 from edge_runtime.errors import MissingExtraError, SessionError
+from edge_runtime.machine import physical_cores
 
 _ENGINES = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),

@@ -9,10 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edge_runtime.engines.session import Batch, Engine
+from edge_runtime.engines.base import Batch, Engine, Stages
 from edge_runtime.errors import UsageError
 from edge_runtime.models.card import StageStep
-from edge_runtime.quantities import Stages
 
 CHANGED_LEVELS = 1.0
 """What counts as a change of a value between two stages, in levels of 8 bits."""

@@ -8,12 +8,10 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from edge_runtime.engines.installed import BACKENDS
 from edge_runtime.errors import ModelNotFoundError, UsageError
-from edge_runtime.machine import machine
+from edge_runtime.machine import BACKENDS, has_int8_dot_products, machine
 from edge_runtime.models.card import ModelCard, read_card
 from edge_runtime.models.timings import Timing, recall
-from edge_runtime.processor import has_int8_dot_products
 from edge_runtime.terminal import aligned
 
 WEIGHTS = Path(__file__).parents[1] / "weights"

@@ -7,20 +7,15 @@ with one provider, and one artifact by its hash; when any of them changes it is 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.errors import EdgeDerainError
-from edge_runtime.files import write_atomically
+from edge_runtime.errors import TuneError
+from edge_runtime.files import cache_folder, write_atomically
 
 _ENTRIES_KEPT = 1000
-
-
-class TuneError(EdgeDerainError):
-    """Times that cannot be measured or remembered."""
 
 
 @dataclass(frozen=True)
@@ -45,20 +40,6 @@ class Timing:
     @property
     def _about(self) -> tuple[str, str, str, str]:
         return self.machine, self.engine, self.provider, self.sha256
-
-
-def cache_folder() -> Path:
-    """Return the folder for what may be lost: ``edge-derain`` in the XDG cache folder.
-
-    Raises:
-        TuneError: There is no home folder.
-    """
-    chosen = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        base = Path(chosen) if os.path.isabs(chosen) else Path.home() / ".cache"
-    except RuntimeError:
-        raise TuneError("there is no home folder; name a folder in XDG_CACHE_HOME") from None
-    return base / "edge-derain"
 
 
 def remember(timings: Iterable[Timing]) -> Path:

@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.session import Batch, Session
+from edge_runtime.engines.base import (
+    Batch,
+    Session,
+)
 from edge_runtime.engines.stages import counted_stages
 from edge_runtime.errors import EdgeDerainError, ImageError
 from edge_runtime.machine import return_large_blocks_at_once
@@ -112,24 +115,32 @@ def derain_batch(
     """
     worker = _Worker(derainer, settings or Settings())
     loaded = worker.each(worker.load, map(Outcome, jobs))
-    with (
+    with (  # an interrupt, wherever it comes, stops the work before its threads are waited for
         ahead(loaded, depth=1) as pictures,
+        worker,
         ahead(worker.each(worker.infer, pictures), depth=1) as derained,
+        worker,
         ahead(worker.each(worker.save, derained), depth=1) as saved,
+        worker,
     ):
-        try:
-            yield from saved
-        finally:
-            worker.stop.set()
+        yield from saved
 
 
 class _Worker:
+    """The steps that a picture takes, and a context whose end stops them."""
+
     def __init__(self, derainer: Derainer, settings: Settings) -> None:
         self.settings = settings
         self.stop = threading.Event()
         self._room = _Room(self.stop)
         return_large_blocks_at_once()
         self._derainer = derainer.with_session(_StoppableSession(derainer.session, self.stop))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
 
     def each(
         self, step: Callable[[Outcome], None], outcomes: Iterable[Outcome]

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from edge_runtime.errors import UsageError
 from edge_runtime.pictures.sources import STDIO, SUFFIXES, Source, find_sources
-from edge_runtime.quantities import Shard
 
 MARK = "_derained"
 """Added to the stem of an output that is not named by the user."""
@@ -61,7 +60,7 @@ def plan(
     force: bool = False,
     recursive: bool = False,
     skip_existing: bool = False,
-    shard: Shard | None = None,
+    shard: tuple[int, int] | None = None,
     naming: Naming | None = None,
 ) -> list[Job]:
     """Pair every input picture with its output.
@@ -78,9 +77,9 @@ def plan(
         force: Allow outputs to replace inputs and existing files.
         recursive: Search folders of folders too.
         skip_existing: Leave out what has its output already, and inputs that are such outputs.
-        shard: Only the pictures of one part. Which part one belongs to depends on its name below
-            its input folder and on nothing else, so the parts agree between machines that see
-            other folders or start at other times.
+        shard: Only the pictures of one part: its number, from 1, and how many there are. Which
+            part one belongs to depends on its name below its input folder and on nothing else, so
+            the parts agree between machines that see other folders or start at other times.
         naming: How outputs are called.
 
     Raises:
@@ -106,7 +105,7 @@ def plan(
         _check_originals(jobs)
     if shard is None:
         return jobs
-    kept = {source.path for source in sources if _shard_of(source, shard.count) == shard.index}
+    kept = {source.path for source in sources if _shard_of(source, shard[1]) == shard[0]}
     return [job for job in jobs if job.source in kept]
 
 

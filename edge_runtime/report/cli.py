@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import edge_runtime
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
-from edge_runtime.quantities import whole_number
+from edge_runtime.options import whole_number
 from edge_runtime.terminal import (
     Terminated,
     native_messages_hidden,
@@ -148,7 +148,10 @@ def _self_test(arguments: argparse.Namespace) -> int:
 
 def _models(arguments: argparse.Namespace) -> list[str | Path]:
     """Return what to open: what was named, or the artifacts that ship and an engine here runs."""
-    from edge_runtime.engines.installed import EXTRAS, installed_engines
+    from edge_runtime.machine import (
+        EXTRAS,
+        installed_engines,
+    )
     from edge_runtime.models.catalog import find_model, list_models
 
     if arguments.model:

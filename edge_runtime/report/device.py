@@ -15,8 +15,7 @@ from pathlib import Path
 
 from edge_runtime import __version__
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.session import physical_cores
-from edge_runtime.machine import Machine, machine
+from edge_runtime.machine import Machine, machine, physical_cores
 from edge_runtime.models.card import ModelCard
 from edge_runtime.records import from_json
 from edge_runtime.report.board import BoardState, read_board

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.fixed_size import FixedSizeSession
 from edge_runtime.errors import CardError
 from edge_runtime.models.card import Golden
 
@@ -110,8 +109,7 @@ def make_golden(derainer: Derainer, seed: int = 0) -> Golden:
     """
     multiple = derainer.card.size_multiple
     side = -(-_LEAST_SIDE // multiple) * multiple
-    session = derainer.session
-    height, width = session.size if isinstance(session, FixedSizeSession) else (side, side)
+    height, width = derainer.fixed_size or (side, side)
     rainy = draw_rainy(seed, height, width)
     derained = _whole(derainer)(rainy)
     mean, deviation = _statistics(derained)

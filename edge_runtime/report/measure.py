@@ -17,7 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.session import Batch, Session
+from edge_runtime.engines.base import (
+    Batch,
+    Session,
+)
 from edge_runtime.errors import EdgeDerainError, SessionError
 from edge_runtime.machine import Machine, machine
 

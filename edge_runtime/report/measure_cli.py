@@ -6,8 +6,9 @@ import json
 import sys
 from collections.abc import Callable
 
+from edge_runtime.errors import TuneError
 from edge_runtime.models.catalog import find_model
-from edge_runtime.models.timings import TuneError, remember
+from edge_runtime.models.timings import remember
 from edge_runtime.report.tune import tune, tune_table
 
 

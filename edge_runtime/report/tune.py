@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.installed import installed_engines, onnx_providers
+from edge_runtime.engines.onnx_runtime import onnx_providers
 from edge_runtime.engines.session import open_session
 from edge_runtime.errors import EdgeDerainError, ModelNotFoundError
-from edge_runtime.machine import machine
+from edge_runtime.machine import installed_engines, machine
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import WEIGHTS, good_enough, list_models
 from edge_runtime.models.timings import Timing

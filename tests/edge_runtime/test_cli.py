@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -70,9 +71,9 @@ def test_tiles_of_the_size_asked_for(
     write_picture("a.png", Picture(noise(40, 20, 3)))
     sides = []
 
-    def plan(height: int, width: int, side: int, halo: int, multiple: int) -> list[Tile]:
+    def plan(height: int, width: int, side: int, *more: Any) -> list[Tile]:
         sides.append(side)
-        return plan_tiles(height, width, side, halo, multiple)
+        return plan_tiles(height, width, side, *more)
 
     monkeypatch.setattr(derainer, "plan_tiles", plan)
     results = []

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from edge_runtime import Derainer
 from edge_runtime.errors import UsageError
 from edge_runtime.metrics import psnr
-from edge_runtime.pyramid import Change, passes, shrink
-from edge_runtime.quantities import Scale
+from edge_runtime.pyramid import Change, Scale, passes, shrink
 
 SaveModel = Callable[..., Path]
 DTYPES = [np.uint8, np.uint16, np.float32]

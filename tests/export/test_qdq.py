@@ -16,7 +16,7 @@ from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint
 from core.evaluation.evaluate import score_set
 from core.quantization import TensorScale
-from edge_runtime.engines.session import OnnxSession
+from edge_runtime.engines.onnx_runtime import OnnxSession
 from edge_runtime.models.card import QualityRow, load_card
 from export import build as build_module
 from export.build import build_onnx

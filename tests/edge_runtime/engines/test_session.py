@@ -9,9 +9,10 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_runtime.engines import session
-from edge_runtime.engines.session import OnnxSession, open_session, physical_cores
+from edge_runtime.engines.onnx_runtime import OnnxSession
+from edge_runtime.engines.session import open_session
 from edge_runtime.errors import MissingExtraError, SessionError
+from edge_runtime.machine import physical_cores
 from edge_runtime.metrics import psnr
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import find_model
@@ -42,19 +43,6 @@ def test_runs_and_names_itself(save_model: SaveModel) -> None:
     np.testing.assert_array_equal(session.run(batch), batch * np.float32(0.5))
     assert session.provider == "CPUExecutionProvider"
     assert session.name.startswith("onnxruntime ")
-
-
-@pytest.mark.parametrize("dot_products", [True, False])
-def test_int8_kernels_are_taken_only_where_they_do_not_saturate(
-    monkeypatch: pytest.MonkeyPatch, dot_products: bool
-) -> None:
-    monkeypatch.setattr(session, "has_int8_dot_products", lambda: dot_products)
-    options = OnnxSession(find_model("nano_int8"), 1)._engine.get_session_options()
-    if dot_products:
-        with pytest.raises(RuntimeError, match="disable_quant_qdq"):
-            options.get_session_config_entry("session.disable_quant_qdq")
-    else:
-        assert options.get_session_config_entry("session.disable_quant_qdq") == "1"
 
 
 @pytest.mark.parametrize("name", ["nano_int8", "small_int8", "base_int8"])

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.models.timings import Timing, TuneError, cache_folder, recall, remember
+from edge_runtime.errors import TuneError
+from edge_runtime.models.timings import (
+    Timing,
+    cache_folder,
+    recall,
+    remember,
+)
 
 TIMING = Timing("board, 4 cores, Linux aarch64", "onnxruntime 1.31.1", "CPU", "ab12", 330.5)
 

@@ -6,7 +6,6 @@ import pytest
 from edge_runtime.errors import ImageError, UsageError
 from edge_runtime.pictures.plan import Job, Naming, plan, watched_jobs
 from edge_runtime.pictures.sources import STDIO, Source
-from edge_runtime.quantities import Shard
 
 
 @pytest.fixture(autouse=True)
@@ -143,17 +142,17 @@ def test_skip_existing_resumes(here: Path) -> None:
 def test_shards_share_a_batch_whatever_else_is_there(here: Path) -> None:
     for number in range(60):
         (here / f"in/{number}.jpg").touch()
-    parts = [plan(["in"], "out", shard=Shard(index, 3)) for index in (1, 2, 3)]
+    parts = [plan(["in"], "out", shard=(index, 3)) for index in (1, 2, 3)]
     everything = plan(["in"], "out")
     assert sorted(pair for part in parts for pair in _pairs(part)) == sorted(_pairs(everything))
     assert all(10 <= len(part) <= 32 for part in parts)
     (here / "in/0.jpg").unlink()
-    assert set(plan(["in"], "out", shard=Shard(1, 3))) == set(parts[0]) - {
+    assert set(plan(["in"], "out", shard=(1, 3))) == set(parts[0]) - {
         Job(Path("in/0.jpg"), Path("out/0_derained.jpg"))
     }
     # The same picture on a machine that mounts the archive elsewhere is in the same part.
     (here / "in").rename(here / "elsewhere")
-    moved = plan(["elsewhere"], "out", shard=Shard(1, 3))
+    moved = plan(["elsewhere"], "out", shard=(1, 3))
     assert {job.target for job in moved} <= {job.target for job in parts[0]}
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.engines import installed as engines
+from edge_runtime import machine
 from edge_runtime.models import catalog as models
 from edge_runtime.models.card import read_card
 from edge_runtime.report import device as report
@@ -64,7 +64,7 @@ def test_all_leaves_out_what_no_engine_here_runs(
     cards = [(path, read_card(path)) for path in (there, missing)]
     cards[1] = (missing, dataclasses.replace(cards[1][1], format="tflite", layout="NHWC"))
     monkeypatch.setattr(models, "list_models", lambda: cards)
-    monkeypatch.setattr(engines, "installed_engines", lambda: {"onnx": "onnxruntime 1"})
+    monkeypatch.setattr(machine, "installed_engines", lambda: {"onnx": "onnxruntime 1"})
     assert main([folder, "--all", *FAST]) == 0
     out = capsys.readouterr()
     assert "| there.onnx |" in out.out

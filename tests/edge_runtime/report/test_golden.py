@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.session import Batch
+from edge_runtime.engines.base import Batch
 from edge_runtime.errors import CardError
 from edge_runtime.models.card import Golden, ModelCard
 from edge_runtime.report.golden import (

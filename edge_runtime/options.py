@@ -1,23 +1,18 @@
-"""The options of ``edge-derain``. Imports nothing heavy."""
+"""The options of ``edge-derain``, and amounts as people write them. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
-
-from edge_runtime.quantities import (
-    Shard,
-    parse_amount,
-    parse_scale,
-    parse_seconds,
-    parse_stages,
-    whole_number,
-)
+from typing import Literal, TypeVar
 
 BACKENDS = ("auto", "onnx", "tflite")
 PRECISIONS = ("auto", "fp32", "fp16", "int8", "dynamic")
 FORMATS = ("jpg", "png", "webp", "tif", "bmp", "avif")
+
+_FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+_AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?(?:B|P|PX)?", re.IGNORECASE)
 
 Value = TypeVar("Value")
 
@@ -40,13 +35,13 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--stages",
-        type=_checked(parse_stages),
+        type=_checked(whole_or_auto),
         metavar="N|auto",
         help="of a model that is one stage; auto: until the picture is still (default: all)",
     )
     parser.add_argument(
         "--scale",
-        type=_checked(parse_scale),
+        type=_checked(whole_or_auto),
         default="auto",
         metavar="N|auto",
         help="look for rain at 1/N of the size: 1, 2, 4, 8, 16 (default: auto, by the size)",
@@ -130,7 +125,7 @@ def _add_batches(parser: argparse.ArgumentParser) -> None:
         "--skip-existing", action="store_true", help="leave out what has its output already"
     )
     group.add_argument(
-        "--shard", type=_checked(Shard.parse), metavar="I/N", help="only part I (1 to N) of N"
+        "--shard", type=_checked(parse_shard), metavar="I/N", help="only part I (1 to N) of N"
     )
     group.add_argument(
         "--watch", metavar="DIR", help="derain what appears in a folder, until interrupted"
@@ -164,3 +159,70 @@ def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return checked
+
+
+def parse_amount(text: str) -> int:
+    """Return ``'300MB'``, ``'1.5GiB'``, ``'200M'`` or ``'90000'`` as a whole number of at least 1.
+
+    Raises:
+        ValueError: It is none.
+    """
+    match = _AMOUNT.fullmatch(text.strip())
+    amount = int(float(match[1]) * _FACTORS[(match[2] or "").upper()]) if match else 0
+    if amount < 1:
+        raise ValueError(f"must be an amount such as 300M, got {text!r}")
+    return amount
+
+
+def parse_seconds(text: str) -> float:
+    """Return ``'90'`` or ``'0.5'`` as a number above 0.
+
+    Raises:
+        ValueError: It is none.
+    """
+    seconds = float(text) if re.fullmatch(r"\d+(\.\d+)?|\.\d+", text) else 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError(f"must be a number of seconds above 0, got {text!r}")
+    return seconds
+
+
+def whole_number(low: int, high: int | None = None) -> Callable[[str], int]:
+    """Return a function that reads a whole number from ``low`` to ``high``, and raises ValueError.
+
+    None sets no upper limit.
+    """
+
+    def parse(text: str) -> int:
+        number = int(text) if re.fullmatch(r"\d{1,9}", text, re.ASCII) else -1
+        if number < low or (high is not None and number > high):
+            limits = f"of at least {low}" if high is None else f"from {low} to {high}"
+            raise ValueError(f"must be a whole number {limits}, got {text!r}")
+        return number
+
+    return parse
+
+
+def whole_or_auto(text: str) -> int | Literal["auto"]:
+    """Read ``'auto'`` or a whole number from 1.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    if text == "auto":
+        return "auto"
+    try:
+        return whole_number(1)(text)
+    except ValueError:
+        raise ValueError(f"must be a whole number of at least 1, or auto, got {text!r}") from None
+
+
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read ``'I/N'``: which of N parts of a batch, counted from 1.
+
+    Raises:
+        ValueError: It is not of that form, or I is not from 1 to N.
+    """
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"must be I/N with I from 1 to N, such as 2/8, got {text!r}")
+    return int(match[1]), int(match[2])

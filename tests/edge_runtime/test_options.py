@@ -1,6 +1,6 @@
 import pytest
 
-from edge_runtime.quantities import Shard, parse_amount, parse_seconds, whole_number
+from edge_runtime.options import parse_amount, parse_seconds, parse_shard, whole_number
 
 
 @pytest.mark.parametrize(
@@ -25,13 +25,13 @@ def test_what_is_no_amount(text: str) -> None:
 
 
 def test_shards() -> None:
-    assert Shard.parse("2/8") == Shard(2, 8)
+    assert parse_shard("2/8") == (2, 8)
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/0", "a/b", "1/2/3"])
 def test_what_is_no_shard(text: str) -> None:
     with pytest.raises(ValueError, match="must be I/N"):
-        Shard.parse(text)
+        parse_shard(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("90", 90.0), ("0.5", 0.5), (".25", 0.25)])
