@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _distill(arguments: argparse.Namespace) -> int:
     from compress.distill import DistillConfig, distill, student_options
-    from core.training.options import parse_training, training_parser
+    from core.training.config import parse_training, training_parser
 
     parser = training_parser(
         DistillConfig,
@@ -102,7 +102,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     training, resume = None, False
     if found.config:
         from compress.distill import DistillConfig
-        from core.training.options import parse_training, training_parser
+        from core.training.config import parse_training, training_parser
 
         options = ["--config", found.config, *pruning_options(before, out.stem), *others]
         parser = training_parser(DistillConfig, prog="compress prune")
@@ -230,7 +230,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from compress.recipe.plan import make_plan
     from compress.recipe.recipe import read_recipe
     from compress.recipe.tables import outcome_rows, plan_rows, speed_line
-    from core.training.options import quiet_fabric
+    from core.training.config import quiet_fabric
 
     quiet_fabric()
     given = {"data_root": arguments.data_root, "teacher": arguments.teacher}
@@ -255,7 +255,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from compress.recipe.tables import candidate_rows, rung_lines, tried_rows
     from compress.search.config import read_search
     from compress.search.search import Search
-    from core.training.options import quiet_fabric
+    from core.training.config import quiet_fabric
 
     quiet_fabric()
     limits = {

@@ -12,13 +12,11 @@ from torch import nn
 from compress.objective import Distillation, DistillationConfig
 from compress.teacher import Teacher, load_teacher
 from core.checkpoint import load_checkpoint
-from core.config import network_config, to_plain
-from core.config_files import read_config
+from core.config import network_config, read_config, to_plain
 from core.errors import ConfigError
 from core.training.config import TrainConfig
-from core.training.objective import MakeObjective
-from core.training.result import TrainResult
-from core.training.train import train
+from core.training.learner import MakeObjective
+from core.training.train import TrainResult, train
 
 KEPT = "teacher_outputs"
 """Folder of the outputs of teachers that are kept."""
@@ -111,7 +109,8 @@ def _objective(config: DistillConfig, teacher: Teacher, kept: Path) -> MakeObjec
 
 
 def _alone(config: DistillConfig) -> DistillConfig:
-    parts = tuple(part for part in config.mixture.parts if part.rain != "unlabelled")
+    named = config.mixture.parts.items()
+    parts = {name: part for name, part in named if part.rain != "unlabelled"}
     if len(parts) == len(config.mixture.parts):
         return config
     if not parts:

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.config_errors import nearest
+from core.config import nearest
 from core.errors import ConfigError
 
 _LEAST = 1e-6

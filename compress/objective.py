@@ -14,10 +14,10 @@ from compress.features import FeatureMatch, Taps, default_layers
 from compress.taught import TaughtPictures
 from compress.teacher import Teacher
 from core.errors import ConfigError
+from core.inference import Views
 from core.mixture.sample import Kind, Sample, to_float
+from core.training.learner import Objective
 from core.training.losses import LossConfig, picture_errors, reconstruction_loss
-from core.training.objective import Objective
-from core.views import Views
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _add_quantize(quantize: argparse.ArgumentParser) -> None:
 
 
 def _add_run(run: argparse.ArgumentParser) -> None:
-    run.add_argument("recipe", metavar="RECIPE", help="such as configs/recipe_small.yaml")
+    run.add_argument("recipe", metavar="RECIPE", help="such as configs/students/small.yaml")
     run.add_argument("--work", metavar="DIR", help="folder of all results: runs/recipe_NAME")
     _add_place(run)
 

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from core.errors import CheckpointError
-from core.views import SelfEnsemble, Views
+from core.inference import SelfEnsemble, Views
 
 
 class Teacher(nn.Module):
     """Trained networks that no longer change: in eval mode, without gradients.
 
     With several networks, or several ``views`` of a picture, its result is the mean of theirs
-    (:class:`core.views.SelfEnsemble`), so one student can learn what several know.
+    (:class:`core.inference.SelfEnsemble`), so one student can learn what several know.
 
     Args:
         checkpoints: the networks. Where features are compared, they are those of the first.

@@ -14,8 +14,7 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from core.config import build_config, network_config, to_plain
-from core.config_errors import nearest
+from core.config import build_config, nearest, network_config, to_plain
 from core.errors import CheckpointError
 from core.networks import ARCHITECTURES
 from core.quantization import Quantization

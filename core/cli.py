@@ -1,59 +1,59 @@
-"""The ``derain`` command: train, score and compare networks, make rain, read published weights."""
+"""The ``derain`` command: its sub-commands, and that which scores whatever derains pictures."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import dataclasses
+import importlib
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edge_runtime
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
+from edge_runtime.terminal import aligned
 
 if TYPE_CHECKING:
     from core.evaluation.evaluate import Derain, EvaluationConfig
-    from core.evaluation.reference import ReferenceWriter
+    from core.evaluation.files import ReferenceWriter
 
-USAGE = """usage: derain COMMAND ...
-
-commands:
-  train       train a network:        derain train --config configs/student_small.yaml
-  evaluate    score a model:          derain evaluate --model small --config configs/quality.yaml
-  table       compare checkpoints:    derain table core/checkpoints
-  synthesize  rain on clean pictures: derain synthesize CLEAN_DIR -o OUT --preset heavy
-  import      read published weights: derain import PreNet.pth --family prenet
-  gmm-prior   learn a patch mixture:  derain gmm-prior --config configs/gmm_prior.yaml -o FILE
-
-`derain COMMAND --help` lists the options of a command; `derain --version` prints the version.
-"""
+COMMANDS = {
+    "train": ("core.training.train", "train a network", "--config configs/students/first.yaml"),
+    "evaluate": ("core.cli", "score a model", "--model small --config configs/quality.yaml"),
+    "table": ("core.evaluation.table", "compare checkpoints", "core/checkpoints"),
+    "strip": ("core.papers.strip", "draw pictures before and after", "small base -o strip.jpg"),
+    "synthesize": ("core.rain.synthesize", "rain on clean pictures", "CLEAN -o OUT --preset heavy"),
+    "import": ("core.prenet", "read published weights", "PreNet.pth --family prenet"),
+    "gmm-prior": (
+        "core.papers.gmm.learn",
+        "learn a patch mixture",
+        "--config gmm_prior.yaml -o FILE",
+    ),
+}
+"""Of each sub-command the module with its function ``command``, what it does, and an example."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``derain`` command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {
-        "train": _train,
-        "evaluate": _evaluate,
-        "table": _table,
-        "import": _import,
-        "synthesize": _synthesize,
-        "gmm-prior": _gmm_prior,
-    }
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE, end="", file=sys.stdout if arguments else sys.stderr)
+        print(_usage(), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
     if arguments[0] == "--version":
         print(f"derain {edge_runtime.__version__}")
         return 0
     try:
-        if arguments[0] not in commands:
-            raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(commands)}")
-        return commands[arguments[0]](arguments[1:])
+        if arguments[0] not in COMMANDS:
+            raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
+        module, *_ = COMMANDS[arguments[0]]
+        if arguments[:2] == ["table", "papers"]:
+            module, arguments = "core.papers.page", arguments[1:]
+        run: Callable[[Sequence[str]], int] = importlib.import_module(module).command
+        return run(arguments[1:])
     except EdgeDerainError as error:
         return _fail(error)
     except ModuleNotFoundError as error:
@@ -63,25 +63,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
 
 
+def _usage() -> str:
+    rows = [
+        (f"  {name}", f"{does}:", f"derain {name} {example}")
+        for name, (_, does, example) in COMMANDS.items()
+    ]
+    return "\n".join(
+        [
+            "usage: derain COMMAND ...",
+            "",
+            "commands:",
+            *aligned(rows),
+            "",
+            "`derain COMMAND --help` lists the options of a command; "
+            "`derain --version` prints the version.",
+        ]
+    )
+
+
 def _fail(error: EdgeDerainError) -> int:
     print(f"derain: error: {error}", file=sys.stderr)
     return error.exit_code
 
 
-def _train(arguments: Sequence[str]) -> int:
-    from core.training.config import TrainConfig
-    from core.training.options import parse_training, training_parser
-    from core.training.train import train
-
-    parser = training_parser(TrainConfig, prog="derain train", description="Train a network.")
-    config, resume = parse_training(TrainConfig, parser, arguments)
-    result = train(config, resume=resume)
-    for line in result.summary():
-        print(line)
-    return result.exit_code
-
-
-def _evaluate(arguments: Sequence[str]) -> int:
+def command(arguments: Sequence[str]) -> int:
+    """Run ``derain evaluate``, which brings together what scores and what is scored."""
     parser = argparse.ArgumentParser(
         prog="derain evaluate",
         description="Score a checkpoint, an artifact or a method and print the quality table.",
@@ -129,7 +135,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     _check_evaluation(options)
 
-    from core.evaluation.evaluate import mean_rows, quality_table, score_pairs
+    from core.evaluation.evaluate import mean_rows, score_pairs
     from core.evaluation.files import (
         check_picture_targets,
         check_text_target,
@@ -137,6 +143,7 @@ def _evaluate(arguments: Sequence[str]) -> int:
         scores_csv,
         write_text,
     )
+    from core.evaluation.table import quality_table
 
     config = _downloaded(options) if options.root else _configured(options)
     save = Path(options.save) if options.save else None
@@ -199,9 +206,8 @@ def _check_evaluation(options: argparse.Namespace) -> None:
 
 
 def _downloaded(options: argparse.Namespace) -> EvaluationConfig:
-    from core.evaluation.evaluate import EvaluationConfig, TestSetConfig
-    from core.evaluation.published import published_sets
-    from core.evaluation.reference import as_data_sets
+    from core.evaluation.evaluate import EvaluationConfig, TestSetConfig, published_sets
+    from core.evaluation.files import as_data_sets
     from core.pairs import SourceConfig
     from edge_runtime.report.reference import is_reference
 
@@ -233,7 +239,7 @@ def _model(options: argparse.Namespace) -> Derain:
         return derainer_of(checkpoint, options.precision or "32-true", options.views or 1)
     if options.method:
         from core.papers.gmm.derain import GmmConfig, gmm_derainer
-        from core.papers.gmm.files import load_background
+        from core.papers.gmm.mixture import load_background
 
         settings = GmmConfig()
         if options.iterations is not None:
@@ -250,104 +256,9 @@ def _reference_writer(
     if not options.reference:
         return contextlib.nullcontext()
     from core.checkpoint import find_checkpoint
-    from core.evaluation.reference import ReferenceWriter, teacher_of
+    from core.evaluation.files import ReferenceWriter, teacher_of
     from edge_runtime.models.catalog import find_model
 
     checkpoint = options.checkpoint
     path = find_checkpoint(checkpoint) if checkpoint else find_model(options.model)
     return ReferenceWriter(Path(options.reference), teacher_of(path), force=options.force)
-
-
-def _gmm_prior(arguments: Sequence[str]) -> int:
-    from core.papers.gmm.cli import gmm_prior
-
-    return gmm_prior(arguments)
-
-
-def _table(arguments: Sequence[str]) -> int:
-    if arguments and arguments[0] == "papers":
-        from core.papers.cli import papers
-
-        return papers(arguments[1:])
-    parser = argparse.ArgumentParser(
-        prog="derain table",
-        description="Compare checkpoints: cost, training and PSNR, from their cards, as Markdown. "
-        "`derain table papers` compares the methods of the papers (--help says more).",
-    )
-    parser.add_argument(
-        "places", nargs="+", metavar="CKPT", help="checkpoint: shipped name, path, or a folder"
-    )
-    parser.add_argument(
-        "--columns", nargs="+", metavar="SET/PROTOCOL", help="such as validation/rgb rain100h/y"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
-    options = parser.parse_args(arguments)
-
-    from core.evaluation.table import card_command, find_checkpoints, make_table, markdown
-
-    table = make_table(find_checkpoints(options.places), options.columns)
-    if options.json:
-        for row in table.rows:
-            print(row.to_json())
-    else:
-        print(markdown(table))
-    for row in table.rows:
-        if row.path and not row.carded:
-            print(
-                f"derain: {row.path}: no card; make it: {card_command(row.path)}", file=sys.stderr
-            )
-    return 0
-
-
-def _synthesize(arguments: Sequence[str]) -> int:
-    from core.config import load_config
-    from core.rain.config import PRESETS, RenderConfig
-    from core.rain.synthesize import SynthesisJob, synthesize
-
-    parser = argparse.ArgumentParser(
-        prog="derain synthesize",
-        description="Render rain on clean pictures and write pairs, streaks and parameters.",
-    )
-    parser.add_argument("clean", metavar="CLEAN_DIR", help="folder of pictures without rain")
-    parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder to make")
-    parser.add_argument("--per-image", type=int, default=12, metavar="N", help="rains a picture")
-    parser.add_argument("--depth", metavar="DIR", default="", help="uint16 PNG in centimetres")
-    parser.add_argument("--streaks", metavar="DIR", default="", help="streak pictures to lay too")
-    parser.add_argument("--seed", type=int, default=0, help="another seed is another rain")
-    parser.add_argument("--preview", action="store_true", help="write a contact sheet as well")
-    ranges = parser.add_mutually_exclusive_group()
-    ranges.add_argument("--preset", choices=sorted(PRESETS), default="mixed", help="kind of rain")
-    ranges.add_argument("--config", metavar="FILE", help="YAML with ranges of the rain")
-    options = vars(parser.parse_args(arguments))
-
-    preset, file = options.pop("preset"), options.pop("config")
-    rain = load_config(RenderConfig, file) if file else PRESETS[preset]
-    job = SynthesisJob(rain=rain, **options)
-    print(f"{synthesize(job, progress=True)} pairs in {job.out}")
-    return 0
-
-
-def _import(arguments: Sequence[str]) -> int:
-    parser = argparse.ArgumentParser(
-        prog="derain import",
-        description="Turn published weights of the PReNet family into a checkpoint.",
-    )
-    parser.add_argument("weights", metavar="FILE", help="state dict (.pth); no code in it runs")
-    parser.add_argument("--family", required=True, help="prenet, prenet_r, prn or prn_r")
-    parser.add_argument("-o", dest="out", metavar="CKPT", help="default: FILE with .safetensors")
-    parser.add_argument("--name", default="", help="of the model (default: the family's)")
-    parser.add_argument("--stages", type=int, default=6, help="passes over the picture (default 6)")
-    options = parser.parse_args(arguments)
-
-    from core.checkpoint import save_checkpoint
-    from core.prenet import import_prenet
-
-    out = Path(options.out or Path(options.weights).with_suffix(".safetensors"))
-    if out.exists():
-        raise UsageError(f"{out}: exists already; name another with -o")
-    checkpoint = import_prenet(
-        options.weights, options.family, name=options.name, stages=options.stages
-    )
-    save_checkpoint(out, checkpoint)
-    print(f"{checkpoint.name} ({checkpoint.architecture}): {out}")
-    return 0

@@ -1,19 +1,21 @@
-"""From plain mappings and YAML files to frozen config dataclasses, with errors that help."""
+"""Config dataclasses read from YAML files, command lines and mappings, with errors that help."""
 
 from __future__ import annotations
 
 import argparse
 import copy
 import dataclasses
+import difflib
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from core.config_errors import check_keys, nearest, reword
-from core.config_files import read_config
 from core.errors import ConfigError
 from core.networks import ARCHITECTURES
 
@@ -40,7 +42,7 @@ def parse_config(cls: type[T], parser: ArgumentParser, arguments: Iterable[str])
     for path in files:
         values = read_config(path)
         try:
-            check_keys(cls, values)
+            values = check_keys(cls, values)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
         contents += ["--config", json.dumps(values, default=str)]
@@ -69,11 +71,11 @@ def build_config(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     """
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where}: must be a mapping, got {values!r}")
-    check_keys(cls, values, where)
+    checked = check_keys(cls, values, where)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, None)
     try:
-        found = parser.instantiate(parser.parse_object(copy.deepcopy(dict(values))))
+        found = parser.instantiate(parser.parse_object(copy.deepcopy(checked)))
     except (ArgumentError, ValueError, TypeError) as error:
         raise ConfigError(f"{where}: {reword(str(error), cls)}") from error
     return _build(cls, vars(found))
@@ -112,10 +114,160 @@ def _config_files(arguments: list[str]) -> tuple[list[str], list[str]]:
     try:
         found, others = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
-        raise ConfigError("--config: needs a file, such as configs/student_small.yaml") from error
+        raise ConfigError("--config: needs a file, such as configs/students/first.yaml") from error
     return found.config, others
 
 
 def _build(cls: type[T], values: Mapping[str, Any]) -> T:
     known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     return cls(**{key: value for key, value in values.items() if key in known})
+
+
+PARENT = "extends"
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping, and the files that it extends.
+
+    The key ``extends`` names another file, relative to this one. Its mappings are merged with
+    those here, however deep, and where both have a value the one here wins; lists are values, and
+    null takes out a mapping.
+
+    Raises:
+        ConfigError: a file that is missing, unreadable, not YAML or not a mapping, or one that
+            extends itself.
+    """
+    return _read(Path(path), ())
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay one mapping of options over another, as a file lies over the one that it extends."""
+    merged = dict(below)
+    for key, value in above.items():
+        below_is_mapping = isinstance(merged.get(key), Mapping)
+        if value is None and below_is_mapping:
+            del merged[key]
+        else:
+            both = below_is_mapping and isinstance(value, Mapping)
+            merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in below:
+        raise ConfigError(f"--config {path}: extends itself; remove one {PARENT!r}")
+    values = _read_yaml(path)
+    parent = values.pop(PARENT, None)
+    if parent is None:
+        return values
+    if not isinstance(parent, str):
+        raise ConfigError(f"--config {path}: {PARENT} {parent!r} is not the name of a file")
+    return merge(_read(path.parent / parent, (*below, path.resolve())), values)
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        cause = " ".join(str(error).split())
+        raise ConfigError(f"--config {path}: is not YAML ({cause})") from error
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"--config {path}: holds no options; write them as lines of 'key: value'")
+    return {str(key): value for key, value in values.items()}
+
+
+def check_keys(hint: Any, values: Any, where: str = "") -> Any:
+    """Refuse keys that a config does not have, however deep they lie.
+
+    Args:
+        hint: config dataclass, or the annotation of one of its fields.
+        values: what the file holds for it; values of the wrong type are left to the parser.
+        where: dotted place of ``values`` in the file, for the error.
+
+    Returns:
+        The values. A list where a mapping by name is wanted, as older files have it, becomes one,
+        with the places in the list for names.
+
+    Raises:
+        ConfigError: an unknown key; names its place and the nearest known key.
+    """
+    origin, inner = get_origin(hint), get_args(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(values, Mapping):
+        hints = get_type_hints(hint)
+        known = [field.name for field in dataclasses.fields(hint)]
+        checked = {}
+        for key, value in values.items():
+            place = f"{where}.{key}" if where else str(key)
+            if key not in known:
+                raise ConfigError(f"{place}: unknown key; {nearest(str(key), known)}")
+            checked[key] = check_keys(hints[key], value, place)
+        return checked
+    if origin in (Union, UnionType):
+        for option in inner:
+            values = check_keys(option, values, where)
+    elif origin is dict and dataclasses.is_dataclass(inner[1]):
+        if isinstance(values, list) and all(isinstance(value, Mapping) for value in values):
+            values = {str(index): value for index, value in enumerate(values)}
+        if isinstance(values, Mapping):
+            return {k: check_keys(inner[1], value, f"{where}.{k}") for k, value in values.items()}
+    elif origin is tuple and isinstance(values, list):
+        return [check_keys(inner[0], v, f"{where}[{index}]") for index, v in enumerate(values)]
+    return values
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which of ``known`` was probably meant by ``name``, or what there is."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}"
+
+
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text",
+    "bool": "true or false",
+    "tuple": "a list",
+    "dict": "a mapping",
+}
+_REWORDINGS = (
+    # A field that may be null: only what its other type says is of interest.
+    (r"Does not validate against any of the Union subtypes.*?Errors: - (.*?) - Expected.*", r"\1"),
+    (r"Problem with given class_path '[^']*': ", ""),
+    (r'Parser key "([^"]*)": ', r"\1: "),
+    (r"Expected an? typing\.Literal\[(.*?)\]\. Got value: (.*)", r"must be one of \1, got \2"),
+    (r"the following arguments are required: (.*)", r"missing \1; give it in the --config file"),
+    (r"[Uu]nrecogni[sz]ed arguments: -*([\w.-]+).*", r"\1: unknown option"),
+    (r"argument (-\S+): expected one argument", r"\1: needs a value"),
+)
+
+
+def reword(message: str, cls: type[Any]) -> str:
+    """Turn what the parser says about a config of ``cls`` into one plain line."""
+    line = " ".join(message.split())
+    for pattern, plain in _REWORDINGS:
+        line = re.sub(pattern, plain, line)
+    line = re.sub(
+        r"Expected an? <class '(\w+)'>\. Got value: (.*)",
+        lambda found: f"must be {_KINDS.get(found[1], found[1])}, got {found[2]}",
+        line,
+    )
+    unknown = re.fullmatch(r"([\w.-]+): unknown option", line)
+    if unknown:
+        close = difflib.get_close_matches(unknown[1].split(".")[-1], _all_names(cls), n=1)
+        line += f"; did you mean {close[0]!r}?" if close else "; --help lists them"
+    return line
+
+
+def _all_names(cls: type[Any]) -> list[str]:
+    names = []
+    hints: list[Any] = [cls]
+    while hints:
+        hint = hints.pop(0)
+        if dataclasses.is_dataclass(hint):
+            names += [field.name for field in dataclasses.fields(hint)]
+            hints.extend(get_type_hints(hint).values())
+        hints.extend(get_args(hint))
+    return list(dict.fromkeys(names))

@@ -1,6 +1,9 @@
-"""Errors of the training side; all are one line and end a command without a traceback."""
+"""Errors of the training side, one line each without a traceback, and checks of configs."""
 
 from __future__ import annotations
+
+import math
+from typing import Any, get_args
 
 from edge_runtime.errors import EdgeDerainError
 
@@ -21,3 +24,48 @@ class CheckpointError(EdgeDerainError):
 
 class TrainingError(EdgeDerainError):
     """A training run that cannot go on."""
+
+
+def check_bounds(config: Any, where: str = "", /, **bounds: float | tuple[float, float]) -> None:
+    """Refuse numbers of a config that are out of bounds.
+
+    Args:
+        config: the config.
+        where: what stands before the names of its fields in errors, such as ``mixture.``.
+        bounds: by field the least, or the least and the most, that its number or both ends of its
+            range may be.
+
+    Raises:
+        ConfigError: the first of them, what it is and what it may be.
+    """
+    for name, bound in bounds.items():
+        value = getattr(config, name)
+        least, most = bound if isinstance(bound, tuple) else (bound, math.inf)
+        low, high = value if isinstance(value, tuple) else (value, value)
+        if least <= low <= high <= most:
+            continue
+        if isinstance(value, tuple):
+            said = f"{list(value)} is not a range within [{least:g}, {most:g}]"
+        elif most < math.inf:
+            said = f"{value} is not within [{least:g}, {most:g}]"
+        else:
+            said = f"{value} must be " + (f"at least {least:g}" if least else "0 or more")
+        raise ConfigError(f"{where}{name} {said}")
+
+
+def check_choices(config: Any, **kinds: Any) -> None:
+    """Refuse fields that are none of the values of their ``Literal``; raises ConfigError."""
+    for name, kind in kinds.items():
+        if getattr(config, name) not in get_args(kind):
+            known = ", ".join(map(str, get_args(kind)))
+            raise ConfigError(f"{name} {getattr(config, name)!r} is not one of {known}")
+
+
+def check_widths(config: Any, **counts: int) -> None:
+    """Refuse lists of channels that are neither empty nor as many as said; raises ConfigError."""
+    for name, count in counts.items():
+        widths = getattr(config, name)
+        if widths and (len(widths) != count or min(widths) < 1):
+            raise ConfigError(
+                f"{name} {list(widths)} must be {count} numbers of at least 1, or be left out"
+            )

@@ -1,8 +1,10 @@
-"""Run a network on 8-bit pictures of any size, the way the device does."""
+"""Networks on 8-bit pictures of any size, run the way the device does; precision and views."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,8 +13,106 @@ from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
 from core.pairs import Image
-from core.precision import Precision, precision_on
-from core.views import SelfEnsemble, Views
+
+Precision = Literal["32-true", "bf16-mixed", "auto"]
+"""Of the arithmetic; ``auto`` is bfloat16 where the device has instructions for it."""
+_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+"""As Linux names them; the last is that of ARM."""
+_FIRST_GPU = (8, 0)
+"""Compute capability of Ampere."""
+_PROCESSOR = Path("/proc/cpuinfo")
+
+
+def has_bfloat16(accelerator: str) -> bool:
+    """Say whether an accelerator computes in bfloat16 rather than converting to and fro.
+
+    Args:
+        accelerator: ``cpu``, ``cuda``, ``mps``, or ``auto``, which is a GPU where there is one.
+
+    Returns:
+        False where it cannot be known, such as on a processor outside Linux.
+    """
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    if accelerator == "cuda":
+        return torch.cuda.is_available() and torch.cuda.get_device_capability() >= _FIRST_GPU
+    return accelerator == "cpu" and not _FLAGS.isdisjoint(_processor_flags())
+
+
+def precision_on(accelerator: str, precision: Precision) -> Literal["32-true", "bf16-mixed"]:
+    """Return the precision that is computed in, which is never ``auto``.
+
+    Args:
+        accelerator: as :func:`has_bfloat16` takes it.
+        precision: what was asked for.
+    """
+    if precision == "auto":
+        return "bf16-mixed" if has_bfloat16(accelerator) else "32-true"
+    return precision
+
+
+def _processor_flags() -> set[str]:
+    try:
+        lines = _PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return set()
+    named = (line.partition(":") for line in lines)
+    return {flag for name, _, flags in named if _is_flags(name) for flag in flags.split()}
+
+
+def _is_flags(name: str) -> bool:
+    return name.strip() in ("flags", "Features")
+
+
+Views = Literal[1, 2, 4, 8]
+_POSES = {1: (0,), 2: (0, 1), 4: (0, 1, 4, 5), 8: (0, 1, 2, 3, 4, 5, 6, 7)}
+"""Odd poses are mirrored left to right; half the number are quarter turns."""
+
+
+class SelfEnsemble(nn.Module):
+    """Networks and views of a picture, averaged: the errors of each differ, so the mean is better.
+
+    The self-ensemble of EDSR (Lim et al., CVPRW 2017, section 3.4). 2 views add the picture
+    mirrored left to right; 4 both of these upside down; 8 all turned by a quarter. Rain falls
+    downwards, which a network that was trained on falling rain counts on: try few views first.
+
+    Args:
+        networks: take and return float (N, 3, H, W), RGB in [0, 1], of the same sizes.
+        views: passes of a picture through each.
+    """
+
+    def __init__(self, networks: Sequence[nn.Module], views: Views) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+        self.views = views
+
+    def forward(self, rainy: Tensor) -> Tensor:
+        """Derain.
+
+        Args:
+            rainy: float (N, 3, H, W), RGB in [0, 1], sizes as the networks need them.
+
+        Returns:
+            float32 of the same shape, as the networks return it: not clamped.
+        """
+        total = torch.zeros_like(rainy, dtype=torch.float32)
+        # The picture as it is comes last, and the first network, so that hooks on that keep what
+        # belongs to it.
+        for network in reversed(self.networks):
+            for pose in reversed(_POSES[self.views]):
+                total += _back(network(_posed(rainy, pose)).float(), pose)
+        return total / (self.views * len(self.networks))
+
+
+def _posed(pictures: Tensor, pose: int) -> Tensor:
+    if pose % 2:
+        pictures = pictures.flip(3)
+    return pictures.rot90(pose // 2, (2, 3)).contiguous(memory_format=torch.channels_last)
+
+
+def _back(pictures: Tensor, pose: int) -> Tensor:
+    pictures = pictures.rot90(-(pose // 2), (2, 3))
+    return pictures.flip(3) if pose % 2 else pictures
 
 
 def pad_to_multiple(batch: Tensor, multiple: int) -> Tensor:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-from core.checkpoint import Checkpoint
+from core.checkpoint import Checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.networks.gan_lstm import GanLstmConfig
+from edge_runtime.errors import UsageError
 
 Family = Literal["prenet", "prenet_r", "prn", "prn_r"]
 
@@ -154,3 +157,27 @@ def _renamed(published: dict[str, Tensor], config: GanLstmConfig) -> dict[str, T
             [published[f"{gate}.0.bias"] for gate in _GATES]
         )
     return weights
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run ``derain import`` and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="derain import",
+        description="Turn published weights of the PReNet family into a checkpoint.",
+    )
+    parser.add_argument("weights", metavar="FILE", help="state dict (.pth); no code in it runs")
+    parser.add_argument("--family", required=True, help="prenet, prenet_r, prn or prn_r")
+    parser.add_argument("-o", dest="out", metavar="CKPT", help="default: FILE with .safetensors")
+    parser.add_argument("--name", default="", help="of the model (default: the family's)")
+    parser.add_argument("--stages", type=int, default=6, help="passes over the picture (default 6)")
+    options = parser.parse_args(arguments)
+
+    out = Path(options.out or Path(options.weights).with_suffix(".safetensors"))
+    if out.exists():
+        raise UsageError(f"{out}: exists already; name another with -o")
+    checkpoint = import_prenet(
+        options.weights, options.family, name=options.name, stages=options.stages
+    )
+    save_checkpoint(out, checkpoint)
+    print(f"{checkpoint.name} ({checkpoint.architecture}): {out}")
+    return 0

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from core.errors import ConfigError
+from core.errors import ConfigError, check_choices
 
 Scheme = Literal["int8", "fp16"]
 LEAST, MOST = -128, 127
@@ -83,10 +83,7 @@ class Quantization:
     float_layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.scheme not in get_args(Scheme):
-            raise ConfigError(
-                f"quantization.scheme {self.scheme!r} is not one of {', '.join(get_args(Scheme))}"
-            )
+        check_choices(self, scheme=Scheme)
 
     @classmethod
     def from_plain(cls, values: Mapping[str, Any]) -> Quantization:

@@ -187,7 +187,7 @@ def _tflite(arguments: argparse.Namespace) -> int:
 
 def _export(build: Callable[..., Built], arguments: argparse.Namespace) -> None:
     from compress.against_teacher import loss_table
-    from core.evaluation.evaluate import quality_table
+    from core.evaluation.table import quality_table
     from export.artifact_card import load_described
 
     quality = _score(arguments)
@@ -248,7 +248,7 @@ def _card(arguments: argparse.Namespace) -> int:
         )
     from compress.against_teacher import loss_table
     from core.checkpoint import find_checkpoint, load_checkpoint
-    from core.evaluation.evaluate import quality_table
+    from core.evaluation.table import quality_table
     from core.inference import derainer_of
     from edge_runtime.models.card import card_path
     from export.artifact_card import card_checkpoint

@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.checkpoint import find_checkpoint
-from core.evaluation.evaluate import quality_table
-from core.evaluation.table import find_checkpoints, make_table, markdown
+from core.evaluation.table import find_checkpoints, make_table, markdown, quality_table
 from edge_runtime.models.card import load_card
 from edge_runtime.models.catalog import list_models, model_table
 

@@ -78,7 +78,8 @@ def read_batches(training: TrainConfig, count: int, progress: bool) -> list[Samp
         ConfigError: all parts of the mixture are unlabelled.
         DataError: data that is missing or wrong.
     """
-    parts = tuple(part for part in training.mixture.parts if part.rain != "unlabelled")
+    named = training.mixture.parts.items()
+    parts = {name: part for name, part in named if part.rain != "unlabelled"}
     if not parts:
         raise ConfigError(
             "mixture.parts: importance taylor needs clean pictures, but all parts are unlabelled; "

@@ -18,7 +18,7 @@ from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import to_plain
 from core.errors import CheckpointError, ConfigError
 from core.mixture.sample import Sample
-from core.training.result import TrainResult
+from core.training.train import TrainResult
 
 _log = logging.getLogger(__name__)
 

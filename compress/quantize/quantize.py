@@ -22,14 +22,12 @@ from compress.quantize.calibrate import (
 from compress.quantize.sensitivity import Harm, keep_in_float, measure_harm
 from compress.quantize.validate import Judge, Judged
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from core.config import config_parser, parse_config, to_plain
-from core.config_errors import nearest
+from core.config import config_parser, nearest, parse_config, to_plain
 from core.errors import CheckpointError, ConfigError
 from core.quantization import Quantization, TensorScale, weight_scales
 from core.quantized_graph import Placement, channel_axis
 from core.training.config import TrainConfig
-from core.training.result import TrainResult
-from core.training.train import train
+from core.training.train import TrainResult, train
 from edge_runtime.errors import UsageError
 
 SATURATED = 1e-3

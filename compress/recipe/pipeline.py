@@ -18,7 +18,7 @@ from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.config import to_plain
 from core.errors import CheckpointError
-from core.training.result import TrainResult
+from core.training.train import TrainResult
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.models.card import ModelCard, read_card
 

@@ -13,9 +13,7 @@ from compress.prune.prune import PruneConfig
 from compress.quantize.calibrate import Method, check_crops
 from compress.quantize.quantize import Job
 from core.checkpoint import Checkpoint, load_checkpoint
-from core.config import build_config, to_plain
-from core.config_errors import check_keys, nearest
-from core.config_files import PARENT, merge, read_config
+from core.config import PARENT, build_config, check_keys, merge, nearest, read_config, to_plain
 from core.errors import ConfigError
 from core.evaluation.evaluate import EvaluationConfig
 from core.quantization import Scheme

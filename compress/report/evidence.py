@@ -12,7 +12,7 @@ from compress.report.gate import Condition
 from compress.report.peers import Peers, read_peers
 from compress.report.pictures import Gallery, make_gallery
 from compress.report.results import REFERENCE, Entry, Measured, Results
-from core.config_errors import nearest
+from core.config import nearest
 from edge_runtime import __version__
 from edge_runtime.errors import UsageError
 from edge_runtime.files import write_atomically

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from compress.report.results import Entry
-from core.config_errors import nearest
+from core.config import nearest
 from edge_runtime.errors import UsageError
 
 Field = Callable[[Entry, str], float | None]

@@ -9,9 +9,7 @@ from typing import Any
 
 from compress.distill import DistillConfig
 from compress.footprint import Precision
-from core.config import build_config
-from core.config_errors import check_keys
-from core.config_files import read_config
+from core.config import build_config, check_keys, read_config
 from core.errors import ConfigError
 
 

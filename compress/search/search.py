@@ -23,7 +23,7 @@ from compress.search.halving import Rung, rungs, survivors
 from core.checkpoint import load_checkpoint
 from core.config import build_config, to_plain
 from core.errors import ConfigError
-from core.training.result import TrainResult
+from core.training.train import TrainResult
 from edge_runtime.files import write_atomically
 
 

@@ -1,22 +1,25 @@
-"""Score anything that derains pictures on named data sets, under both protocols."""
+"""Scores of anything that derains pictures, on data sets from configs or by published names."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from core.config_errors import nearest
-from core.errors import ConfigError, DataError
+from core.config import nearest
+from core.errors import ConfigError, DataError, check_bounds
 from core.pairs import Image, SourceConfig, find_pairs
 from core.progress import track
 from core.rain.drawn import FixedRain
+from edge_runtime.errors import UsageError
 from edge_runtime.metrics import PROTOCOLS, Protocol, Quality, counted_psnr, measure
 from edge_runtime.models.card import QualityRow
+from edge_runtime.pictures.sources import find_pictures
 
 Derain = Callable[[Image], Image]
 """Takes and returns uint8 (H, W, 3) RGB."""
@@ -41,8 +44,7 @@ class TestSetConfig:
     enlarge: int = 1
 
     def __post_init__(self) -> None:
-        if not self.enlarge >= 1:
-            raise ConfigError(f"enlarge {self.enlarge} must be at least 1")
+        check_bounds(self, enlarge=1)
 
     def read(self, data_root: str, progress: str | None = None) -> Iterator[tuple[Image, Image]]:
         """Read ``(rainy, clean)``, uint8 (H, W, 3) RGB each; raises DataError."""
@@ -204,16 +206,64 @@ def mean_quality(measured: Sequence[Mapping[Protocol, Quality]]) -> dict[Protoco
     }
 
 
-def quality_table(rows: Sequence[QualityRow]) -> str:
-    """Lay out rows as a Markdown table, input beside output."""
-    lines = [
-        "| data set | pictures | protocol "
-        "| input PSNR | derained PSNR | input SSIM | derained SSIM |",
-        "| --- | ---: | --- | ---: | ---: | ---: | ---: |",
-    ]
-    for row in rows:
-        lines.append(
-            f"| {row.dataset} | {row.images} | {row.protocol} | {row.input_psnr:.2f} "
-            f"| {row.psnr:.2f} | {row.input_ssim:.4f} | {row.ssim:.4f} |"
-        )
-    return "\n".join(lines)
+PUBLISHED_SETS = (
+    "rain100l",
+    "rain100h",
+    "rain200l",
+    "rain200h",
+    "rain12",
+    "rain800",
+    "rain1400",
+    "rain13k",
+    "spa",
+)
+"""Yang et al. 2017 (the first four), Li et al. 2016, Zhang et al. 2017, Fu et al. 2017, Zamir et
+al. 2021 (test sets of five others), Wang et al. 2019."""
+_TEST_FOLDERS = ("test", "testing", "test_syn")
+_RAINY_BESIDE_ONE_CLEAN = {"rain100l": "rainy_L", "rain100h": "rainy_H"}
+
+
+def published_sets(name: str, root: str) -> EvaluationConfig:
+    """Say how to read a published test set.
+
+    Args:
+        name: one of :data:`PUBLISHED_SETS`, in any case.
+        root: folder of its pictures, or the one above with a ``test`` folder beside ``train``.
+
+    Returns:
+        One set called ``name``; or, for the folder of all test sets of ``rain13k``, each of them,
+        such as ``rain13k/Test100``. Folders are looked at, files are not: what is wrong with them
+        is said when the set is read.
+
+    Raises:
+        UsageError: an unknown name; gives the nearest and all there are.
+    """
+    known = name.lower()
+    if known not in PUBLISHED_SETS:
+        listed = ", ".join(PUBLISHED_SETS)
+        hint = nearest(known, PUBLISHED_SETS)
+        hint = hint if hint.endswith(listed) else f"{hint} There are {listed}"
+        raise UsageError(f"--dataset {name!r}: unknown; {hint}")
+    folders = _folders(Path(root))
+    folder = next((folders[test] for test in _TEST_FOLDERS if test in folders), Path(root))
+    parts = _folders(folder).values() if known == "rain13k" else ()
+    parted = {f"{known}/{part.name}": part for part in parts if "input" in _folders(part)}
+    sources = {title: _source(known, place) for title, place in (parted or {known: folder}).items()}
+    return EvaluationConfig(
+        {title: TestSetConfig(source) for title, source in sources.items()}, data_root="."
+    )
+
+
+def _source(name: str, folder: Path) -> SourceConfig:
+    rainy = _RAINY_BESIDE_ONE_CLEAN.get(name)
+    if rainy and (folder / rainy).is_dir():
+        return SourceConfig("folders", rainy=str(folder / rainy), clean=str(folder / "clean"))
+    if name == "rain800" and folder.is_dir() and find_pictures(folder):
+        return SourceConfig("side_by_side", root=str(folder))
+    return SourceConfig("published", root=str(folder))
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    if not folder.is_dir():
+        return {}
+    return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir()}

@@ -1,19 +1,36 @@
-"""What an evaluation leaves on disk: the score of every picture, and the derained pictures."""
+"""Files that an evaluation leaves: scores of pictures, derained pictures, reference sets."""
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import io
 import os
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from core.evaluation.evaluate import EvaluationConfig, PictureScore
-from core.pairs import Image, find_pairs
+from core.errors import DataError
+from core.evaluation.evaluate import EvaluationConfig, PictureScore, ScoredPicture, TestSetConfig
+from core.pairs import Image, SourceConfig, find_pairs
+from edge_runtime import __version__
 from edge_runtime.errors import UsageError
 from edge_runtime.files import write_atomically
 from edge_runtime.metrics import PROTOCOLS, counted_psnr
-from edge_runtime.pictures.picture import Picture, write_picture
+from edge_runtime.models.card import ModelCard, card_path, load_card
+from edge_runtime.pictures.picture import Picture, encode_picture, write_picture
+from edge_runtime.records import to_json
+from edge_runtime.report.reference import (
+    FILE,
+    KINDS,
+    ReferenceIndex,
+    ReferencePicture,
+    ReferenceTeacher,
+    is_reference,
+    read_reference,
+)
 
 
 def scores_csv(scores: Sequence[PictureScore]) -> str:
@@ -120,3 +137,149 @@ def save_picture(folder: Path, score: PictureScore, derained: Image) -> None:
     except OSError as error:
         raise UsageError(f"--save {path.parent}: cannot be made ({error.strerror})") from error
     write_picture(path, Picture(derained))
+
+
+_OWN = {*KINDS, FILE}
+
+
+def teacher_of(path: Path) -> ReferenceTeacher:
+    """Say who makes the pictures: a checkpoint or artifact, with its card where it has one.
+
+    Raises:
+        CardError: a card beside it that is malformed or another's.
+    """
+    card: ModelCard | None = load_card(path) if card_path(path).exists() else None
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    return ReferenceTeacher(name=card.name if card else path.stem, sha256=digest, card=card)
+
+
+def as_data_sets(folder: Path) -> EvaluationConfig:
+    """Read the pairs of a reference set as the data sets that they came from.
+
+    Raises:
+        ReferenceSetError, RecordError: no reference set, or a malformed one.
+    """
+    root = folder.absolute()
+    datasets = read_reference(root).datasets
+    sources = {
+        name: SourceConfig("folders", rainy=f"rainy/{name}", clean=f"clean/{name}")
+        for name in datasets
+    }
+    return EvaluationConfig(
+        {name: TestSetConfig(source) for name, source in sources.items()}, data_root=str(root)
+    )
+
+
+class ReferenceWriter:
+    """Collects the pictures of a reference set beside its folder, which appears when complete.
+
+    Args:
+        folder: made new, or a reference set to be replaced; other files in it stay.
+        teacher: who derained the pictures.
+        force: allow replacing.
+
+    Raises:
+        UsageError: the folder exists and ``force`` is off, is something else than a reference
+            set, or cannot be made.
+    """
+
+    def __init__(self, folder: Path, teacher: ReferenceTeacher, *, force: bool) -> None:
+        if os.path.lexists(folder):
+            is_set = is_reference(folder)
+            if not is_set and not (folder.is_dir() and not any(folder.iterdir())):
+                raise UsageError(f"--reference {folder}: is no reference set; name a new folder")
+            if is_set and not force:
+                raise UsageError(f"--reference {folder}: exists already; add --force to replace it")
+        self._folder = folder
+        self._teacher = teacher
+        self._pictures: list[ReferencePicture] = []
+        try:
+            folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+            self._staging = Path(
+                tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent)
+            )
+        except OSError as error:
+            raise UsageError(f"--reference {folder}: cannot be made ({error.strerror})") from error
+
+    def add(self, scored: ScoredPicture) -> None:
+        """Write one picture as three PNG files and note their hashes.
+
+        Raises:
+            DataError: another picture of its set has the same stem, or the disk is full.
+        """
+        stem = Path(scored.score.picture).stem
+        height, width = scored.clean.shape[:2]
+        hashes: dict[str, str] = {}
+        picture = ReferencePicture(
+            dataset=scored.score.dataset, name=stem, height=height, width=width, sha256=hashes
+        )
+        pixels = {"rainy": scored.rainy, "clean": scored.clean, "teacher": scored.derained}
+        for kind in KINDS:
+            path = self._staging / picture.path(kind)
+            if path.exists():
+                raise DataError(
+                    f"{picture.dataset}: two pictures are named {stem}; rename one of them"
+                )
+            data = encode_picture(Picture(pixels[kind]), ".png", str(path))
+            with self._disk_errors():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data)
+            hashes[kind] = hashlib.sha256(data).hexdigest()
+        self._pictures.append(picture)
+
+    def finish(self) -> ReferenceIndex:
+        """Write the index and put the folder in its place, all at once.
+
+        Raises:
+            DataError: the disk is full or the folder cannot be replaced; the old one stays.
+        """
+        index = ReferenceIndex(
+            teacher=self._teacher,
+            pictures=tuple(self._pictures),
+            versions={"edge-derain": __version__},
+        )
+        with self._disk_errors():
+            (self._staging / FILE).write_text(to_json(index), encoding="utf-8")
+            self._staging.chmod(0o777 & ~_umask())
+            if not self._folder.exists():
+                self._staging.rename(self._folder)
+                return index
+            _copy_others(self._folder, self._staging)
+            old = self._staging.with_name(self._staging.name + ".old")
+            self._folder.rename(old)
+            try:
+                self._staging.rename(self._folder)
+            except OSError:
+                old.rename(self._folder)
+                raise
+            shutil.rmtree(old)
+        return index
+
+    def __enter__(self) -> ReferenceWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _disk_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(
+                f"{self._folder}: cannot be written ({error.strerror or error})"
+            ) from error
+
+
+def _copy_others(folder: Path, staging: Path) -> None:
+    for path in folder.iterdir():
+        if path.name in _OWN:
+            continue
+        copy = shutil.copytree if path.is_dir() else shutil.copy2
+        copy(path, staging / path.name)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.checkpoint import find_checkpoint, load_checkpoint
-from core.config_errors import nearest
+from core.config import nearest
 from core.errors import DataError
 from edge_runtime.errors import CardError, UsageError
 from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card
@@ -30,16 +32,6 @@ INPUT = "input (no deraining)"
 _STATE = "state.safetensors"  # what a training run keeps beside its checkpoints, to be resumed
 _SAME_DB = 0.005
 _MIB = 2**20
-_HEADINGS = {
-    "network": "---",
-    "architecture": "---",
-    "parameters": "---:",
-    "kMAC per pixel": "---:",
-    "MiB": "---:",
-    "steps": "---:",
-    "hours": "---:",
-    "hardware": "---",
-}
 ABSENT = "–"
 """What a table says where nothing is known."""
 
@@ -157,25 +149,45 @@ def make_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> T
 
 def markdown(table: Table) -> str:
     """Lay out a table as Markdown, with the PSNR in dB of each column."""
-    lines = [
-        [*_HEADINGS, *(column.replace("/", " ") for column in table.columns)],
-        [*_HEADINGS.values(), *("---:" for _ in table.columns)],
-    ]
-    for row in table.rows:
-        lines.append(
-            [
-                row.name,
-                row.architecture or ABSENT,
-                number(row.parameters, ",d"),
-                number(row.macs_per_pixel, ",.1f", 1000),
-                number(row.bytes, ".2f", _MIB),
-                number(row.steps, ",d"),
-                number(row.hours, ".1f"),
-                row.hardware or ABSENT,
-                *(number(row.psnr.get(column), ".2f") for column in table.columns),
-            ]
+    costs = ("network", "architecture", "parameters", "kMAC per pixel", "MiB", "steps", "hours")
+    rows = [
+        (
+            row.name,
+            row.architecture or ABSENT,
+            number(row.parameters, ",d"),
+            number(row.macs_per_pixel, ",.1f", 1000),
+            number(row.bytes, ".2f", _MIB),
+            number(row.steps, ",d"),
+            number(row.hours, ".1f"),
+            row.hardware or ABSENT,
+            *(number(row.psnr.get(column), ".2f") for column in table.columns),
         )
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        for row in table.rows
+    ]
+    head = (*costs, "hardware", *(column.replace("/", " ") for column in table.columns))
+    return markdown_rows(head, rows, texts=(0, 1, 7))
+
+
+def quality_table(rows: Sequence[QualityRow]) -> str:
+    """Lay out the quality of a model as a Markdown table, input beside output."""
+    psnr_and_ssim = ("input PSNR", "derained PSNR", "input SSIM", "derained SSIM")
+    lines = [
+        (
+            *(row.dataset, str(row.images), row.protocol),
+            *(f"{value:.2f}" for value in (row.input_psnr, row.psnr)),
+            *(f"{value:.4f}" for value in (row.input_ssim, row.ssim)),
+        )
+        for row in rows
+    ]
+    return markdown_rows(("data set", "pictures", "protocol", *psnr_and_ssim), lines, texts=(0, 2))
+
+
+def markdown_rows(
+    head: Sequence[str], rows: Iterable[Sequence[str]], texts: Collection[int]
+) -> str:
+    """Lay out a Markdown table; the columns ``texts`` lie left and all others right."""
+    rule = ["---" if column in texts else "---:" for column in range(len(head))]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
 
 
 def card_command(path: str | Path) -> str:
@@ -241,3 +253,33 @@ def number(value: float | None, form: str, unit: int = 1) -> str:
     if value is None:
         return ABSENT
     return format(value if unit == 1 else value / unit, form)
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run ``derain table`` and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="derain table",
+        description="Compare checkpoints: cost, training and PSNR, from their cards, as Markdown. "
+        "`derain table papers` compares the methods of the papers (--help says more).",
+    )
+    parser.add_argument(
+        "places", nargs="+", metavar="CKPT", help="checkpoint: shipped name, path, or a folder"
+    )
+    parser.add_argument(
+        "--columns", nargs="+", metavar="SET/PROTOCOL", help="such as validation/rgb rain100h/y"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    options = parser.parse_args(arguments)
+
+    table = make_table(find_checkpoints(options.places), options.columns)
+    if options.json:
+        for row in table.rows:
+            print(row.to_json())
+    else:
+        print(markdown(table))
+    for row in table.rows:
+        if row.path and not row.carded:
+            print(
+                f"derain: {row.path}: no card; make it: {card_command(row.path)}", file=sys.stderr
+            )
+    return 0

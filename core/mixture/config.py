@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from core.errors import ConfigError
-from core.mixture.rendered import RenderedConfig
+from core.config import nearest
+from core.errors import ConfigError, check_bounds
 from core.pairs import SourceConfig
 from core.rain.drawn import BROAD, RainConfig
+from core.rain.scene import PRESETS, RenderConfig
 
 Rain = Literal["as_is", "borrowed", "generated", "rendered", "none", "unlabelled"]
 POOL_SIZE = 320
@@ -78,16 +79,32 @@ class GeneratedConfig:
     veil_strength: tuple[float, float] = (0.0, 0.3)
 
     def __post_init__(self) -> None:
-        for name in ("broad_share", "streak_share", "screen", "veil"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ConfigError(f"generated.{name} {getattr(self, name)} is not within [0, 1]")
-        if self.pool < 1:
-            raise ConfigError(f"generated.pool {self.pool} must be at least 1")
+        shares = dict.fromkeys(("broad_share", "streak_share", "screen", "veil"), (0, 1))
+        check_bounds(self, "generated.", **shares, veil_strength=(0, 1), pool=1)
         if min(self.layers, default=-1) < 0 or not abs(sum(self.layers) - 1) <= 1e-6:
             raise ConfigError(f"generated.layers {list(self.layers)} must add up to 1")
-        if not 0 <= self.veil_strength[0] <= self.veil_strength[1] <= 1:
+
+
+@dataclass(frozen=True)
+class RenderedConfig:
+    """How the ``rendered`` parts of the mixture are rained on.
+
+    Attributes:
+        preset: name of the ranges, a key of ``core.rain.scene.PRESETS``.
+        rain: own ranges in its place.
+        depth: optional folder of depth pictures with the stems of the clean ones.
+        streaks: optional folder of streak pictures, grey on black.
+    """
+
+    preset: str = "mixed"
+    rain: RenderConfig | None = None
+    depth: str = ""
+    streaks: str = ""
+
+    def __post_init__(self) -> None:
+        if self.preset not in PRESETS:
             raise ConfigError(
-                f"generated.veil_strength {list(self.veil_strength)} is not a range within [0, 1]"
+                f"rendered.preset {self.preset!r}: unknown; {nearest(self.preset, PRESETS)}"
             )
 
 
@@ -96,7 +113,8 @@ class MixtureConfig:
     """What the network sees in training.
 
     Attributes:
-        parts: the data sets and their shares.
+        parts: the data sets and their shares, by names of one's own. Their order is part of what
+            a seed draws.
         crop: height and width of a crop in pixels. Of smaller pictures the largest square is
             enlarged; those smaller than half of it are refused.
         flips: mirror left to right at random.
@@ -113,7 +131,7 @@ class MixtureConfig:
         rendered: the rendered rain.
     """
 
-    parts: tuple[PartConfig, ...]
+    parts: dict[str, PartConfig]
     crop: int = 128
     flips: bool = True
     upside_down: bool = False
@@ -128,20 +146,7 @@ class MixtureConfig:
     def __post_init__(self) -> None:
         if not self.parts:
             raise ConfigError("mixture.parts is empty; name at least one data set")
-        if not 8 <= self.crop <= POOL_SIZE:
-            raise ConfigError(f"mixture.crop {self.crop} is not within [8, {POOL_SIZE}]")
-        if not 0 <= self.shrink <= 1:
-            raise ConfigError(f"mixture.shrink {self.shrink} is not within [0, 1]")
-        if not 0 < self.shrink_to[0] <= self.shrink_to[1] <= 1:
-            raise ConfigError(
-                f"mixture.shrink_to {list(self.shrink_to)} is not a range within (0, 1]"
-            )
-        if not (self.enlarge >= 0 and self.shrink + self.enlarge <= 1):
-            raise ConfigError(
-                f"mixture.enlarge {self.enlarge} is not within [0, 1 - shrink {self.shrink}]"
-            )
-        if not 1 <= self.enlarge_to[0] <= self.enlarge_to[1] <= self.crop:
-            raise ConfigError(
-                f"mixture.enlarge_to {list(self.enlarge_to)} is not a range within "
-                f"[1, crop {self.crop}]"
-            )
+        rest = 1 - self.shrink
+        shrink_to = (1 / POOL_SIZE, 1)  # to nothing would take a piece without an end
+        check_bounds(self, "mixture.", crop=(8, POOL_SIZE), shrink=(0, 1), shrink_to=shrink_to)
+        check_bounds(self, "mixture.", enlarge=(0, rest), enlarge_to=(1, self.crop))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,14 +14,15 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from core.errors import DataError
-from core.mixture.config import POOL_SIZE, MixtureConfig, PartConfig, Rain
-from core.mixture.rendered import CropRenderer
+from core.mixture.config import POOL_SIZE, MixtureConfig, PartConfig, Rain, RenderedConfig
 from core.mixture.sample import Kind, Sample
-from core.pairs import Image, SourceConfig, find_pairs, read_pairs
+from core.pairs import Image, PairFile, SourceConfig, find_pairs, read_pairs
 from core.progress import track
-from core.rain.borrowed import borrow_rain
-from core.rain.depth import Depth
-from core.rain.drawn import lay_rain, lay_veil, streak_layer
+from core.rain.depth import Depth, find_depths, ground_depth, read_depth
+from core.rain.drawn import borrow_rain, lay_rain, lay_veil, streak_layer
+from core.rain.render import render
+from core.rain.scene import PRESETS, draw_scene
+from core.rain.streaks import Masks, read_masks
 
 _KINDS: dict[Rain, Kind] = {
     "as_is": Kind.PAIR,
@@ -64,11 +66,12 @@ class MixtureDataset(Dataset[Sample]):
     ) -> None:
         self.config = config
         self.seed = seed
+        self._configs = parts = tuple(config.parts.values())
         loaded: dict[SourceConfig, list[tuple[Image, Image]]] = {}
         depths: dict[SourceConfig, list[Depth]] = {}
-        rendered = {part.source for part in config.parts if part.rain == "rendered"}
+        rendered = {part.source for part in parts if part.rain == "rendered"}
         self._renderer = CropRenderer(config.rendered, data_root, seed) if rendered else None
-        for source in _sources(config.parts):
+        for source in _sources(parts):
             if source not in loaded:
                 files = find_pairs(source, data_root)
                 title = (source.root or source.rainy) if progress else None
@@ -85,12 +88,12 @@ class MixtureDataset(Dataset[Sample]):
                         self._renderer.depth(file, index, clean)
                         for index, (file, (_, clean)) in enumerate(zip(files, pairs, strict=True))
                     ]
-        self._parts = [loaded[part.source] for part in config.parts]
-        self._lenders = [loaded[part.lender] if part.lender else [] for part in config.parts]
-        self._depths = [depths.get(part.source, []) for part in config.parts]
+        self._parts = [loaded[part.source] for part in parts]
+        self._lenders = [loaded[part.lender] if part.lender else [] for part in parts]
+        self._depths = [depths.get(part.source, []) for part in parts]
         self._taught: dict[SourceConfig, list[Image]] | None = None
         if teach:
-            sources = {part.source for part in config.parts if part.rain in _TAUGHT}
+            sources = {part.source for part in parts if part.rain in _TAUGHT}
             self._taught = {
                 source: [
                     teach(rainy)
@@ -99,11 +102,11 @@ class MixtureDataset(Dataset[Sample]):
                 for source, pairs in loaded.items()
                 if source in sources
             }
-        weights = np.array([part.weight for part in config.parts])
+        weights = np.array([part.weight for part in parts])
         self._shares = weights / weights.sum()
         self._pool: list[Image] = []
         self._streaks: list[Image] = []
-        if any(part.rain == "generated" for part in config.parts):
+        if any(part.rain == "generated" for part in parts):
             rng = np.random.default_rng([seed, 0xC10D])
             rain = config.generated
             broad = round(rain.broad_share * rain.pool)
@@ -114,20 +117,20 @@ class MixtureDataset(Dataset[Sample]):
                 self._streaks = [
                     np.ascontiguousarray(picture[..., 0]) for picture, _ in read_pairs(files)
                 ]
-        making = [number for number, part in enumerate(config.parts) if part.rain not in _KINDS]
+        making = [number for number, part in enumerate(parts) if part.rain not in _KINDS]
         self._pieces: list[tuple[int, Image]] = []
         if teach and pieces and making:
             shares = self._shares[making] / self._shares[making].sum()
-            parts = np.random.default_rng([seed, _PIECE]).choice(making, pieces, p=shares)
+            chosen = np.random.default_rng([seed, _PIECE]).choice(making, pieces, p=shares)
             title = "teacher: pieces with made rain" if progress else None
-            for number, which in enumerate(track(parts.tolist(), title)):
+            for number, which in enumerate(track(chosen.tolist(), title)):
                 rainy, _ = self._made(which, self._piece_rng(number))
                 self._pieces.append((which, teach(np.ascontiguousarray(rainy))))
 
     def __getitem__(self, index: int) -> Sample:
         rng = np.random.default_rng([self.seed, index])
         which = int(rng.choice(len(self._parts), p=self._shares))
-        part = self.config.parts[which]
+        part = self._configs[which]
         kind = _KINDS.get(part.rain, Kind.MADE)
         taught: list[Image] = []
         if kind != Kind.MADE:
@@ -152,7 +155,7 @@ class MixtureDataset(Dataset[Sample]):
 
     def _found(self, which: int, rng: np.random.Generator) -> tuple[Image, ...]:
         """Cut a picture of a part that needs no rain: rainy, clean and, where kept, taught."""
-        pairs, part = self._parts[which], self.config.parts[which]
+        pairs, part = self._parts[which], self._configs[which]
         chosen = int(rng.integers(len(pairs)))
         whole: tuple[Image, ...] = pairs[chosen]
         if self._taught is not None and part.rain in _TAUGHT:
@@ -162,7 +165,7 @@ class MixtureDataset(Dataset[Sample]):
 
     def _made(self, which: int, rng: np.random.Generator) -> tuple[Image, Image]:
         """Cut a clean picture of a part and lay rain on it: rainy and clean."""
-        pairs, part = self._parts[which], self.config.parts[which]
+        pairs, part = self._parts[which], self._configs[which]
         chosen = int(rng.integers(len(pairs)))
         scale = self._scale(rng)
         if part.rain == "rendered" and self._renderer is not None:
@@ -240,6 +243,39 @@ class MixtureDataset(Dataset[Sample]):
         if rng.random() < rain.veil:
             rainy = lay_veil(rainy, rng.uniform(*rain.veil_strength), rng.uniform(150, 255))
         return rainy
+
+
+class CropRenderer:
+    """Rains on crops of pictures whose depth is known or assumed.
+
+    Raises:
+        DataError: a folder that is missing, empty or unreadable.
+    """
+
+    def __init__(self, config: RenderedConfig, data_root: str | Path, seed: int) -> None:
+        base = Path(data_root)
+        self._rain = config.rain or PRESETS[config.preset]
+        self._seed = seed
+        self._depths = find_depths(base / config.depth) if config.depth else {}
+        self._masks: Masks = read_masks(base / config.streaks) if config.streaks else {}
+        self._names = list(self._masks)
+
+    def depth(self, file: PairFile, index: int, clean: Image) -> Depth:
+        """Depth of picture ``index`` of its set: float32 (H, W) in metres, to be cropped with it.
+
+        Without a file it is a ground prior, which takes memory for one column only.
+        """
+        height, width = clean.shape[:2]
+        if file.clean.stem in self._depths:
+            return read_depth(self._depths[file.clean.stem], height, width)
+        rng = np.random.default_rng([self._seed, 0xDEE9, index])
+        horizon, far = rng.uniform(*self._rain.horizon), rng.uniform(*self._rain.far)
+        return ground_depth(height, width, float(horizon), float(far))
+
+    def rain_on(self, clean: Image, depth: Depth, rng: np.random.Generator) -> Image:
+        """Rain on a crop; uint8 (H, W, 3) RGB in and out."""
+        scene = draw_scene(self._rain, rng, self._names)
+        return render(clean, scene, depth, self._masks).rainy
 
 
 class StepSampler(Sampler[int]):

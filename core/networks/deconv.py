@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import ConfigError
+from core.errors import ConfigError, check_widths
 
 
 @dataclass(frozen=True)
@@ -36,13 +36,7 @@ class DeconvConfig:
                 f"widths {list(self.widths)} must be one or more numbers of at least 1, "
                 "such as [64, 128, 256, 512]"
             )
-        if self.up_widths and (
-            len(self.up_widths) != len(self.widths) - 1 or min(self.up_widths) < 1
-        ):
-            raise ConfigError(
-                f"up_widths {list(self.up_widths)} must be {len(self.widths) - 1} numbers of at "
-                f"least 1, one fewer than widths {list(self.widths)}, or be left out"
-            )
+        check_widths(self, up_widths=len(self.widths) - 1)
 
     @property
     def size_multiple(self) -> int:
@@ -51,7 +45,7 @@ class DeconvConfig:
 
 
 class DeconvNet(nn.Module):
-    """The deconvolution network of the project's second paper.
+    """The deconvolution network of Kushal P, Adwait Bauskar and Niranjan Jayaraman, section IV.
 
     Four convolutions (64, 128, 256, 512) with 2x2 average pooling after each but the last, then
     four transposed convolutions (512, 256, 128, 3) with 2x2 unpooling before each but the first.

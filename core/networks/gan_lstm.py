@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from core.errors import ConfigError
-from core.networks.frequency import guided_filter
-from core.networks.layers import Attention, AttentionBlock, ConvLSTMCell
+from core.errors import ConfigError, check_bounds, check_choices, check_widths
+from core.networks.layers import Attention, AttentionBlock, ConvLSTMCell, guided_filter
 
 BodyScale = Literal[1, 2, 4]
 
@@ -70,15 +69,8 @@ class GanLstmConfig:
     squeeze_widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("width", "stages", "blocks", "radius"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
-        for name, kind in (("attention", Attention), ("body_scale", BodyScale)):
-            if getattr(self, name) not in get_args(kind):
-                known = ", ".join(map(str, get_args(kind)))
-                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {known}")
-        if self.body_depth < 0:
-            raise ConfigError(f"body_depth {self.body_depth} must be 0 or more")
+        check_bounds(self, width=1, stages=1, blocks=1, radius=1, body_depth=0)
+        check_choices(self, attention=Attention, body_scale=BodyScale)
         if self.blocks < 2 * self.body_depth + 1:
             raise ConfigError(
                 f"blocks {self.blocks} cannot go {self.body_depth} halvings down and up again; "
@@ -90,9 +82,6 @@ class GanLstmConfig:
             )
         if not self.eps > 0:
             raise ConfigError(f"eps {self.eps} must be above 0, such as 0.01")
-        self._check_pruned()
-
-    def _check_pruned(self) -> None:
         if self.entry_width < 0 or (self.entry_width and not self.recurrent):
             raise ConfigError(
                 f"entry_width {self.entry_width} must be 0 or more, and 0 without recurrent"
@@ -103,16 +92,9 @@ class GanLstmConfig:
                 f"not {self.attention!r}"
             )
         modules = len(self.module_levels)
-        for name, wanted in (
-            ("coarse_widths", self.body_depth),
-            ("inner_widths", modules),
-            ("squeeze_widths", modules),
-        ):
-            widths = getattr(self, name)
-            if widths and (len(widths) != wanted or min(widths) < 1):
-                raise ConfigError(
-                    f"{name} {list(widths)} must be {wanted} numbers of at least 1, or be left out"
-                )
+        check_widths(
+            self, coarse_widths=self.body_depth, inner_widths=modules, squeeze_widths=modules
+        )
 
     @property
     def size_multiple(self) -> int:
@@ -139,7 +121,7 @@ class GanLstmConfig:
 
 
 class GanLstm(nn.Module):
-    """Generator of GAN-LSTM (Yang et al., eq. 3 to 5), unrolled over its stages.
+    """Generator of GAN-LSTM (Dong Wang and Zhongsheng Wang, eq. 3 to 5), unrolled over its stages.
 
     Stage t takes the result of stage t - 1, which is the rainy picture for the first:
     ``f_in``, convolution and ReLU over rainy picture, result and base layer; ConvLSTM; residual
@@ -270,9 +252,8 @@ class Discriminator(nn.Module):
 
     def __init__(self, width: int = 64, depth: int = 4, spectral: bool = True) -> None:
         super().__init__()
-        for name, value in (("width", width), ("depth", depth)):
-            if value < 1:
-                raise ConfigError(f"{name} {value} of the discriminator must be at least 1")
+        if width < 1 or depth < 1:
+            raise ConfigError(f"discriminator: width {width} and depth {depth} must be at least 1")
         widths = [3, *(width * 2 ** min(level, 3) for level in range(depth))]
         convolutions = [
             nn.Conv2d(fine, coarse, 4, stride=2, padding=1) for fine, coarse in pairwise(widths)

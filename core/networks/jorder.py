@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import ConfigError
-from core.networks.auxiliary import PictureLoss
+from core.errors import ConfigError, check_bounds, check_widths
+from core.networks.layers import PictureLoss
 
 HEADS = ("mask", "streaks", "background")
 """What a stage predicts, in this order: the modules of a :class:`Jorder` that do it."""
@@ -19,7 +19,7 @@ HEADS = ("mask", "streaks", "background")
 
 @dataclass(frozen=True)
 class JorderConfig:
-    """Shape of a :class:`Jorder`; the defaults are those of ``configs/jorder.yaml``.
+    """Shape of a :class:`Jorder`; the defaults are those of ``configs/papers/jorder.yaml``.
 
     Attributes:
         width: channels of the features.
@@ -50,25 +50,15 @@ class JorderConfig:
     head_widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("width", "stages", "refinements"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
+        check_bounds(self, width=1, stages=1, refinements=1, streak_weight=0, mask_weight=0)
         if min(self.dilations, default=0) < 1:
             raise ConfigError(
                 f"dilations {list(self.dilations)} must be one or more numbers of at least 1, "
                 "such as [1, 2, 3]"
             )
-        for name in ("streak_weight", "mask_weight"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or more")
         if not 0 <= self.mask_threshold < 1:
             raise ConfigError(f"mask_threshold {self.mask_threshold} is not within [0, 1)")
-        for name, wanted in (("path_widths", len(self.dilations)), ("head_widths", len(HEADS))):
-            widths = getattr(self, name)
-            if widths and (len(widths) != wanted or min(widths) < 1):
-                raise ConfigError(
-                    f"{name} {list(widths)} must be {wanted} numbers of at least 1, or be left out"
-                )
+        check_widths(self, path_widths=len(self.dilations), head_widths=len(HEADS))
 
     @property
     def size_multiple(self) -> int:

@@ -1,8 +1,9 @@
-"""Parts of the recurrent networks: recurrent cells, residual block, attention."""
+"""Parts that networks share: recurrent cells, attention, guided filter, losses of their own."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol, get_args, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -193,3 +194,86 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(self.weigh(x))
+
+
+def guided_filter(picture: Tensor, radius: int, eps: float) -> Tensor:
+    """Smooth every channel with itself as the guide, keeping strong edges (He et al. 2013).
+
+    In each window of ``2 radius + 1`` pixels a side, clipped at the border, the result is the line
+    ``a I + b`` with ``a = var / (var + eps)`` and ``b = (1 - a) mean`` (eq. 5 and 6 with p = I);
+    the lines of all windows around a pixel are averaged (eq. 8). Variation well below
+    ``sqrt(eps)`` is smoothed away, variation well above it stays. One pixel depends on those up to
+    ``2 radius`` away. Differentiable, and made of operations that every engine has.
+
+    Args:
+        picture: float (N, C, H, W); float32 or wider, for squares are subtracted.
+        radius: half the side of a window in pixels, at least 1.
+        eps: above 0, in squared units of ``picture``.
+
+    Returns:
+        float (N, C, H, W).
+    """
+    mean = box_mean(picture, radius)
+    variance = box_mean(picture * picture, radius) - mean * mean
+    slope = variance / (variance + eps)
+    offset = (1 - slope) * mean
+    return box_mean(slope, radius) * picture + box_mean(offset, radius)
+
+
+def box_mean(x: Tensor, radius: int) -> Tensor:
+    """Mean over a square window around each pixel, counting only pixels inside the picture.
+
+    Rows and columns are averaged one after the other, which gives the same mean in
+    ``2 (2 radius + 1)`` instead of ``(2 radius + 1)**2`` additions.
+
+    Args:
+        x: float (N, C, H, W), of any size.
+        radius: half the side of the window in pixels; the window may be larger than the picture.
+
+    Returns:
+        float (N, C, H, W).
+    """
+    side = 2 * radius + 1
+    rows = F.avg_pool2d(x, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
+    return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)
+
+
+PictureLoss = Callable[[Tensor, Tensor], Tensor]
+"""Loss of a picture against the clean one, both float (N, 3, H, W), in the terms of the run."""
+
+
+@runtime_checkable
+class Auxiliary(Protocol):
+    """A network with these two methods has its own losses added to those of any objective.
+
+    Training calls :meth:`forward_auxiliary` in place of ``forward``, which still returns the
+    derained picture alone, and which everything outside training calls.
+    """
+
+    def forward_auxiliary(self, rainy: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Derain, and keep what else there is to learn from.
+
+        Args:
+            rainy: float (N, 3, H, W), RGB in [0, 1].
+
+        Returns:
+            What ``forward`` returns, and further tensors by name, each with N in front.
+        """
+        ...
+
+    def auxiliary_losses(
+        self, outputs: Mapping[str, Tensor], rainy: Tensor, clean: Tensor, loss: PictureLoss
+    ) -> dict[str, Tensor]:
+        """Compute the losses on those tensors, in float32.
+
+        Args:
+            outputs: the tensors by name, float32, of the samples that have a clean picture.
+            rainy: float32 (N, 3, H, W) in [0, 1], of the same samples.
+            clean: likewise.
+            loss: what the run takes of its result, for pictures among the tensors.
+
+        Returns:
+            Float scalars by name, means over the samples, with their weights: they are added up.
+            The names are for the log, and none of them is that of a term of an objective.
+        """
+        ...

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.errors import ConfigError
-from core.networks.auxiliary import PictureLoss
-from core.networks.layers import ChannelAttention, ConvGRUCell, ConvLSTMCell, ConvRNNCell
+from core.errors import check_bounds, check_choices, check_widths
+from core.networks.layers import (
+    ChannelAttention,
+    ConvGRUCell,
+    ConvLSTMCell,
+    ConvRNNCell,
+    PictureLoss,
+)
 
 Unit = Literal["conv_rnn", "gru", "lstm"]
 Prediction = Literal["additive", "full"]
@@ -58,20 +63,9 @@ class RescanConfig:
     squeeze_widths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, least in (("width", 1), ("depth", 3), ("stages", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} {getattr(self, name)} must be at least {least}")
-        for name, kind in (("unit", Unit), ("prediction", Prediction)):
-            if getattr(self, name) not in get_args(kind):
-                known = ", ".join(get_args(kind))
-                raise ConfigError(f"{name} {getattr(self, name)!r} is not one of {known}")
-        for name in ("layer_widths", "squeeze_widths"):
-            widths = getattr(self, name)
-            if widths and (len(widths) != self.depth - 1 or min(widths) < 1):
-                raise ConfigError(
-                    f"{name} {list(widths)} must be {self.depth - 1} numbers of at least 1, one "
-                    f"fewer than depth {self.depth}, or be left out"
-                )
+        check_bounds(self, width=1, depth=3, stages=1)
+        check_choices(self, unit=Unit, prediction=Prediction)
+        check_widths(self, layer_widths=self.depth - 1, squeeze_widths=self.depth - 1)
 
     @property
     def size_multiple(self) -> int:
@@ -148,7 +142,7 @@ class Rescan(nn.Module):
     The last layer starts at zero, so an untrained net returns its input.
 
     In training it asks for the loss of the run on the result of every stage (section 4.3), which
-    is the paper's for the loss ``{l1: 0, mse: 1}``; see :class:`core.networks.auxiliary.Auxiliary`.
+    is the paper's for the loss ``{l1: 0, mse: 1}``; see :class:`core.networks.layers.Auxiliary`.
 
     Shapes: ``rainy`` float (N, 3, H, W), RGB in [0, 1], of any size; the result has the same shape
     and is not clamped.
@@ -216,7 +210,7 @@ class Rescan(nn.Module):
     def auxiliary_losses(
         self, outputs: Mapping[str, Tensor], rainy: Tensor, clean: Tensor, loss: PictureLoss
     ) -> dict[str, Tensor]:
-        """Add up the losses of the stages before the last; see :mod:`core.networks.auxiliary`."""
+        """Add up the losses of the stages before the last; see :mod:`core.networks.layers`."""
         if "stages" not in outputs:
             return {}
         losses = [loss(stage, clean) for stage in outputs["stages"].unbind(1)]

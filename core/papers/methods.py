@@ -1,22 +1,164 @@
-"""What is known of each method: its scores, what it costs, and how to run it."""
+"""Methods of the comparison: which they are, their scores, what they cost and how to run them."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import statistics
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
 
 from core.checkpoint import SHIPPED, TrainingCost, load_checkpoint
-from core.errors import DataError
+from core.config import nearest
+from core.errors import ConfigError, DataError
 from core.evaluation.evaluate import Derain
 from core.evaluation.table import by_column, card_command, card_of
 from core.inference import derainer_of
-from core.papers.config import MethodConfig
+from core.pairs import Image
 from core.papers.gmm.derain import gmm_derainer
-from core.papers.gmm.files import SHIPPED as BACKGROUND
-from core.papers.gmm.files import load_background
+from core.papers.gmm.mixture import SHIPPED as BACKGROUND
+from core.papers.gmm.mixture import load_background
 from edge_runtime.models.card import QualityRow
 from edge_runtime.records import from_plain
+from edge_runtime.report.reference import SHIPPED as REFERENCE
+from edge_runtime.report.reference import read_reference
+
+CONFIG = Path(__file__).parents[2] / "configs" / "papers" / "comparison.yaml"
+"""Like the checkpoints that it names, part of a checkout and not of a built package."""
+
+
+@dataclass(frozen=True)
+class MethodConfig:
+    """One line of the comparison: a checkpoint, or a method without a network.
+
+    Attributes:
+        name: what the tables call it.
+        paper: where it comes from.
+        checkpoint: shipped name.
+        method: ``gmm``, whose scores are in a file beside its code.
+        strip: show what it makes of a picture.
+
+    Raises:
+        ConfigError: neither a checkpoint nor a method, or both.
+    """
+
+    name: str
+    paper: str
+    checkpoint: str = ""
+    method: Literal["", "gmm"] = ""
+    strip: bool = False
+
+    def __post_init__(self) -> None:
+        if bool(self.checkpoint) == bool(self.method):
+            raise ConfigError(f"{self.name}: needs either a checkpoint or a method; give one")
+
+
+@dataclass(frozen=True)
+class PrintedConfig:
+    """A figure that a paper prints.
+
+    Attributes:
+        method: name of the line that it belongs to.
+        dataset: such as ``rain100l``, or in words where the paper does not say.
+        psnr: in dB.
+        ssim: None where the paper gives none.
+        source: where it is printed, and what is to be known of it.
+    """
+
+    method: str
+    dataset: str
+    psnr: float
+    source: str
+    ssim: float | None = None
+
+
+@dataclass(frozen=True)
+class PapersConfig:
+    """The whole comparison.
+
+    Attributes:
+        methods: in the order of the tables.
+        datasets: columns of the quality tables.
+        printed: figures of the papers.
+        notes: paragraphs on what must be known to read them.
+
+    Raises:
+        ConfigError: no methods, two of one name, or a figure of an unknown method.
+    """
+
+    methods: tuple[MethodConfig, ...] = field(default_factory=tuple)
+    datasets: tuple[str, ...] = ("rain100l", "rain100h", "rain12", "validation")
+    printed: tuple[PrintedConfig, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    def __post_init__(self) -> None:
+        names = [method.name for method in self.methods]
+        if not names or len(set(names)) != len(names):
+            raise ConfigError(f"methods must have different names, at least one, got {names}")
+        for figure in self.printed:
+            if figure.method not in names:
+                raise ConfigError(
+                    f"printed: method {figure.method!r}: unknown; {nearest(figure.method, names)}"
+                )
+
+
+HEIGHT, WIDTH = 320, 480
+"""Size of the pictures of Rain100."""
+
+
+def timing_picture() -> Image:
+    """Return a rainy picture of the shipped reference set, mirrored to 480x320 pixels.
+
+    Returns:
+        uint8 (320, 480, 3) RGB.
+    """
+    reference = read_reference(REFERENCE)
+    picture = next(p for p in reference.index.pictures if p.dataset == "heavy")
+    rainy = reference.read(picture, "rainy")
+    height, width = rainy.shape[:2]
+    margins = ((0, max(0, HEIGHT - height)), (0, max(0, WIDTH - width)), (0, 0))
+    return np.ascontiguousarray(np.pad(rainy, margins, mode="symmetric")[:HEIGHT, :WIDTH])
+
+
+def seconds(derain: Derain, rainy: Image, repeats: int = 3) -> float:
+    """Return the median processor time of one picture on one thread, after one warm-up.
+
+    On an idle machine that is the wall time; other work on the machine hardly touches it.
+
+    Args:
+        derain: takes and returns uint8 (H, W, 3) RGB.
+        rainy: the picture.
+        repeats: timed runs.
+    """
+    taken = []
+    with one_thread():
+        derain(rainy)
+        for _ in range(repeats):
+            start = time.process_time()
+            derain(rainy)
+            taken.append(time.process_time() - start)
+    return statistics.median(taken)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Keep PyTorch and the libraries of NumPy and scikit-learn to one thread."""
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
 
 GMM_SCORES = BACKGROUND.with_name("scores.json")
 GMM_COMMAND = (

@@ -1,18 +1,84 @@
-"""The comparison as a page of Markdown."""
+"""The comparison as a page of Markdown, and the command that writes it."""
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from core.evaluation.table import ABSENT, INPUT, inputs, number
-from core.papers.config import PapersConfig
-from core.papers.methods import Known
-from core.papers.seconds import HEIGHT, WIDTH
+from core.config import load_config
+from core.evaluation.files import check_text_target, write_text
+from core.evaluation.table import ABSENT, INPUT, inputs, markdown_rows, number
+from core.papers.methods import (
+    CONFIG,
+    HEIGHT,
+    WIDTH,
+    Known,
+    PapersConfig,
+    know,
+    seconds,
+    timing_picture,
+)
+from core.papers.strip import read_pair, strip
+from core.progress import track
+from edge_runtime.machine import machine
 from edge_runtime.metrics import Protocol
 from edge_runtime.models.card import QualityRow
+from edge_runtime.pictures.picture import Picture, check_suffix, write_picture
 
-_KILO = 1000
 _PROTOCOL_NAMES: dict[Protocol, str] = {"y": "luma (`y`)", "rgb": "all channels (`rgb`)"}
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run ``derain table papers`` and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="derain table papers",
+        description="Compare the methods of the papers with ours: quality, cost, what is printed.",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="YAML (default: configs/papers/comparison.yaml)"
+    )
+    parser.add_argument("-o", dest="out", metavar="FILE", help="Markdown to write (default: print)")
+    parser.add_argument("--strip", metavar="FILE", help="write a strip of pictures as PNG as well")
+    parser.add_argument(
+        "--picture",
+        metavar="DATASET/NAME",
+        default="heavy/rocket",
+        help="of the shipped reference set, for --strip (default: heavy/rocket)",
+    )
+    options = parser.parse_args(arguments)
+
+    config = load_config(PapersConfig, options.config or CONFIG)
+    for option, name in (("-o", options.out), ("--strip", options.strip)):
+        if name:
+            check_text_target(option, Path(name))
+    if options.strip:
+        check_suffix(Path(options.strip))
+    pair = read_pair(options.picture) if options.strip else None
+    known = [know(method) for method in config.methods]
+    taken, derained, rainy = {}, {}, timing_picture()
+    for each in track(known, "methods"):
+        if each.derain is None:
+            continue
+        taken[each.method.name] = seconds(each.derain, rainy)
+        if pair and each.method.strip:
+            derained[each.method.name] = each.derain(pair[0])
+    for each in known:
+        if each.missing:
+            print(f"derain: {each.method.name}: {each.missing}", file=sys.stderr)
+    address = None
+    if options.strip:
+        address = Path(os.path.relpath(options.strip, Path(options.out or ".").parent)).as_posix()
+    text = page(config, known, taken, machine().cpu, address)
+    if pair:
+        write_picture(options.strip, Picture(strip(*pair, derained)))
+    if options.out:
+        write_text("-o", Path(options.out), text)
+    else:
+        print(text, end="")
+    return 0
 
 
 def page(
@@ -64,47 +130,37 @@ def page(
 def _quality(config: PapersConfig, known: Sequence[Known], protocol: Protocol) -> str:
     columns = [f"{dataset}/{protocol}" for dataset in config.datasets]
     given = inputs({each.path: each.scores for each in known}, columns)
-    lines = [
-        ["method", "from", *config.datasets],
-        ["---", "---", *("---:" for _ in columns)],
-        [INPUT, ABSENT, *(_both(given.get(c), "input_psnr", "input_ssim") for c in columns)],
-    ]
+    rows = [[INPUT, ABSENT, *(_both(given.get(c), "input_psnr", "input_ssim") for c in columns)]]
     for each in known:
         cells = (_both(each.scores.get(column), "psnr", "ssim") for column in columns)
-        lines.append([each.method.name, each.method.paper, *cells])
-    return _rows(lines)
+        rows.append([each.method.name, each.method.paper, *cells])
+    return markdown_rows(["method", "from", *config.datasets], rows, texts=(0, 1))
 
 
 def _costs(known: Sequence[Known], seconds: Mapping[str, float]) -> str:
-    headings = ["method", "parameters", "kMAC per pixel", "seconds", "steps", "hours", "hardware"]
-    lines = [headings, ["---", *["---:"] * 5, "---"]]
-    for each in known:
-        cost = each.cost
-        lines.append(
-            [
-                each.method.name,
-                number(each.parameters, ",d"),
-                number(each.macs_per_pixel, ",.1f", _KILO),
-                number(seconds.get(each.method.name), ".2f"),
-                number(cost.steps if cost else None, ",d"),
-                number(cost.hours if cost else None, ".1f"),
-                cost.hardware if cost else ABSENT,
-            ]
+    head = ("method", "parameters", "kMAC per pixel", "seconds", "steps", "hours", "hardware")
+    rows = [
+        (
+            each.method.name,
+            number(each.parameters, ",d"),
+            number(each.macs_per_pixel, ",.1f", 1000),
+            number(seconds.get(each.method.name), ".2f"),
+            number(each.cost.steps if each.cost else None, ",d"),
+            number(each.cost.hours if each.cost else None, ".1f"),
+            each.cost.hardware if each.cost else ABSENT,
         )
-    return _rows(lines)
+        for each in known
+    ]
+    return markdown_rows(head, rows, texts=(0, 6))
 
 
 def _printed(config: PapersConfig) -> str:
-    lines = [["method", "data set", "PSNR / SSIM", "printed in"], ["---", "---", "---:", "---"]]
+    rows = []
     for figure in config.printed:
         value = f"{figure.psnr:g}" if figure.ssim is None else f"{figure.psnr:.2f} / {figure.ssim}"
-        lines.append([figure.method, figure.dataset, value, figure.source])
-    return _rows(lines)
+        rows.append((figure.method, figure.dataset, value, figure.source))
+    return markdown_rows(("method", "data set", "PSNR / SSIM", "printed in"), rows, texts=(0, 1, 3))
 
 
 def _both(row: QualityRow | None, psnr: str, ssim: str) -> str:
     return f"{getattr(row, psnr):.2f} / {getattr(row, ssim):.4f}" if row else ABSENT
-
-
-def _rows(lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

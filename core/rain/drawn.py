@@ -1,6 +1,6 @@
-"""Generated rain: streak layers drawn as motion-blurred noise and laid over clean pictures.
+"""Rain without depth: streak layers drawn as motion-blurred noise, and the rain of another pair.
 
-This is the recipe by which the field's synthetic sets were made (noise, motion blur, blending;
+Drawing is the recipe by which the field's synthetic sets were made (noise, motion blur, blending;
 Zhang, Sindagi and Patel 2017; Yang et al. 2017), with every parameter drawn from a range.
 """
 
@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import ConfigError
+from core.errors import check_bounds
 
 Range = tuple[float, float]
 
@@ -39,19 +39,8 @@ class RainConfig:
     strength: Range = (0.1, 0.8)
 
     def __post_init__(self) -> None:
-        bounds = {
-            "angle": (-90.0, 90.0),
-            "length": (1.0, 500.0),
-            "thickness": (0.1, 10.0),
-            "density": (1e-5, 1.0),
-            "strength": (0.0, 1.0),
-        }
-        for name, (least, most) in bounds.items():
-            low, high = getattr(self, name)
-            if not least <= low <= high <= most:
-                raise ConfigError(
-                    f"rain.{name} [{low}, {high}] is not a range within [{least}, {most}]"
-                )
+        check_bounds(self, "rain.", angle=(-90, 90), length=(1, 500), thickness=(0.1, 10))
+        check_bounds(self, "rain.", density=(1e-5, 1), strength=(0, 1))
 
 
 BROAD = RainConfig(length=(10.0, 120.0), thickness=(1.2, 3.0), density=(0.0003, 0.01))
@@ -162,10 +151,7 @@ class FixedRain:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.layers < 0 or self.seed < 0:
-            raise ConfigError(f"layers {self.layers} and seed {self.seed} must be 0 or more")
-        if not 0 <= self.veil <= 1:
-            raise ConfigError(f"veil {self.veil} is not within [0, 1]")
+        check_bounds(self, layers=0, seed=0, veil=(0, 1))
 
     def apply(self, clean: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
         """Rain on picture number ``index``; uint8 (H, W, 3) RGB in and out."""
@@ -175,3 +161,32 @@ class FixedRain:
         for _ in range(self.layers):
             rainy = lay_rain(rainy, streak_layer(height, width, self.rain, rng))
         return rainy
+
+
+_ROOM = 48.0
+"""Levels below white under which a lender is too bright to say how strong its rain is."""
+
+
+def borrow_rain(
+    clean: NDArray[np.uint8],
+    lender_rainy: NDArray[np.uint8],
+    lender_clean: NDArray[np.uint8],
+    screen: bool,
+) -> NDArray[np.uint8]:
+    """Lay the rain of another pair over a picture.
+
+    Args:
+        clean: uint8 (H, W, 3) RGB.
+        lender_rainy: the other pair, of the same shape.
+        lender_clean: likewise.
+        screen: take the rain for a share of the way to white, ``(rainy - clean) / (1 - clean)``,
+            which bright backgrounds hide; otherwise for a light that is added.
+
+    Returns:
+        rainy: uint8 (H, W, 3) RGB, clipped to black and white.
+    """
+    added = lender_rainy.astype(np.float32) - lender_clean
+    if screen:
+        room = np.float32(255) - lender_clean
+        added *= (np.float32(255) - clean) / np.maximum(room, np.float32(_ROOM))
+    return np.asarray(np.clip(np.rint(clean + added), 0, 255), dtype=np.uint8)

@@ -1,30 +1,31 @@
-"""Write a data set of rendered pairs: rainy and clean pictures, streaks and parameters."""
+"""Data sets of rendered pairs: rainy and clean pictures, streaks, parameters, contact sheet."""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from core.config import to_plain
+from core.config import load_config, to_plain
 from core.errors import ConfigError, DataError
 from core.pairs import Image, SourceConfig, find_pairs
 from core.progress import track
-from core.rain.config import RenderConfig
 from core.rain.depth import find_depths, read_depth
-from core.rain.masks import Masks, read_masks
-from core.rain.preview import SheetRow, contact_sheet
 from core.rain.render import Rendered, render
-from core.rain.scene import draw_scene
+from core.rain.scene import PRESETS, RenderConfig, draw_scene
+from core.rain.streaks import Masks, read_masks
 from edge_runtime.errors import ImageError
 from edge_runtime.pictures.picture import Picture, write_picture
 
@@ -162,3 +163,74 @@ def _link(first: Path, twin: Path) -> None:
         os.link(first, twin)
         return
     shutil.copyfile(first, twin)
+
+
+HEIGHT, WIDTH = 200, 300
+"""Of one cell, in pixels."""
+
+
+class SheetRow(NamedTuple):
+    """A clean picture, uint8 (H, W, 3) RGB, and one rain on it."""
+
+    clean: NDArray[np.uint8]
+    rendered: Rendered
+
+
+def contact_sheet(rows: Sequence[SheetRow]) -> NDArray[np.uint8]:
+    """Lay out clean, rainy, streaks and transmission side by side, a row for each picture.
+
+    Args:
+        rows: at least one.
+
+    Returns:
+        uint8 (200 rows, 1200, 3) RGB; pictures keep their proportions on black.
+    """
+    return np.vstack([_strip(row) for row in rows])
+
+
+def _strip(row: SheetRow) -> NDArray[np.uint8]:
+    rendered = row.rendered
+    veil = (rendered.transmission * 255).astype(np.uint8)
+    pictures = (row.clean, rendered.rainy, _grey(rendered.streaks), _grey(veil))
+    return np.hstack([_cell(picture) for picture in pictures])
+
+
+def _grey(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(plane[..., None], 3, axis=2)
+
+
+def _cell(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    scale = min(HEIGHT / picture.shape[0], WIDTH / picture.shape[1])
+    height, width = (max(1, int(side * scale)) for side in picture.shape[:2])
+    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    cell = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    top, left = (HEIGHT - height) // 2, (WIDTH - width) // 2
+    cell[top : top + height, left : left + width] = cv2.resize(
+        picture, (width, height), interpolation=kind
+    )
+    return cell
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run ``derain synthesize`` and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="derain synthesize",
+        description="Render rain on clean pictures and write pairs, streaks and parameters.",
+    )
+    parser.add_argument("clean", metavar="CLEAN_DIR", help="folder of pictures without rain")
+    parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder to make")
+    parser.add_argument("--per-image", type=int, default=12, metavar="N", help="rains a picture")
+    parser.add_argument("--depth", metavar="DIR", default="", help="uint16 PNG in centimetres")
+    parser.add_argument("--streaks", metavar="DIR", default="", help="streak pictures to lay too")
+    parser.add_argument("--seed", type=int, default=0, help="another seed is another rain")
+    parser.add_argument("--preview", action="store_true", help="write a contact sheet as well")
+    ranges = parser.add_mutually_exclusive_group()
+    ranges.add_argument("--preset", choices=sorted(PRESETS), default="mixed", help="kind of rain")
+    ranges.add_argument("--config", metavar="FILE", help="YAML with ranges of the rain")
+    options = vars(parser.parse_args(arguments))
+
+    preset, file = options.pop("preset"), options.pop("config")
+    rain = load_config(RenderConfig, file) if file else PRESETS[preset]
+    job = SynthesisJob(rain=rain, **options)
+    print(f"{synthesize(job, progress=True)} pairs in {job.out}")
+    return 0

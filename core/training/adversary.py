@@ -10,7 +10,7 @@ import torch
 from lightning.fabric import Fabric
 from torch import Tensor
 
-from core.errors import ConfigError, TrainingError
+from core.errors import ConfigError, TrainingError, check_bounds
 from core.networks.gan_lstm import Discriminator
 from core.training.losses import (
     r1_penalty,
@@ -46,12 +46,7 @@ class AdversarialConfig:
     r1: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("weight", "start", "r1"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"adversarial.{name} {getattr(self, name)} must be 0 or more")
-        for name in ("width", "depth"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"adversarial.{name} {getattr(self, name)} must be at least 1")
+        check_bounds(self, "adversarial.", weight=0, start=0, r1=0, width=1, depth=1)
         if not self.learning_rate > 0:
             raise ConfigError(
                 f"adversarial.learning_rate {self.learning_rate} must be above 0, such as 0.0001"
@@ -59,7 +54,7 @@ class AdversarialConfig:
 
 
 class Adversary:
-    """A patch discriminator and its optimizer (Yang et al., GAN-LSTM; relativistic average).
+    """A patch discriminator and its optimizer (Wang and Wang, GAN-LSTM, I.C; relativistic average).
 
     Args:
         config: with a weight above 0.

@@ -1,17 +1,21 @@
-"""What a training run is made of; every field is a key of the YAML files in ``configs/``."""
+"""Training runs as configs: every field is a key of the YAML files and an option."""
 
 from __future__ import annotations
 
+import argparse
+import logging
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from core.config import network_config, to_plain
-from core.errors import ConfigError
+from jsonargparse import ArgumentParser
+
+from core.config import config_parser, network_config, parse_config, to_plain
+from core.errors import ConfigError, check_bounds
 from core.evaluation.evaluate import TestSetConfig
+from core.inference import Precision
 from core.mixture.config import MixtureConfig
-from core.precision import Precision
 from core.training.adversary import AdversarialConfig
 from core.training.losses import LossConfig
 
@@ -101,12 +105,10 @@ class TrainConfig:
         self._check_crop(network_config(self.architecture, self.network).size_multiple)
         if not self.validation:
             raise ConfigError("validation is empty; name at least one data set")
-        for name in _COUNTS:
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} {getattr(self, name)} must be at least 1")
-        for name in ("weight_decay", "gradient_clip", "warmup_steps", "workers", "threads", "seed"):
-            if getattr(self, name) < 0:
-                raise ConfigError(f"{name} {getattr(self, name)} must be 0 or more")
+        counts = ("steps", "batch_size", "accumulate", "validate_every", "save_every", "log_every")
+        least = ("weight_decay", "gradient_clip", "warmup_steps", "workers", "threads", "seed")
+        check_bounds(self, devices=1, num_nodes=1, **dict.fromkeys(counts, 1))
+        check_bounds(self, **dict.fromkeys(least, 0))
         self._check_processes()
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay {self.ema_decay} is not within [0, 1)")
@@ -153,34 +155,8 @@ class TrainConfig:
         return self.learning_rate * rise * max(fall, 1e-3)
 
 
-_COUNTS = (
-    "steps",
-    "batch_size",
-    "accumulate",
-    "validate_every",
-    "save_every",
-    "log_every",
-    "devices",
-    "num_nodes",
-)
-
-FREE_FIELDS = frozenset(
-    {
-        "data_root",
-        "out",
-        "accumulate",
-        "validate_every",
-        "save_every",
-        "log_every",
-        "workers",
-        "threads",
-        "accelerator",
-        "devices",
-        "num_nodes",
-        "strategy",
-        "compile",
-    }
-)
+_FREE = "data_root out accumulate validate_every save_every log_every workers threads accelerator "
+FREE_FIELDS = frozenset((_FREE + "devices num_nodes strategy compile").split())
 """A resumed run may change these without becoming another run."""
 
 
@@ -198,6 +174,8 @@ def differences(
 
 def _leaves(plain: Any, where: str = "") -> dict[str, Any]:
     items: Iterable[tuple[str, Any]]
+    if where == "mixture.parts" and isinstance(plain, dict):  # what they are called changes nothing
+        plain = list(plain.values())
     if isinstance(plain, dict):
         items = ((f"{where}.{key}" if where else key, value) for key, value in plain.items())
     elif isinstance(plain, list) and any(isinstance(value, dict) for value in plain):
@@ -205,3 +183,47 @@ def _leaves(plain: Any, where: str = "") -> dict[str, Any]:
     else:
         return {where: plain}
     return {key: leaf for name, value in items for key, leaf in _leaves(value, name).items()}
+
+
+C = TypeVar("C", bound=TrainConfig)
+
+
+def training_parser(cls: type[TrainConfig], **options: Any) -> ArgumentParser:
+    """Build a command line with ``--config``, ``--resume`` and an option for every field."""
+    parser = config_parser(cls, **options)
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="go on with the interrupted run of this name",
+    )
+    return parser
+
+
+def parse_training(
+    cls: type[C], parser: ArgumentParser, arguments: Sequence[str]
+) -> tuple[C, bool]:
+    """Parse it; dashes in the names of options stand for underscores.
+
+    Returns:
+        The config, and whether ``--resume`` was given.
+
+    Raises:
+        ConfigError: as :func:`core.config.parse_config`.
+    """
+    quiet_fabric()
+    config = parse_config(cls, parser, [_underscored(argument) for argument in arguments])
+    return config, "--resume" in arguments
+
+
+def quiet_fabric() -> None:
+    """Keep Lightning from announcing the precision, which the config says already."""
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _underscored(argument: str) -> str:
+    if not argument.startswith("--"):
+        return argument
+    name, equals, value = argument.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}"

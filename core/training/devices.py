@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import distributed
 
 from core.errors import ConfigError
-from core.precision import precision_on
+from core.inference import precision_on
 from core.training.config import TrainConfig
 
 

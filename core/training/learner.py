@@ -1,9 +1,9 @@
-"""The part of training that knows nothing of files: a network, its optimizer and one step."""
+"""A network in training: what it is trained for, its optimizer, and one step; no files."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,17 +17,86 @@ from torch.optim.swa_utils import AveragedModel
 from core.checkpoint import Checkpoint, TrainingCost, load_checkpoint
 from core.config import network_config, to_plain
 from core.errors import ConfigError, TrainingError
-from core.mixture.sample import Sample, to_float
+from core.mixture.sample import Kind, Sample, to_float
 from core.networks import ARCHITECTURES
-from core.networks.auxiliary import Auxiliary, auxiliary_losses
+from core.networks.layers import Auxiliary, PictureLoss
+from core.pairs import Image
 from core.training.adversary import Adversary
 from core.training.config import TrainConfig
 from core.training.devices import hardware, make_fabric, precision_of
 from core.training.grow import grow
-from core.training.losses import reconstruction_loss
+from core.training.losses import LossConfig, reconstruction_loss
 from core.training.muon import Muon
-from core.training.objective import MakeObjective, Objective
 from core.training.state import Stateful
+
+
+class Objective(nn.Module):
+    """The difference to the clean pictures; a subclass adds to it or says something else.
+
+    A step calls :meth:`observe` right after the network, then the objective itself. Both see the
+    same share of the batch. Losses are means over all its samples, so that a batch cut into parts
+    or shared by several processes makes the same step.
+
+    Args:
+        loss: weights of its terms.
+
+    Attributes:
+        learned: what is trained beside the network: it is in the optimizer and in the training
+            state, not in the checkpoint.
+        verb: first word of the recipe line.
+        note: end of the recipe line, such as the name of a teacher. A run resumes only with the
+            note that it was started with.
+        data: names of further data sets to which the network owes something.
+        clean_weight: of what clean pictures say; the losses that a network has of its own (see
+            :mod:`core.networks.layers`) are added with it.
+        takes_unlabelled: whether it needs no clean picture for the kind ``UNLABELLED``.
+        teach: derains a whole picture, uint8 (H, W, 3) RGB in and out, where such results are to
+            be kept and handed back as :attr:`core.mixture.sample.Sample.taught`; otherwise None.
+        pieces: how many pieces with made rain it derains too; see
+            :class:`core.mixture.dataset.MixtureDataset`.
+    """
+
+    def __init__(self, loss: LossConfig) -> None:
+        super().__init__()
+        self.loss = loss
+        self.learned: nn.Module = nn.ModuleDict()
+        self.verb = "train"
+        self.note = ""
+        self.data: tuple[str, ...] = ()
+        self.clean_weight = 1.0
+        self.takes_unlabelled = False
+        self.teach: Callable[[Image], Image] | None = None
+        self.pieces = 0
+
+    def observe(self, batch: Sample) -> dict[str, Tensor]:
+        """Run further networks, in the precision and over the processes of the run.
+
+        Whatever uses :attr:`learned` belongs here, because the gradients of several processes
+        are exchanged for this call.
+
+        Returns:
+            What :meth:`forward` needs of them, by name.
+        """
+        return {}
+
+    def forward(
+        self, derained: Tensor, batch: Sample, observed: Mapping[str, Tensor]
+    ) -> dict[str, Tensor]:
+        """Compute the loss, in float32.
+
+        Args:
+            derained: float32 (N, 3, H, W), about [0, 1], of the network in training.
+            batch: what it was made from.
+            observed: what :meth:`observe` returned.
+
+        Returns:
+            Float scalars by name; ``loss`` is what is made small, the others are for the log.
+        """
+        return {"loss": reconstruction_loss(derained, to_float(batch.clean), self.loss)}
+
+
+MakeObjective = Callable[[nn.Module], Objective]
+"""Makes the objective of a run for its network, which has its first weights by then."""
 
 
 class Learner:
@@ -45,6 +114,7 @@ class Learner:
         objective: what it is trained for.
         optimizer: as configured; ``optimizer.optimizer`` is the bare one.
         adversary: of the GAN phase, None in a run without one.
+        auxiliary: the module, where it has losses of its own; otherwise None.
 
     Raises:
         CheckpointError: ``config.init`` cannot be read.
@@ -69,8 +139,8 @@ class Learner:
         )
         # int8 and fp16 arithmetic takes the place of ``forward`` alone.
         floating = not (self._earlier and self._earlier.quantization)
-        self._auxiliary = self.module if floating and isinstance(self.module, Auxiliary) else None
-        forward: Any = _FromBytes(self.module, self._auxiliary is not None)
+        self.auxiliary = self.module if floating and isinstance(self.module, Auxiliary) else None
+        forward: Any = _FromBytes(self.module, self.auxiliary is not None)
         if config.compile:
             # What was compiled for another network of this process may be taken for this one,
             # because hooks are not compared.
@@ -94,7 +164,7 @@ class Learner:
         Returns:
             Losses before the step by name, float scalars without gradient: ``loss``, the sum of
             all terms, and the others that the objective and the network (see
-            :mod:`core.networks.auxiliary`) name; in the GAN phase also ``adversarial``, the part
+            :mod:`core.networks.layers`) name; in the GAN phase also ``adversarial``, the part
             of the sum that the discriminator contributes, and ``discriminator``, the loss of that.
 
         Raises:
@@ -133,8 +203,8 @@ class Learner:
         with self.fabric.no_backward_sync(self._network, enabled=not last):
             derained, outputs, observed = self._network(batch)
             losses = self.objective(derained, batch, observed)
-            if self._auxiliary is not None:
-                own = auxiliary_losses(self._auxiliary, outputs, batch, self._picture_loss)
+            if self.auxiliary is not None:
+                own = auxiliary_losses(self.auxiliary, outputs, batch, self._picture_loss)
                 weighted = {name: self.objective.clean_weight * loss for name, loss in own.items()}
                 losses = {**losses, **weighted}
                 losses["loss"] = losses["loss"] + sum(weighted.values())
@@ -179,9 +249,10 @@ class Learner:
             line += f", adversarial loss from step {config.adversarial.start}"
         if self.objective.note:
             line += f", {self.objective.note}"
-        names = {part.source.name for part in mixture.parts}
+        parts = mixture.parts.values()
+        names = {part.source.name for part in parts}
         names.update(self.objective.data)
-        names |= {part.lender.name for part in mixture.parts if part.lender}
+        names |= {part.lender.name for part in parts if part.lender}
         if mixture.generated.streaks:
             names.add(Path(mixture.generated.streaks).name)
         # What else the network that it started from says of itself stays true.
@@ -207,6 +278,32 @@ class Learner:
             return None
         both = "; ".join(dict.fromkeys([*before.hardware.split("; "), device]))
         return TrainingCost(before.steps + step, before.hours + hours, both)
+
+
+def auxiliary_losses(
+    network: Auxiliary, outputs: Mapping[str, Tensor], batch: Sample, loss: PictureLoss
+) -> dict[str, Tensor]:
+    """Compute a network's own losses on the samples of a batch that have a clean picture.
+
+    They are means over the whole batch, so that one cut into parts makes the same step.
+
+    Args:
+        network: what made the outputs.
+        outputs: float32 tensors by name, N in front.
+        batch: what they were made from.
+        loss: as :meth:`core.networks.layers.Auxiliary.auxiliary_losses`.
+
+    Returns:
+        Float scalars by name, always the same names; zeros where no sample has a clean picture.
+    """
+    labelled = batch.kind != Kind.UNLABELLED
+    share = labelled.float().mean()
+    # Without any, zero times the losses of all: several processes need each gradient and name.
+    rows = labelled | ~labelled.any()
+    chosen = {name: tensor[rows] for name, tensor in outputs.items()}
+    rainy, clean = to_float(batch.rainy[rows]), to_float(batch.clean[rows])
+    losses = network.auxiliary_losses(chosen, rainy, clean, loss)
+    return {name: share * value for name, value in losses.items()}
 
 
 def make_optimizer(config: TrainConfig, parameters: list[nn.Parameter]) -> Optimizer:
@@ -249,7 +346,7 @@ class _Forward(nn.Module):
 
 
 def _check_unlabelled(config: TrainConfig, objective: Objective) -> None:
-    for part in config.mixture.parts:
+    for part in config.mixture.parts.values():
         if part.rain == "unlabelled":
             name = part.source.root or part.source.rainy
             if not objective.takes_unlabelled:

@@ -21,7 +21,7 @@ class LossConfig:
 
     Attributes:
         l1: mean absolute difference.
-        mse: mean squared difference (Yang et al., GAN-LSTM, eq. 6).
+        mse: mean squared difference (Wang and Wang, GAN-LSTM, eq. 6).
         ssim: ``1 - SSIM``, the negative SSIM of eq. 7 shifted so that 0 is perfect.
         psnr: negative PSNR in units of 100 dB, mean over the pictures, errors above 30 dB counting
             little (HINet, Chen et al. 2021).

@@ -31,6 +31,7 @@ class Muon(Optimizer):
         momentum: of Muon.
         betas: of AdamW.
         eps: of AdamW.
+        precision: of the Newton-Schulz rounds; None is as :func:`orthogonal` chooses it.
     """
 
     def __init__(
@@ -41,7 +42,9 @@ class Muon(Optimizer):
         momentum: float = 0.95,
         betas: tuple[float, float] = (0.9, 0.99),
         eps: float = 1e-8,
+        precision: torch.dtype | None = None,
     ) -> None:
+        self._precision = precision
         defaults = {
             "lr": lr,
             "weight_decay": weight_decay,
@@ -68,14 +71,13 @@ class Muon(Optimizer):
                 weight.add_(change, alpha=-group["lr"])
         return loss
 
-    @staticmethod
-    def _muon(gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
+    def _muon(self, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
         momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
         matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
         scale: float = _ADAM_SIZE * max(matrix.shape) ** 0.5
-        return scale * orthogonal(matrix).reshape(gradient.shape)
+        return scale * orthogonal(matrix, self._precision).reshape(gradient.shape)
 
     @staticmethod
     def _adam(gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
@@ -92,23 +94,23 @@ class Muon(Optimizer):
         return change
 
 
-def orthogonal(matrix: Tensor) -> Tensor:
+def orthogonal(matrix: Tensor, precision: torch.dtype | None = None) -> Tensor:
     """Return a matrix with the singular vectors of ``matrix`` and singular values near 1.
 
     Args:
         matrix: float (rows, columns).
+        precision: of the arithmetic. bfloat16 is precise enough, and is what None takes on a GPU; a
+            processor without instructions for it takes twice as long, so None is that of ``matrix``
+            elsewhere.
     """
+    if precision is None:
+        precision = torch.bfloat16 if matrix.is_cuda else matrix.dtype
     a, b, c = _COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).to(_precision(matrix))
+    x = (matrix.T if tall else matrix).to(precision)
     x = x / x.norm().clamp(min=_TINY)
     for _ in range(_ROUNDS):
         square = x @ x.T
         change = torch.addmm(square, square, square, beta=b, alpha=c)
         x = torch.addmm(x, change, x, beta=a)
     return (x.T if tall else x).to(matrix.dtype)
-
-
-def _precision(matrix: Tensor) -> torch.dtype:
-    # bfloat16 is precise enough, but takes a processor without instructions for it twice as long.
-    return torch.bfloat16 if matrix.is_cuda else matrix.dtype

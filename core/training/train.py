@@ -1,11 +1,15 @@
-"""The training loop, on Lightning Fabric: one for every architecture."""
+"""The training loop on Lightning Fabric, one for every architecture: its result and interrupts."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+import signal
+import threading
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType, TracebackType
 from typing import Any, Literal
 
 import torch
@@ -21,16 +25,102 @@ from core.inference import derain
 from core.mixture.dataset import MixtureDataset, StepSampler
 from core.mixture.sample import Sample
 from core.progress import step_bar
-from core.training.config import TrainConfig, differences
-from core.training.interrupt import StopRequest
-from core.training.learner import Learner
-from core.training.log import RunLog
-from core.training.objective import MakeObjective
-from core.training.result import TrainResult
+from core.training.config import TrainConfig, differences, parse_training, training_parser
+from core.training.learner import Learner, MakeObjective
+from core.training.log import RunLog, Stopwatch
 from core.training.state import load_state, previous, read_progress, save_state
-from core.training.stopwatch import Stopwatch
 from edge_runtime.files import write_atomically
 from edge_runtime.metrics import measure
+
+
+class StopRequest:
+    """Context in which the first SIGINT or SIGTERM does nothing but set ``requested``.
+
+    Attributes:
+        requested: number of the first signal, or None while there was none.
+
+    The second one raises KeyboardInterrupt at once, wherever the program is. Outside the main
+    thread signals are left alone.
+    """
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.requested is not None:
+            raise KeyboardInterrupt
+        self.requested = number
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """How a run ended.
+
+    Attributes:
+        folder: where ``best``, ``last`` and ``state`` (.safetensors), ``config.yaml`` and the
+            folder ``logs`` are; after a GAN phase that followed a PSNR phase also ``before_gan``.
+        step: finished steps.
+        steps: steps in all.
+        score: best validation score so far in dB, None before the first validation.
+        stopped_by: number of the signal that ended it early, or None.
+        before_gan: score in dB when the GAN phase began, None where it did not begin in this run.
+        last: score in dB of the last validation.
+        waiting: share of the time that was spent waiting for data, 0 to 1.
+        first: whether this is the first of the run's processes, the one that writes and scores.
+    """
+
+    folder: Path
+    step: int
+    steps: int
+    score: float | None
+    stopped_by: int | None
+    before_gan: float | None
+    last: float | None
+    waiting: float
+    first: bool
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that made the run returns: 0, or 128 and the number of the signal."""
+        return 0 if self.stopped_by is None else 128 + self.stopped_by
+
+    def summary(self) -> tuple[str, ...]:
+        """Lines for whoever started the run; none in the processes that are not the first."""
+        if not self.first:
+            return ()
+        if self.stopped_by is not None:
+            return (
+                f"stopped after step {self.step} of {self.steps}, saved in {self.folder}; "
+                "the same command with --resume goes on",
+            )
+        best = self.folder / "best.safetensors"
+        lines = [
+            f"{self.step} steps, best score {self.score:.2f} dB: {best} "
+            f"({self.waiting:.0%} of the time spent waiting for data)"
+        ]
+        if self.before_gan is not None:
+            lines.append(
+                f"score before the GAN phase {self.before_gan:.2f} dB (before_gan.safetensors), "
+                f"after it {self.last:.2f} dB (last.safetensors)"
+            )
+        return tuple(lines)
+
 
 SCORE_CAP_DB = 40.0
 _log = logging.getLogger(__name__)
@@ -280,3 +370,13 @@ def train(
 ) -> TrainResult:
     """Train as ``config`` says; see :class:`Trainer` and :meth:`Trainer.run`."""
     return Trainer(config, progress, objective).run(resume)
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run ``derain train`` and return its exit code."""
+    parser = training_parser(TrainConfig, prog="derain train", description="Train a network.")
+    config, resume = parse_training(TrainConfig, parser, arguments)
+    result = train(config, resume=resume)
+    for line in result.summary():
+        print(line)
+    return result.exit_code

@@ -22,7 +22,6 @@ from compress.objective import DistillationConfig
 from compress.teacher import Teacher
 from core.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 from core.config import build_config, load_config, to_plain
-from core.config_files import read_config
 from core.errors import CheckpointError, ConfigError
 from core.inference import derain
 from core.training.config import TrainConfig
@@ -39,7 +38,7 @@ MakeTeacher = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.training.stopwatch.monotonic", lambda: 0.0)
+    monkeypatch.setattr("core.training.log.monotonic", lambda: 0.0)
 
 
 def _distance(config: DistillConfig, student: Path, teacher: Path) -> float:
@@ -145,10 +144,10 @@ def test_another_teacher_is_another_run(
 
 
 def _unlabelled(config: DistillConfig, rain: str = "unlabelled") -> DistillConfig:
-    parts = tuple(
-        dataclasses.replace(part, rain=rain if part.rain == "none" else part.rain)
-        for part in config.mixture.parts
-    )
+    parts = {
+        name: dataclasses.replace(part, rain=rain if part.rain == "none" else part.rain)
+        for name, part in config.mixture.parts.items()
+    }
     return dataclasses.replace(config, mixture=dataclasses.replace(config.mixture, parts=parts))
 
 
@@ -171,7 +170,8 @@ def test_unlabelled_parts_need_a_teacher(
     gan = dataclasses.replace(config.adversarial, weight=0.1, depth=2, width=4)
     with pytest.raises(ConfigError, match=r"no clean pictures for the discriminator.*not 0\.1"):
         distill(dataclasses.replace(config, teacher=teacher, adversarial=gan), progress=False)
-    only = dataclasses.replace(config.mixture, parts=config.mixture.parts[2:])
+    last = dict([list(config.mixture.parts.items())[-1]])
+    only = dataclasses.replace(config.mixture, parts=last)
     with pytest.raises(ConfigError, match="all are unlabelled; they need a --teacher"):
         distill(dataclasses.replace(config, mixture=only), progress=False)
 
@@ -367,10 +367,6 @@ def test_help_lists_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--distill.views" in out
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("distill_*.yaml")), ids=lambda p: p.name)
-def test_shipped_configs_are_valid(path: Path) -> None:
-    config = load_config(DistillConfig, path)
-    assert path.stem == f"distill_{config.name}"
+def test_the_config_of_a_first_student_is_valid() -> None:
+    config = load_config(DistillConfig, CONFIGS / "students/first.yaml")
     assert config.teacher == ""  # so that the same file makes the control
-    plain = read_config(CONFIGS / f"student_{config.name}.yaml")
-    assert config.network == plain["network"]

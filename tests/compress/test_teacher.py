@@ -9,8 +9,8 @@ import torch
 from compress.teacher import load_teacher
 from core.checkpoint import load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
+from core.inference import SelfEnsemble
 from core.prenet import import_prenet
-from core.views import SelfEnsemble
 
 RAINY = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 MakeTeacher = Callable[..., Path]

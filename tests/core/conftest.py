@@ -56,11 +56,11 @@ def train_values(tmp_path: Path, data_root: Path) -> dict[str, Any]:
         "network": {"widths": [8, 8], "encoder_blocks": [1, 1], "decoder_blocks": [1]},
         "mixture": {
             "crop": 16,
-            "parts": [
-                {"source": {**pairs, "split": "train"}, "weight": 2.0},
-                {"source": dry, "rain": "generated"},
-                {"source": dry, "rain": "none"},
-            ],
+            "parts": {
+                "as_is": {"source": {**pairs, "split": "train"}, "weight": 2.0},
+                "drawn": {"source": dry, "rain": "generated"},
+                "dry": {"source": dry, "rain": "none"},
+            },
             "generated": {"pool": 3},
         },
         "validation": {

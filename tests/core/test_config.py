@@ -1,3 +1,5 @@
+from __future__ import annotations
+
 import copy
 from collections.abc import Callable
 from pathlib import Path
@@ -6,12 +8,14 @@ from typing import Any
 import pytest
 import yaml
 
+from core.checkpoint import load_checkpoint
 from core.config import (
     build_config,
     config_parser,
     load_config,
     network_config,
     parse_config,
+    read_config,
     to_plain,
 )
 from core.errors import ConfigError
@@ -20,8 +24,8 @@ from core.training.config import TrainConfig
 
 Values = dict[str, Any]
 CONFIGS = Path(__file__).parents[2] / "configs"
-TRAINED = ("deconv", "gan_lstm", "jorder", "rescan", "student")
-"""What the configs of training runs begin with; those of other commands are tested with them."""
+TRAINED = ("papers/deconv", "papers/gan_lstm", "papers/jorder", "papers/rescan", "students/first")
+"""Configs of training runs; those of other commands are tested with them."""
 
 
 @pytest.fixture
@@ -35,19 +39,19 @@ def write(tmp_path: Path) -> Callable[[Values], Path]:
 
 
 def _set(values: Values, place: str, value: Any) -> Values:
-    """Set ``a.b.0.c`` in nested values."""
+    """Set ``a.b.c`` in nested values."""
     changed = node = copy.deepcopy(values)
     *path, last = place.split(".")
     for key in path:
-        node = node[int(key)] if isinstance(node, list) else node.setdefault(key, {})
+        node = node.setdefault(key, {})
     node[last] = value
     return changed
 
 
 def test_a_file_becomes_dataclasses(write, train_values: Values) -> None:
     config = load_config(TrainConfig, write(train_values))
-    assert config.mixture.parts[1].rain == "generated"
-    assert config.mixture.parts[0].source.split == "train"
+    assert config.mixture.parts["drawn"].rain == "generated"
+    assert config.mixture.parts["as_is"].source.split == "train"
     assert config.mixture.generated.pool == 3
     assert config.validation["light"].rain is not None
     assert config.validation["light"].rain.seed == 1
@@ -81,8 +85,8 @@ def test_numbers_in_powers_of_ten_and_whole_ones(tmp_path: Path, write, train_va
     [
         ("stpes", "steps"),
         ("mixture.cropp", "crop"),
-        ("mixture.parts.1.wieght", "weight"),
-        ("mixture.parts.0.source.layuot", "layout"),
+        ("mixture.parts.drawn.wieght", "weight"),
+        ("mixture.parts.as_is.source.layuot", "layout"),
         ("mixture.generated.rain.angel", "angle"),
         ("validation.light.rian", "rain"),
         ("validation.light.rain.rain.desnity", "density"),
@@ -96,8 +100,7 @@ def test_misspelt_keys_are_placed_and_the_nearest_is_named(
     with pytest.raises(ConfigError) as caught:
         load_config(TrainConfig, write(_set(train_values, place, 1)))
     line = str(caught.value)
-    said = place.replace(".0.", "[0].").replace(".1.", "[1].")
-    assert f"{said}: unknown key; did you mean {near!r}?" in line
+    assert f"{place}: unknown key; did you mean {near!r}?" in line
     assert "\n" not in line
     assert caught.value.exit_code == 2
 
@@ -118,8 +121,12 @@ def test_keys_unlike_any_other_get_the_list(write, train_values: Values) -> None
             "bf16",
             r"precision: must be one of '32-true', 'bf16-mixed', 'auto', got bf16",
         ),
-        ("mixture.parts.0.source.layout", "x", r"layout: must be one of 'side_by_side', .*got x"),
-        ("mixture.parts.0.weight", -1, r"weight -1\.0 of 'pairs' must be above 0"),
+        (
+            "mixture.parts.as_is.source.layout",
+            "x",
+            r"layout: must be one of 'side_by_side', .*got x",
+        ),
+        ("mixture.parts.as_is.weight", -1, r"weight -1\.0 of 'pairs' must be above 0"),
         ("network.widths", "x", r"network: widths: must be a list, got x"),
         ("network.widths", [8], r"encoder_blocks has 2 entries, \[1, 1\], but 1 widths need 1"),
         ("architecture", "studnet", r"architecture 'studnet': unknown; did you mean 'student'"),
@@ -196,10 +203,76 @@ def test_network_configs() -> None:
         network_config("student", 5)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("name", TRAINED)
+def test_shipped_training_configs_are_valid(name: str) -> None:
+    load_config(TrainConfig, CONFIGS / f"{name}.yaml")
+
+
+def test_the_deconvolution_network_as_printed_is_a_line_of_options() -> None:
+    path = CONFIGS / "papers/deconv.yaml"
+    (line,) = [each for each in path.read_text().splitlines() if "--name deconv_paper" in each]
+    parser = config_parser(TrainConfig)
+    config = parse_config(TrainConfig, parser, ["--config", str(path), *line.strip("# ").split()])
+    shipped = load_checkpoint("deconv_paper").config
+    assert network_config(config.architecture, config.network) == shipped
+    assert (config.loss.l1, config.loss.mse) == (0.0, 1.0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts/base.yaml").write_text(
+        "steps: 5\nseed: 1\nmixture: {crop: 64, parts: [1, 2]}\nnetwork: {width: 8}\n"
+    )
+    return tmp_path
+
+
+def _write(folder: Path, text: str, name: str = "top.yaml") -> Path:
+    (folder / name).write_text(text)
+    return folder / name
+
+
+def test_mappings_are_merged_and_the_nearer_file_wins(folder: Path) -> None:
+    middle = "extends: base.yaml\nseed: 2\nmixture: {crop: 32}\n"
+    _write(folder, middle, "parts/middle.yaml")
+    text = "extends: parts/middle.yaml\nmixture: {parts: [3]}\nnetwork: {blocks: 2}\nname: a\n"
+    assert read_config(_write(folder, text)) == {
+        "steps": 5,
+        "seed": 2,
+        "mixture": {"crop": 32, "parts": [3]},
+        "network": {"width": 8, "blocks": 2},
+        "name": "a",
+    }
+
+
+def test_a_value_replaces_a_mapping_and_a_mapping_a_value(folder: Path) -> None:
+    text = "extends: parts/base.yaml\nnetwork: 3\nsteps: {a: 1}\n"
+    found = read_config(_write(folder, text))
+    assert (found["network"], found["steps"]) == (3, {"a": 1})
+
+
+def test_null_takes_out_a_mapping(folder: Path) -> None:
+    text = "extends: parts/base.yaml\nnetwork: null\nseed: null\n"
+    found = read_config(_write(folder, text))
+    assert list(found) == ["steps", "seed", "mixture"]
+    assert found["seed"] is None
+
+
 @pytest.mark.parametrize(
-    "path",
-    sorted(path for kind in TRAINED for path in CONFIGS.glob(f"{kind}*.yaml")),
-    ids=lambda p: p.name,
+    ("text", "message"),
+    [
+        ("extends: top.yaml\n", r"top\.yaml: extends itself; remove one 'extends'"),
+        ("extends: parts/none.yaml\n", r"parts/none\.yaml: cannot be read"),
+        ("extends: [a, b]\n", r"extends \['a', 'b'\] is not the name of a file"),
+        ("extends: parts\n", r"parts: cannot be read"),
+    ],
 )
-def test_shipped_training_configs_are_valid(path: Path) -> None:
-    assert load_config(TrainConfig, path).name in path.stem
+def test_files_that_cannot_be_extended(folder: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_config(_write(folder, text))
+
+
+def test_a_ring_of_files(folder: Path) -> None:
+    _write(folder, "extends: ../top.yaml\n", "parts/base.yaml")
+    with pytest.raises(ConfigError, match="extends itself"):
+        read_config(_write(folder, "extends: parts/base.yaml\n"))

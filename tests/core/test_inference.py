@@ -1,11 +1,21 @@
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
-from core.inference import derain, derainer_of, pad_to_multiple
+from core.config import build_config
+from core.inference import SelfEnsemble, derain, derainer_of, has_bfloat16, pad_to_multiple
 from core.networks.student import StudentConfig, StudentNet
+from core.training.config import TrainConfig
+from core.training.devices import make_fabric
+from core.training.learner import Learner
 
 
 class _Probe(nn.Module):
@@ -76,5 +86,101 @@ def test_half_precision_moves_a_picture_a_little(monkeypatch: pytest.MonkeyPatch
     assert abs(exact - rainy).max() > 20
     assert 0 < abs(exact - halved).max() <= 2
     for found, wanted in ((True, halved), (False, exact)):
-        monkeypatch.setattr("core.precision.has_bfloat16", lambda accelerator, found=found: found)
+        monkeypatch.setattr("core.inference.has_bfloat16", lambda accelerator, found=found: found)
         np.testing.assert_array_equal(derainer_of(checkpoint, "auto")(rainy), wanted)
+
+
+X86 = "model name\t: Xeon, said to have amx_bf16\nflags\t\t: fpu avx512f {}\nbugs\t: bf16\n"
+ARM = "Features\t: fp asimd {}\nCPU part\t: 0xd40\n"
+
+
+@pytest.mark.parametrize(("text", "flag"), [(X86, "avx512_bf16"), (X86, "amx_bf16"), (ARM, "bf16")])
+def test_flags_of_processors(
+    text: str, flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "cpuinfo"
+    monkeypatch.setattr("core.inference._PROCESSOR", file)
+    assert not has_bfloat16("cpu")  # there is no such file
+    file.write_text(text.format(""))
+    assert not has_bfloat16("cpu")
+    file.write_text(text.format(flag))
+    assert has_bfloat16("cpu")
+    assert not has_bfloat16("mps")
+
+
+@pytest.mark.parametrize(("capability", "found"), [((7, 5), False), ((8, 0), True)])
+def test_generations_of_gpus(
+    capability: tuple[int, int], found: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.get_device_capability", lambda: capability)
+    assert has_bfloat16("auto") is found
+
+
+@pytest.mark.parametrize(("found", "precision"), [(True, "bf16-mixed"), (False, "32-true")])
+def test_a_run_takes_it_and_says_so(
+    found: bool, precision: str, train_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.inference.has_bfloat16", lambda accelerator: found)
+    config = build_config(TrainConfig, {**train_values, "precision": "auto"}, "config")
+    assert make_fabric(config)._precision.precision == precision
+    assert f", {precision}, seed" in Learner(config).checkpoint(0, 0.0).recipe[-1]
+    fixed = dataclasses.replace(config, precision="32-true")
+    assert ", 32-true, seed" in Learner(fixed).checkpoint(0, 0.0).recipe[-1]
+
+
+RAINY = torch.rand(2, 3, 16, 24, generator=torch.Generator().manual_seed(1))
+
+
+def _network(seed: int) -> nn.Module:
+    torch.manual_seed(seed)
+    return nn.Conv2d(3, 3, 3, padding=1).requires_grad_(False)
+
+
+def _by_hand(network: nn.Module, rainy: Tensor, views: int) -> Tensor:
+    def mirrored(picture: Tensor) -> Tensor:
+        return (network(picture) + network(picture.flip(3)).flip(3)) / 2
+
+    def upside_down(picture: Tensor) -> Tensor:
+        return (mirrored(picture) + mirrored(picture.flip(2)).flip(2)) / 2
+
+    if views == 8:
+        turned = upside_down(rainy.transpose(2, 3)).transpose(2, 3)
+        return (upside_down(rainy) + turned) / 2
+    return {1: network, 2: mirrored, 4: upside_down}[views](rainy)
+
+
+@pytest.mark.parametrize("views", [1, 2, 4, 8])
+def test_views_are_the_mean_by_hand(views: int) -> None:
+    network = _network(0)
+    ensemble = SelfEnsemble([network], views)  # type: ignore[arg-type]
+    wanted = _by_hand(network, RAINY, views)
+    torch.testing.assert_close(ensemble(RAINY), wanted, atol=1e-6, rtol=0)
+    others = [_by_hand(network, RAINY, other) for other in (1, 2, 4, 8) if other != views]
+    assert not any(torch.allclose(wanted, other, atol=1e-3) for other in others)
+
+
+def test_networks_are_averaged() -> None:
+    both = SelfEnsemble([_network(0), _network(1)], 4)
+    wanted = (_by_hand(_network(0), RAINY, 4) + _by_hand(_network(1), RAINY, 4)) / 2
+    torch.testing.assert_close(both(RAINY), wanted, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("views", [1, 2, 4, 8])
+def test_the_picture_as_it_is_comes_last_and_to_the_first_network(views: int) -> None:
+    seen: list[tuple[int, Tensor]] = []
+    networks = [_network(0), _network(1)]
+    for index, network in enumerate(networks):
+        network.register_forward_pre_hook(lambda _, x, index=index: seen.append((index, x[0])))
+    SelfEnsemble(networks, views)(RAINY)  # type: ignore[arg-type]
+    assert len(seen) == 2 * views
+    assert seen[-1][0] == 0
+    assert torch.equal(seen[-1][1], RAINY)
+
+
+def test_means_are_float32_whatever_the_network_returns() -> None:
+    class Half(nn.Module):
+        def forward(self, rainy: Tensor) -> Tensor:
+            return rainy.bfloat16()
+
+    assert SelfEnsemble([Half()], 2)(RAINY).dtype == torch.float32

@@ -20,11 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.errors import ConfigError
+from core.errors import ConfigError, check_bounds
 from core.pairs import Image
 from core.papers.gmm.learn import learn_rain, luma
-from core.papers.gmm.mixture import Array, Mixture, NoisyMixture
-from core.papers.gmm.patches import SIDE, average, extract
+from core.papers.gmm.mixture import SIDE, Array, Mixture, NoisyMixture, average, extract
 
 
 @dataclass(frozen=True)
@@ -60,16 +59,9 @@ class GmmConfig:
         for name in ("gamma", "omega"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
-        for name in ("alpha", "beta"):
-            if not getattr(self, name) >= 0:
-                raise ConfigError(f"{name} must be at least 0, got {getattr(self, name)}")
-        for name in ("iterations", "rain_components"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, got {getattr(self, name)}")
+        check_bounds(self, alpha=0, beta=0, iterations=1, rain_components=1, region=2 * SIDE)
         if self.stride < 1 or SIDE % self.stride:
             raise ConfigError(f"stride must be 1, 2, 4 or 8, got {self.stride}")
-        if self.region < 2 * SIDE:
-            raise ConfigError(f"region must be at least {2 * SIDE} pixels, got {self.region}")
 
 
 def gmm_derainer(background: Mixture, config: GmmConfig | None = None) -> Callable[[Image], Image]:
@@ -123,10 +115,10 @@ def split(
     omega, beta = config.omega, config.beta / rain.variance
     for _ in range(config.iterations):
         noise = config.gamma / (2 * omega)
-        edges = [_shrink(g, config.alpha / (2 * omega)) for g in _gradients(clean)]
+        edges = [shrink(g, config.alpha / (2 * omega)) for g in _gradients(clean)]
         likely_clean = _restored(clean, background.under_noise(noise), config.stride)
         likely_streaks = _restored(streaks, rain.under_noise(noise), config.stride)
-        clean, streaks = _solve(observed, likely_clean, likely_streaks, edges, omega, beta)
+        clean, streaks = solve(observed, likely_clean, likely_streaks, edges, omega, beta)
         omega *= 2
     streaks = streaks[SIDE : SIDE + height, SIDE : SIDE + width]
     return plane - streaks, streaks
@@ -138,7 +130,7 @@ def _restored(plane: Array, mixture: NoisyMixture, stride: int) -> Array:
     return average(mixture.restore(patches) + means, plane.shape, stride)
 
 
-def _solve(
+def solve(
     observed: Array, clean: Array, streaks: Array, edges: list[Array], omega: float, beta: float
 ) -> tuple[Array, Array]:
     """Solve for both layers, given what their patches and the background's gradients should be.
@@ -171,5 +163,6 @@ def _divergence(gradients: list[Array]) -> Array:
     return sum(np.roll(g, 1, axis) - g for axis, g in enumerate(gradients))  # type: ignore[return-value]
 
 
-def _shrink(values: Array, threshold: float) -> Array:
+def shrink(values: Array, threshold: float) -> Array:
+    """Bring values nearer to 0 by ``threshold``, and those within it to 0."""
     return np.sign(values) * np.maximum(np.abs(values) - threshold, 0)

@@ -1,19 +1,23 @@
-"""Learn mixtures of patches with scikit-learn, from photographs or from a picture's own rain."""
+"""Mixtures learned with scikit-learn, from photographs or from a picture's own rain."""
 
 from __future__ import annotations
 
+import argparse
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import ConfigError, DataError
+from core.config import config_parser, parse_config
+from core.errors import ConfigError, DataError, check_bounds
+from core.evaluation.files import check_text_target
 from core.pairs import Image, SourceConfig, find_pairs
-from core.papers.gmm.mixture import Array, Mixture
-from core.papers.gmm.patches import SIDE
+from core.papers.gmm.mixture import SIDE, Array, Mixture, save_mixture
 from core.progress import step_bar, track
 
 _FLOOR = 1e-6
@@ -49,9 +53,7 @@ class PriorConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ConfigError("sources is empty; name at least one data set")
-        for name, least in (("components", 1), ("patches", 2 * self.components), ("steps", 1)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        check_bounds(self, components=1, patches=2 * self.components, steps=1)
 
 
 def luma(rgb: Image) -> Array:
@@ -176,3 +178,29 @@ def _draw(plane: Array, count: int, rng: np.random.Generator) -> Array:
 
 def _without_means(patches: Array) -> Array:
     return np.asarray(patches - patches.mean(axis=1, keepdims=True), np.float32)
+
+
+def command(arguments: Sequence[str]) -> int:
+    """Run ``derain gmm-prior`` and return its exit code."""
+    parser = argparse.ArgumentParser(
+        prog="derain gmm-prior",
+        description="Learn a Gaussian mixture of 8x8 patches of clean photographs.",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", required=True, help="YAML with the data (gmm_prior.yaml)"
+    )
+    parser.add_argument("--data-root", "--data_root", metavar="DIR", help="folder of the data sets")
+    parser.add_argument("-o", dest="out", metavar="FILE", required=True, help=".safetensors")
+    options = parser.parse_args(arguments)
+
+    values = ["--config", options.config]
+    if options.data_root:
+        values += ["--data_root", options.data_root]
+    config = parse_config(PriorConfig, config_parser(PriorConfig), values)
+    out = Path(options.out)
+    check_text_target("-o", out)
+    mixture = learn_background(config, progress=True)
+    origin = {name: getattr(config, name) for name in ("patches", "steps", "seed")}
+    save_mixture(out, mixture, {"data": [source.name for source in config.sources], **origin})
+    print(f"{len(mixture.weights)} components, {mixture.parameters:,} numbers: {out}")
+    return 0

@@ -1,15 +1,66 @@
-"""A Gaussian mixture of patches: its likelihood under noise, and the filter that follows."""
+"""Gaussian mixtures of 8x8 patches: the patches, likelihood under noise and its filter, files."""
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from core.checkpoint import load_tensors, save_tensors
 from core.errors import DataError
+
+SIDE = 8
+"""Height and width of a patch."""
+Plane = NDArray[np.float32]
+
+
+def extract(plane: Plane, stride: int) -> tuple[Plane, Plane]:
+    """Take patches from every ``stride``-th position of a plane, across its borders too.
+
+    Args:
+        plane: float32 (H, W); both multiples of ``stride``.
+        stride: a divisor of :data:`SIDE`.
+
+    Returns:
+        Patches without their means, float32 (H W / stride², 64), and the means, (H W / stride², 1).
+    """
+    wrapped = np.pad(plane, (0, SIDE - 1), mode="wrap")
+    windows = np.lib.stride_tricks.sliding_window_view(wrapped, (SIDE, SIDE))
+    patches = windows[::stride, ::stride].reshape(-1, SIDE * SIDE)
+    means = patches.mean(axis=1, keepdims=True)
+    return patches - means, means
+
+
+def average(patches: Plane, shape: tuple[int, int], stride: int) -> Plane:
+    """Put patches where :func:`extract` took them from and average where they overlap.
+
+    Args:
+        patches: float32 (H W / stride², 64).
+        shape: H and W of the plane.
+        stride: as that of :func:`extract`; every pixel lies in ``(SIDE / stride)²`` patches.
+
+    Returns:
+        float32 (H, W).
+    """
+    height, width = shape
+    cells = patches.reshape(height // stride, width // stride, SIDE, SIDE)
+    wrapped = np.zeros((height + SIDE - stride, width + SIDE - stride), np.float32)
+    for y in range(SIDE):
+        for x in range(SIDE):
+            wrapped[y : y + height : stride, x : x + width : stride] += cells[:, :, y, x]
+    beyond = SIDE - stride
+    wrapped[:beyond] += wrapped[height:]
+    wrapped[:, :beyond] += wrapped[:, width:]
+    return np.asarray(wrapped[:height, :width] / (SIDE // stride) ** 2, np.float32)
+
 
 Array = NDArray[np.float32]
 _CHUNK = 1024
@@ -131,3 +182,38 @@ class NoisyMixture:
             centred = patches[members] - self._means[component]
             restored[members] = centred @ self._wiener[component] + self._means[component]
         return restored
+
+
+SHIPPED = Path(__file__).parent / "background.safetensors"
+"""The background that ships; ``configs/papers/gmm_prior.yaml`` makes it."""
+_KEY = "edge_derain.gmm"
+_TENSORS = ("weights", "means", "covariances")
+
+
+def save_mixture(path: str | Path, mixture: Mixture, origin: Mapping[str, Any]) -> None:
+    """Write a mixture atomically, with what it was learned from as values that JSON can hold.
+
+    Raises:
+        CheckpointError: the folder cannot be written to.
+    """
+    tensors = {name: torch.from_numpy(getattr(mixture, name)) for name in _TENSORS}
+    save_tensors(path, tensors, {_KEY: json.dumps(dict(origin))})
+
+
+def load_background(path: str | Path = SHIPPED) -> Mixture:
+    """Read a mixture of 8x8 patches.
+
+    Raises:
+        CheckpointError: a missing or torn file.
+        DataError: another file, or a mixture of other patches.
+    """
+    tensors, metadata = load_tensors(path)
+    if _KEY not in metadata or set(tensors) != set(_TENSORS):
+        raise DataError(f"{path}: no background mixture; make one with: derain gmm-prior -o {path}")
+    mixture = Mixture(**{name: tensor.numpy() for name, tensor in tensors.items()})
+    if mixture.means.shape[1] != SIDE * SIDE:
+        raise DataError(
+            f"{path}: patches of {mixture.means.shape[1]} pixels, and {SIDE}x{SIDE} are needed; "
+            f"make it again with: derain gmm-prior -o {path}"
+        )
+    return mixture

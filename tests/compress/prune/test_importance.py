@@ -155,9 +155,10 @@ def test_either_changes_less_than_channels_at_random(kind: str) -> None:
 def test_batches_are_the_first_of_the_run_but_for_unlabelled_pictures(
     train_values: dict[str, Any],
 ) -> None:
-    dry = train_values["mixture"]["parts"][1]["source"]
+    dry = train_values["mixture"]["parts"]["drawn"]["source"]
     config = build_config(TrainConfig, train_values, "config")
-    parts = train_values["mixture"]["parts"] + [{"source": dry, "rain": "unlabelled"}]
+    real = {"source": dry, "rain": "unlabelled"}
+    parts = {**train_values["mixture"]["parts"], "real": real}
     more = build_config(
         TrainConfig,
         {**train_values, "mixture": {**train_values["mixture"], "parts": parts}},
@@ -170,6 +171,6 @@ def test_batches_are_the_first_of_the_run_but_for_unlabelled_pictures(
         assert torch.equal(batches[index // 2].rainy[index % 2], data[index].rainy)
         assert torch.equal(batches[index // 2].clean[index % 2], data[index].clean)
 
-    only = replace(more, mixture=replace(more.mixture, parts=more.mixture.parts[-1:]))
+    only = replace(more, mixture=replace(more.mixture, parts={"real": more.mixture.parts["real"]}))
     with pytest.raises(ConfigError, match=r"importance taylor needs clean pictures"):
         read_batches(only, 2, False)

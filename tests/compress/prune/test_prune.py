@@ -18,8 +18,7 @@ from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import to_plain
 from core.errors import CheckpointError, ConfigError
 from core.quantization import Quantization
-from core.training.interrupt import StopRequest
-from core.training.train import Trainer
+from core.training.train import StopRequest, Trainer
 
 MakeConfig = Callable[..., DistillConfig]
 MakeTeacher = Callable[..., Path]

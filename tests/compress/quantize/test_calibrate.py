@@ -152,6 +152,6 @@ def test_too_few_crops(distill_config: Callable[..., DistillConfig]) -> None:
 def test_missing_data(distill_config: Callable[..., DistillConfig]) -> None:
     config = distill_config()
     gone = PartConfig(SourceConfig(layout="clean", root="gone"))
-    mixture = dataclasses.replace(config.mixture, parts=(gone,))
+    mixture = dataclasses.replace(config.mixture, parts={"gone": gone})
     with pytest.raises(DataError, match="gone"):
         calibration_crops(dataclasses.replace(config, mixture=mixture), 256, progress=False)

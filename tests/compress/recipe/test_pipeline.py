@@ -236,11 +236,11 @@ def test_shipped_recipes_keep_to_their_limits(
     size: str, most_bytes: int, most_macs: int, work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("compress.recipe.plan.training_speed", lambda network, training: 1e11)
-    plan = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
+    plan = make_plan(Pipeline(read_recipe(ROOT / f"configs/students/{size}.yaml"), work))
     assert plan.steps[-1].step.kind == "quantize"
     assert plan.steps[-1].bytes <= most_bytes
     assert plan.steps[-1].macs_per_pixel <= most_macs
-    again = make_plan(Pipeline(read_recipe(ROOT / f"configs/recipe_{size}.yaml"), work))
+    again = make_plan(Pipeline(read_recipe(ROOT / f"configs/students/{size}.yaml"), work))
     assert again.steps == plan.steps
 
 

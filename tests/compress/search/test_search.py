@@ -238,7 +238,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 def test_the_recipes_of_the_sizes_stay_within_them(
     name: str, macs: float, size: float, tmp_path: Path
 ) -> None:
-    recipe = read_recipe(CONFIGS / f"recipe_{name}.yaml", teacher="small")
+    recipe = read_recipe(CONFIGS / f"students/{name}.yaml", teacher="small")
     last = make_plan(Pipeline(recipe, tmp_path)).steps[-1]
     assert last.macs_per_pixel <= macs
     assert last.bytes <= size

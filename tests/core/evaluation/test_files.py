@@ -1,4 +1,7 @@
+from __future__ import annotations
+
 import csv
+import hashlib
 import io
 from pathlib import Path
 from typing import Any
@@ -6,20 +9,32 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core import cli
 from core.config import build_config
 from core.errors import DataError
-from core.evaluation.evaluate import EvaluationConfig, PictureScore, mean_rows, score_pictures
+from core.evaluation.evaluate import (
+    EvaluationConfig,
+    PictureScore,
+    mean_rows,
+    score_pairs,
+    score_pictures,
+)
 from core.evaluation.files import (
+    ReferenceWriter,
+    as_data_sets,
     check_picture_targets,
     check_text_target,
     picture_path,
     save_picture,
     scores_csv,
+    teacher_of,
     write_text,
 )
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import CardError, ReferenceSetError, UsageError
 from edge_runtime.metrics import Quality
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
+from edge_runtime.report.reference import ReferenceTeacher, read_reference
+from edge_runtime.report.scores import score_reference
 
 
 @pytest.fixture
@@ -123,3 +138,166 @@ def test_wrong_places(config: EvaluationConfig, tmp_path: Path) -> None:
     (Path(config.data_root) / "dry").rename(tmp_path / "gone")
     with pytest.raises(DataError, match="no such folder"):
         check_picture_targets(config, tmp_path / "out", force=False)
+
+
+TEACHER = ReferenceTeacher(name="master", sha256="0" * 64)
+
+
+@pytest.fixture
+def referenced(data_root: Path) -> EvaluationConfig:
+    values: dict[str, Any] = {
+        "data_root": str(data_root),
+        "sets": {
+            "pairs": {"source": {"layout": "side_by_side", "root": "pairs"}},
+            "group/wet": {"source": {"layout": "clean", "root": "dry"}, "rain": {"seed": 3}},
+        },
+    }
+    return build_config(EvaluationConfig, values, "config")
+
+
+def _dim(rainy: np.ndarray) -> np.ndarray:
+    return rainy - np.uint8(30)
+
+
+def _write(folder: Path, referenced: EvaluationConfig, *, force: bool = False) -> None:
+    with ReferenceWriter(folder, TEACHER, force=force) as writer:
+        for scored in score_pairs(_dim, referenced, False):
+            writer.add(scored)
+        writer.finish()
+
+
+def test_a_reference_set_holds_what_was_scored(
+    tmp_path: Path, referenced: EvaluationConfig
+) -> None:
+    _write(tmp_path / "set", referenced)
+    found = read_reference(tmp_path / "set")
+    assert found.index.teacher == TEACHER
+    assert [(p.dataset, p.name) for p in found.index.pictures] == [
+        *(("pairs", f"{i}") for i in range(3)),
+        *(("group/wet", f"{i}") for i in range(2)),
+    ]
+    for picture, scored in zip(
+        found.index.pictures, score_pairs(_dim, referenced, False), strict=True
+    ):
+        np.testing.assert_array_equal(found.read(picture, "rainy"), scored.rainy)
+        np.testing.assert_array_equal(found.read(picture, "clean"), scored.clean)
+        np.testing.assert_array_equal(found.read(picture, "teacher"), scored.derained)
+    entries = {path.name for path in (tmp_path / "set").iterdir()}
+    assert entries == {"rainy", "clean", "teacher", "reference.json"}
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_device_finds_the_scores_of_the_evaluation(
+    tmp_path: Path, referenced: EvaluationConfig
+) -> None:
+    _write(tmp_path / "set", referenced)
+    scored = list(score_pairs(_dim, referenced, False))
+    device = list(score_reference(lambda rainy: rainy, read_reference(tmp_path / "set")))
+    for here, (rgb, _) in zip(scored, device, strict=True):
+        assert rgb.teacher_psnr == here.score.after["rgb"].psnr
+        assert rgb.psnr == here.score.before["rgb"].psnr
+        assert rgb.psnr_loss_db == here.score.after["rgb"].psnr - here.score.before["rgb"].psnr
+
+
+def test_a_set_is_read_again_as_data(tmp_path: Path, referenced: EvaluationConfig) -> None:
+    _write(tmp_path / "set", referenced)
+    again = as_data_sets(tmp_path / "set")
+    assert list(again.sets) == ["pairs", "group/wet"]
+    before = [s.score.before for s in score_pairs(_dim, referenced, False)]
+    assert [s.score.before for s in score_pairs(_dim, again, False)] == before
+
+
+def test_a_set_replaces_another_only_by_force_and_leaves_other_files(
+    tmp_path: Path, referenced: EvaluationConfig
+) -> None:
+    folder = tmp_path / "set"
+    _write(folder, referenced)
+    (folder / "README.md").write_text("mine", encoding="utf-8")
+    with pytest.raises(UsageError, match="exists already; add --force"):
+        _write(folder, referenced)
+    _write(folder, as_data_sets(folder).only(["pairs"]), force=True)
+    assert read_reference(folder).datasets == ("pairs",)
+    assert (folder / "README.md").read_text(encoding="utf-8") == "mine"
+    assert not (folder / "rainy/group").exists()
+    assert [path.name for path in tmp_path.iterdir() if "set" in path.name] == ["set"]
+
+
+@pytest.mark.parametrize("force", [True, False])
+def test_what_is_no_reference_set_is_never_replaced(
+    tmp_path: Path, referenced: EvaluationConfig, force: bool
+) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/a.jpg").write_bytes(b"x")
+    (tmp_path / "file").write_bytes(b"x")
+    for name in ("photos", "file"):
+        with pytest.raises(UsageError, match=f"{name}: is no reference set"):
+            _write(tmp_path / name, referenced, force=force)
+
+
+def test_a_run_that_breaks_off_leaves_nothing(tmp_path: Path, referenced: EvaluationConfig) -> None:
+    def interrupted(rainy: np.ndarray) -> np.ndarray:
+        seen.append(rainy)
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+        return rainy
+
+    def write() -> None:
+        with ReferenceWriter(tmp_path / "new/set", TEACHER, force=False) as writer:
+            for scored in score_pairs(interrupted, referenced, False):
+                writer.add(scored)
+
+    seen: list[np.ndarray] = []
+    with pytest.raises(KeyboardInterrupt):
+        write()
+    assert len(seen) == 2
+    assert not list((tmp_path / "new").iterdir())
+
+
+def test_two_pictures_of_one_name_are_refused(tmp_path: Path, referenced: EvaluationConfig) -> None:
+    with ReferenceWriter(tmp_path / "set", TEACHER, force=False) as writer:
+        scored = next(iter(score_pairs(_dim, referenced, False)))
+        writer.add(scored)
+        with pytest.raises(DataError, match="pairs: two pictures are named 0"):
+            writer.add(scored)
+    assert not (tmp_path / "set").exists()
+
+
+def test_teachers_are_known_by_card_or_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    path.write_bytes(b"weights")
+    found = teacher_of(path)
+    assert (found.name, found.card) == ("net", None)
+    assert found.sha256 == hashlib.sha256(b"weights").hexdigest()
+    (tmp_path / "net.safetensors.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(CardError):
+        teacher_of(path)
+
+
+def test_evaluate_writes_a_set_and_scores_on_it(
+    tmp_path: Path, data_root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = str(tmp_path / "set")
+    quality = tmp_path / "quality.yaml"
+    source = "{layout: side_by_side, root: pairs}"
+    text = f"data_root: {data_root}\nsets: {{pairs: {{source: {source}}}}}"
+    quality.write_text(text, encoding="utf-8")
+    command = ["evaluate", "--model", "small"]
+    assert cli.main([*command, "--config", str(quality), "--reference", folder]) == 0
+    first = capsys.readouterr().out
+    found = read_reference(Path(folder))
+    assert found.index.teacher.card is not None
+    assert found.index.teacher.name == "small"
+    assert cli.main([*command, "--root", folder]) == 0
+    assert capsys.readouterr().out == first
+    assert cli.main([*command, "--root", folder, "--reference", folder]) == 2
+    assert "exists already; add --force" in capsys.readouterr().err
+    assert cli.main([*command, "--root", folder, "--reference", folder, "--force"]) == 0
+    assert read_reference(Path(folder)).index == found.index
+
+
+def test_a_malformed_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "reference.json").write_text('{"schema": 1}', encoding="utf-8")
+    assert cli.main(["evaluate", "--model", "small", "--root", str(tmp_path)]) == 1
+    assert "key 'teacher' is missing" in capsys.readouterr().err
+    with pytest.raises(ReferenceSetError):
+        as_data_sets(tmp_path / "none")

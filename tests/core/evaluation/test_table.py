@@ -67,6 +67,15 @@ def make(tmp_path: Path) -> Make:
     return write
 
 
+def test_quality_of_one_model() -> None:
+    lines = table.quality_table([_row("a", "rgb", 30.0), _row("b", "y", math.inf)]).splitlines()
+    assert lines[1] == "| --- | ---: | --- | ---: | ---: | ---: | ---: |"
+    assert lines[2:] == [
+        "| a | 5 | rgb | 20.00 | 30.00 | 0.5000 | 0.9000 |",
+        "| b | 5 | y | 20.00 | inf | 0.5000 | 0.9000 |",
+    ]
+
+
 def test_markdown(make: Make) -> None:
     cost = TrainingCost(steps=88000, hours=1.54, hardware="2 CPU threads")
     first = make(

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core.errors import ConfigError
-from core.networks.auxiliary import Auxiliary
-from core.networks.layers import ChannelAttention, ConvGRUCell, ConvLSTMCell, ConvRNNCell
+from core.networks.layers import Auxiliary, ChannelAttention, ConvGRUCell, ConvLSTMCell, ConvRNNCell
 from core.networks.rescan import Rescan, RescanConfig, Unit
 from core.training.losses import LossConfig, reconstruction_loss
 
@@ -199,7 +198,7 @@ def test_one_stage_has_no_loss_of_its_own() -> None:
         ({"stages": 0}, "stages 0 must be at least 1"),
         ({"unit": "rnn"}, "unit 'rnn' is not one of conv_rnn, gru, lstm"),
         ({"prediction": "both"}, "prediction 'both' is not one of additive, full"),
-        ({"layer_widths": (4, 4)}, r"layer_widths \[4, 4\] must be 6 numbers of at least 1, one"),
+        ({"layer_widths": (4, 4)}, r"layer_widths \[4, 4\] must be 6 numbers of at least 1, or"),
         ({"squeeze_widths": (4,) * 5 + (0,)}, r"squeeze_widths .* must be 6 numbers"),
     ],
 )

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError
-from core.rain.config import PRESETS, CameraConfig, RenderConfig
 from core.rain.render import render
-from core.rain.scene import Camera, RainScene, draw_scene
+from core.rain.scene import PRESETS, Camera, CameraConfig, RainScene, RenderConfig, draw_scene
 
 
 def _scenes(config: RenderConfig, count: int = 40) -> list[RainScene]:
@@ -68,7 +67,7 @@ def test_json_gives_the_same_picture_again(preset: str, picture) -> None:
     [
         (lambda: RenderConfig(angle=(5.0, -5.0)), r"rain\.angle \[5\.0, -5\.0\] is not a range"),
         (lambda: RenderConfig(layers=(1, 9)), r"rain\.layers \[1, 9\] is not a range within"),
-        (lambda: RenderConfig(veil=1.5), r"rain\.veil 1\.5 is not a probability"),
+        (lambda: RenderConfig(veil=1.5), r"rain\.veil 1\.5 is not within \[0, 1\]"),
         (lambda: CameraConfig(quality=(0.0, 50.0)), r"camera\.quality \[0\.0, 50\.0\]"),
         (lambda: CameraConfig(jpeg=-1), r"camera\.jpeg -1"),
         (lambda: RainScene.from_json("{"), "scene: is not JSON"),

@@ -7,9 +7,8 @@ import pytest
 
 from core.errors import ConfigError, DataError
 from core.pairs import SourceConfig, find_pairs
-from core.rain.config import PRESETS
 from core.rain.render import render
-from core.rain.scene import RainScene
+from core.rain.scene import PRESETS, RainScene
 from core.rain.synthesize import FOLDERS, SynthesisJob, synthesize
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 

@@ -10,8 +10,7 @@ import torch
 from core.cli import main
 from core.config import build_config
 from core.mixture.config import GeneratedConfig, MixtureConfig, PartConfig
-from core.mixture.dataset import MixtureDataset
-from core.mixture.rendered import RenderedConfig
+from core.mixture.dataset import MixtureDataset, RenderedConfig
 from core.pairs import SourceConfig
 from edge_runtime.pictures.picture import read_picture
 
@@ -20,7 +19,7 @@ DRY = SourceConfig("clean", root="dry")
 
 def _mixture(root: Path, **rendered: str) -> MixtureDataset:
     config = MixtureConfig(
-        (PartConfig(DRY, rain="rendered"),), crop=16, rendered=RenderedConfig(**rendered)
+        {"wet": PartConfig(DRY, rain="rendered")}, crop=16, rendered=RenderedConfig(**rendered)
     )
     return MixtureDataset(config, str(root), 3)
 
@@ -49,9 +48,13 @@ def test_depth_files_of_the_mixture_count(data_root: Path) -> None:
 def test_other_parts_are_drawn_as_without_rendered_ones(data_root: Path) -> None:
     few = GeneratedConfig(pool=2)
     parts = (PartConfig(DRY, 1e9, "generated"), PartConfig(DRY, 1.0, "rendered"))
-    mixed = MixtureDataset(MixtureConfig(parts, crop=16, generated=few), str(data_root))
+    mixed = MixtureDataset(
+        MixtureConfig(dict(enumerate(parts)), crop=16, generated=few), str(data_root)
+    )
     others = (parts[0], PartConfig(DRY, 1.0, "none"))
-    plain = MixtureDataset(MixtureConfig(others, crop=16, generated=few), str(data_root))
+    plain = MixtureDataset(
+        MixtureConfig(dict(enumerate(others)), crop=16, generated=few), str(data_root)
+    )
     for index in range(5):
         assert torch.equal(mixed[index][0], plain[index][0])
 

@@ -65,11 +65,25 @@ def test_crops_that_the_network_or_the_loss_cannot_take(config: TrainConfig) -> 
         dataclasses.replace(config, mixture=small, loss=LossConfig(ssim=1.0))
 
 
+def test_a_list_of_parts_as_runs_of_before_store_it_is_the_same_run(
+    config: TrainConfig, train_values: dict[str, Any]
+) -> None:
+    mixture = train_values["mixture"]
+    listed = {**mixture, "parts": list(mixture["parts"].values())}
+    stored = build_config(TrainConfig, {**train_values, "mixture": listed}, "config")
+    assert list(stored.mixture.parts) == ["0", "1", "2"]
+    assert list(stored.mixture.parts.values()) == list(config.mixture.parts.values())
+    assert differences(stored, config) == []
+    assert differences({**train_values, "mixture": listed}, train_values) == []
+    turned = {**mixture, "parts": dict(reversed(mixture["parts"].items()))}
+    assert differences(train_values, {**train_values, "mixture": turned})
+
+
 def test_differences_are_placed_and_free_fields_are_free(config: TrainConfig) -> None:
     free = dataclasses.replace(config, data_root="x", out="y", workers=2, log_every=7)
     assert differences(config, free) == []
-    part = dataclasses.replace(config.mixture.parts[1], weight=9.0)
-    parts = (config.mixture.parts[0], part, config.mixture.parts[2])
+    part = dataclasses.replace(config.mixture.parts["drawn"], weight=9.0)
+    parts = {**config.mixture.parts, "drawn": part}
     other = dataclasses.replace(
         free,
         steps=5,

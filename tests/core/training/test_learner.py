@@ -1,18 +1,25 @@
+from __future__ import annotations
+
 import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from core.checkpoint import TrainingCost, load_checkpoint, save_checkpoint
 from core.config import build_config
 from core.errors import CheckpointError, ConfigError, TrainingError
-from core.mixture.sample import Kind, Sample
-from core.training import objective as objective_module
+from core.mixture.sample import Kind, Sample, to_float
+from core.networks.rescan import Rescan, RescanConfig
+from core.quantization import Quantization
+from core.training import learner as learner_module
 from core.training.adversary import AdversarialConfig
 from core.training.config import TrainConfig
-from core.training.learner import Learner
+from core.training.learner import Learner, Objective, auxiliary_losses
+from core.training.losses import LossConfig, reconstruction_loss
+from core.training.train import train
 
 RAINY = torch.full((2, 3, 16, 16), 120, dtype=torch.uint8)
 CLEAN = torch.full((2, 3, 16, 16), 90, dtype=torch.uint8)
@@ -80,7 +87,7 @@ def test_a_gradient_that_is_not_finite_changes_nothing(
     learner.update(BATCH, 0)
     before = _weights(learner)
     monkeypatch.setattr(
-        objective_module, "reconstruction_loss", lambda derained, *_: derained.sum() * value
+        learner_module, "reconstruction_loss", lambda derained, *_: derained.sum() * value
     )
     with pytest.raises(
         TrainingError, match=r"tiny: gradient is not finite at step 2, loss .*lower"
@@ -216,3 +223,201 @@ def test_what_it_took_adds_up(config: TrainConfig, tmp_path: Path) -> None:
     assert once == TrainingCost(5, 0.5, elsewhere.hardware)  # each machine is named once
     save_checkpoint(path, dataclasses.replace(Learner(config).checkpoint(3, 1.0), cost=None))
     assert Learner(dataclasses.replace(config, init=str(path))).checkpoint(2, 1.0).cost is None
+
+
+class _Shift(Objective):
+    """Learns a shift of the clean pictures beside the network."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__(LossConfig())
+        self.learned = nn.Linear(1, 1)
+        self.verb, self.note, self.data = "shift", "by a line", ("elsewhere",)
+        self.network = [network]
+
+    def observe(self, batch: Sample) -> dict[str, torch.Tensor]:
+        return {"shift": self.learned(torch.ones(1, 1))[0, 0]}
+
+    def forward(self, derained: Any, batch: Sample, observed: Any) -> dict[str, torch.Tensor]:
+        loss = (derained - to_float(batch.clean) - observed["shift"]).abs().mean()
+        return {"loss": loss, "shift": observed["shift"]}
+
+
+def _random_batch() -> Sample:
+    rainy = torch.randint(256, (2, 3, 16, 16), dtype=torch.uint8)
+    kinds = torch.full((2,), int(Kind.PAIR))
+    return Sample(rainy, rainy // 2, kinds, torch.empty(2, 0, dtype=torch.uint8))
+
+
+def test_by_default_it_is_the_difference_to_the_clean_pictures() -> None:
+    loss, batch = LossConfig(l1=0.5, mse=2.0), _random_batch()
+    objective = Objective(loss)
+    derained = torch.rand(2, 3, 16, 16)
+    losses = objective(derained, batch, objective.observe(batch))
+    assert losses == {"loss": reconstruction_loss(derained, to_float(batch.clean), loss)}
+    assert not list(objective.parameters())
+
+
+def test_what_it_learns_is_trained_saved_and_named(config: TrainConfig) -> None:
+    learner = Learner(config, _Shift)
+    assert learner.objective.network[0] is learner.module  # type: ignore[index]
+    before = learner.objective.learned.weight.clone()  # type: ignore[operator, union-attr]
+    assert set(learner.update(_random_batch(), 0)) == {"loss", "shift"}
+    assert not torch.equal(learner.objective.learned.weight, before)  # type: ignore[arg-type]
+    assert learner.state().modules["objective"] is learner.objective.learned
+    assert "objective" not in Learner(config).state().modules
+    checkpoint = learner.checkpoint(1, 0.0)
+    assert checkpoint.recipe[0].startswith("shift: student from scratch, 1 of 4 steps of 2 x 16")
+    assert checkpoint.recipe[0].endswith("seed 0, by a line")
+    assert checkpoint.data == ("dry", "elsewhere", "pairs")
+    assert set(checkpoint.weights) == set(learner.module.state_dict())
+
+
+def test_the_network_starts_with_the_weights_of_plain_training(config: TrainConfig) -> None:
+    plain, other = Learner(config).module, Learner(config, _Shift).module
+    assert all(map(torch.equal, plain.state_dict().values(), other.state_dict().values()))
+
+
+def test_a_run_resumes_with_its_objective_only(config: TrainConfig) -> None:
+    result = train(config, progress=False, objective=_Shift)
+    rows = (result.folder / "logs/metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows if ",shift," in row] == ["1", "2", "3", "4"]
+    with pytest.raises(ConfigError, match=r"of another run \(objective by a line -> plain\)"):
+        train(config, resume=True, progress=False)
+    assert train(config, resume=True, progress=False, objective=_Shift).step == 4
+
+
+def test_plain_training_refuses_pictures_without_a_clean_version(config: TrainConfig) -> None:
+    part = dataclasses.replace(config.mixture.parts["dry"], rain="unlabelled")
+    mixture = dataclasses.replace(config.mixture, parts={"dry": part})
+    with pytest.raises(ConfigError, match=r"'dry' has no clean pictures.*distill --teacher CKPT$"):
+        Learner(dataclasses.replace(config, mixture=mixture))
+
+
+def test_what_a_start_says_of_itself_stays(config: TrainConfig, tmp_path: Path) -> None:
+    start = dataclasses.replace(
+        Learner(config).checkpoint(1, 0.0), name="a", quantization=Quantization("fp16")
+    )
+    path = tmp_path / "a.safetensors"
+    save_checkpoint(path, start)
+    learner = Learner(dataclasses.replace(config, init=str(path), name="b"))
+    found = learner.checkpoint(1, 0.0)
+    assert (found.name, found.quantization) == ("b", start.quantization)
+    picture = torch.rand(1, 3, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(learner.module.eval()(picture), start.build()(picture))
+
+
+LOSS = LossConfig(l1=1.0, mse=2.0)
+
+
+@pytest.fixture
+def staged(train_values: dict[str, Any]) -> TrainConfig:
+    """A run of a RESCAN of three stages, on one step that changes something."""
+    values = {
+        **train_values,
+        "architecture": "rescan",
+        "network": {"width": 4, "depth": 3, "stages": 3},
+        "loss": {"l1": LOSS.l1, "mse": LOSS.mse},
+    }
+    return build_config(TrainConfig, values, "config")
+
+
+def _kinds_batch(*kinds: Kind) -> Sample:
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.randint(
+        256, (2, len(kinds), 3, 16, 16), generator=generator, dtype=torch.uint8
+    )
+    nothing = torch.empty(len(kinds), 0, dtype=torch.uint8)
+    return Sample(pictures[0], pictures[1], torch.tensor([int(k) for k in kinds]), nothing)
+
+
+def _network(seed: int = 0) -> Rescan:
+    torch.manual_seed(seed)
+    net = Rescan(RescanConfig(width=4, depth=3, stages=3))
+    torch.nn.init.normal_(net.exit.weight, std=0.2)
+    return net
+
+
+def _loss(picture: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    return reconstruction_loss(picture, clean, LOSS)
+
+
+def _losses(net: Rescan, batch: Sample) -> dict[str, torch.Tensor]:
+    _, outputs = net.forward_auxiliary(to_float(batch.rainy))
+    return auxiliary_losses(net, outputs, batch, _loss)
+
+
+@torch.no_grad()
+def test_pictures_without_a_clean_version_say_nothing() -> None:
+    net, batch = _network(), _kinds_batch(Kind.PAIR, Kind.UNLABELLED, Kind.DRY, Kind.UNLABELLED)
+    found = _losses(net, batch)
+    pairs = Sample(batch.rainy[::2], batch.clean[::2], batch.kind[::2], batch.taught[::2])
+    wanted = sum(
+        _loss(stage, to_float(pairs.clean)) for stage in net.stages(to_float(pairs.rainy))[:-1]
+    )
+    torch.testing.assert_close(found["stages"], 0.5 * wanted)  # half of the samples
+
+
+def test_without_any_clean_picture_there_are_zeros_for_every_weight() -> None:
+    net = _network()
+    losses = _losses(net, _kinds_batch(Kind.UNLABELLED))
+    assert losses == {"stages": 0}
+    losses["stages"].backward()  # type: ignore[no-untyped-call]
+    for name, weight in net.named_parameters():
+        assert weight.grad is not None, name
+        assert not weight.grad.any(), name
+
+
+def test_a_step_makes_the_sum_small(staged: TrainConfig) -> None:
+    learner, batch = Learner(staged), _kinds_batch(Kind.PAIR, Kind.DRY)
+    losses = learner.update(batch, 0)
+    assert set(losses) == {"loss", "stages"}
+    # Untrained, every stage returns its input.
+    one = reconstruction_loss(to_float(batch.rainy), to_float(batch.clean), LOSS)
+    torch.testing.assert_close(losses["stages"], 2 * one)
+    torch.testing.assert_close(losses["loss"], 3 * one)
+    before = losses["loss"]
+    for step in range(1, 4):
+        losses = learner.update(batch, step)
+    assert losses["loss"] < before
+
+
+def test_parts_of_a_batch_make_the_same_auxiliary_step(staged: TrainConfig) -> None:
+    once, twice = (Learner(dataclasses.replace(staged, accumulate=n)) for n in (1, 2))
+    batch = _kinds_batch(Kind.PAIR, Kind.PAIR)
+    for step in range(2):
+        losses = [learner.update(batch, step) for learner in (once, twice)]
+        torch.testing.assert_close(losses[0]["stages"], losses[1]["stages"])
+    pairs = zip(once.module.parameters(), twice.module.parameters(), strict=True)
+    assert all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in pairs)
+
+
+def test_they_weigh_as_much_as_clean_pictures_do(staged: TrainConfig) -> None:
+    def quiet(network: Any) -> Objective:
+        objective = Objective(LOSS)
+        objective.clean_weight = 0.25
+        return objective
+
+    batch = _kinds_batch(Kind.PAIR, Kind.PAIR)
+    full = Learner(staged).update(batch, 0)
+    quarter = Learner(staged, quiet).update(batch, 0)
+    torch.testing.assert_close(quarter["stages"], full["stages"] / 4)
+    torch.testing.assert_close(quarter["loss"], full["loss"] - 0.75 * full["stages"])
+
+
+def test_other_arithmetic_trains_on_the_result_alone(staged: TrainConfig, tmp_path: Path) -> None:
+    path = tmp_path / "half.safetensors"
+    start = Learner(staged).checkpoint(0, 0.0)
+    save_checkpoint(path, dataclasses.replace(start, quantization=Quantization("fp16")))
+    assert load_checkpoint(path).precision == "fp16"
+    learner = Learner(dataclasses.replace(staged, init=str(path)))
+    assert learner.auxiliary is None
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_run_logs_them(staged: TrainConfig, precision: Any) -> None:
+    result = train(dataclasses.replace(staged, precision=precision), progress=False)
+    rows = (result.folder / "logs/metrics.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows if ",stages," in row] == ["1", "2", "3", "4"]
+    best = load_checkpoint(result.folder / "best.safetensors")
+    assert best.build()(torch.rand(1, 3, 5, 7)).shape == (1, 3, 5, 7)

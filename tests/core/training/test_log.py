@@ -1,5 +1,8 @@
+from __future__ import annotations
+
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.summary.writer import event_file_writer
 
 from core.errors import TrainingError
-from core.training.log import RunLog, last_values
+from core.training.log import RunLog, Stopwatch, last_values
 
 
 def _log(folder: Path, start: int, steps: range) -> None:
@@ -79,3 +82,44 @@ with RunLog(Path({str(tmp_path / "logs")!r}), 0) as log:
     log.write(1, {{"loss": 0.5}})
 """
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+class _Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> _Clock:
+    clock = _Clock()
+    monkeypatch.setattr("core.training.log.monotonic", clock)
+    return clock
+
+
+def test_seconds_go_on_from_those_before(clock: _Clock) -> None:
+    watch = Stopwatch(50.0)
+    clock.now += 7
+    assert watch.seconds == 57.0
+
+
+def test_only_the_coming_of_items_is_waiting(clock: _Clock) -> None:
+    def slow() -> Iterator[int]:
+        for item in range(3):
+            clock.now += 2.0
+            yield item
+
+    watch = Stopwatch()
+    laps = []
+    for item in watch.waits(slow()):
+        clock.now += 6.0 if item < 2 else 1.0
+        laps.append(watch.lap())
+    assert laps == [2 / 8, 2 / 8, 2 / 3]
+    assert watch.waiting == pytest.approx(6 / 19)
+
+
+def test_no_time_at_all(clock: _Clock) -> None:
+    watch = Stopwatch()
+    assert list(watch.waits([1, 2])) == [1, 2]
+    assert (watch.waiting, watch.lap()) == (0.0, 0.0)

@@ -28,13 +28,12 @@ def _descend(network: nn.Conv2d, *optimizers: torch.optim.Optimizer, steps: int 
 @pytest.mark.parametrize("shape", [(8, 8), (16, 144), (144, 16), (1, 27)])
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.1), (torch.float32, 1e-4)])
 def test_singular_values_come_near_one_and_vectors_stay(
-    shape: tuple[int, int], dtype: torch.dtype, bound: float, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, int], dtype: torch.dtype, bound: float
 ) -> None:
-    monkeypatch.setattr("core.training.muon._precision", lambda matrix: dtype)
     torch.manual_seed(0)
     matrix = torch.randn(shape)
     left, _, right = torch.linalg.svd(matrix, full_matrices=False)
-    inside = left.T @ orthogonal(matrix) @ right.T
+    inside = left.T @ orthogonal(matrix, dtype) @ right.T
     values = inside.diagonal()
     assert values.min() > 0.3
     assert values.max() < 1.4
@@ -50,14 +49,10 @@ def test_size_of_the_gradient_does_not_matter() -> None:
 
 
 @pytest.mark.skipif(not hasattr(torch.optim, "Muon"), reason="torch has Muon from 2.9 on")
-def test_weights_of_convolutions_as_matrices_of_torchs_muon(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(
-        "core.training.muon._precision", lambda matrix: torch.bfloat16
-    )  # as torch has it
+def test_weights_of_convolutions_as_matrices_of_torchs_muon() -> None:
     mine, other = _convolution(), _convolution()
-    _descend(mine, Muon(mine.parameters(), lr=0.01, weight_decay=0.1))
+    as_torch = {"lr": 0.01, "weight_decay": 0.1, "precision": torch.bfloat16}
+    _descend(mine, Muon(mine.parameters(), **as_torch))  # type: ignore[arg-type]
     weight = other.weight
     matrix = nn.Parameter(weight.detach().reshape(12, -1).clone())
     oracle = torch.optim.Muon([matrix], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")

@@ -1,9 +1,10 @@
-"""The whole run: what it leaves behind, how it is interrupted, and that resuming is exact."""
+from __future__ import annotations
 
 import dataclasses
 import hashlib
 import re
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -16,14 +17,14 @@ from core.config import build_config, load_config
 from core.errors import CheckpointError, ConfigError, TrainingError
 from core.evaluation.evaluate import score_set
 from core.inference import derainer_of
-from core.training import objective as objective_module
+from core.training import learner as learner_module
 from core.training import train as train_module
 from core.training.adversary import AdversarialConfig
 from core.training.config import TrainConfig
 from core.training.learner import Learner
 from core.training.muon import Muon
 from core.training.state import read_progress
-from core.training.train import TrainResult, train
+from core.training.train import StopRequest, TrainResult, train
 
 WRITTEN = ("best.safetensors", "last.safetensors", "state.safetensors", "logs/metrics.csv")
 
@@ -37,7 +38,7 @@ def config(train_values: dict[str, Any]) -> TrainConfig:
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs of the same config shall write the same bytes; how long they took is in them."""
-    monkeypatch.setattr("core.training.stopwatch.monotonic", lambda: 0.0)
+    monkeypatch.setattr("core.training.log.monotonic", lambda: 0.0)
 
 
 @pytest.fixture
@@ -186,13 +187,13 @@ def test_a_failure_leaves_the_last_state_and_says_what_to_do(
 ) -> None:
     _, whole, parts = _undisturbed(config, inside)
     with monkeypatch.context() as patch:
-        loss, calls = objective_module.reconstruction_loss, []
+        loss, calls = learner_module.reconstruction_loss, []
 
         def spoiled(*arguments: Any) -> Any:
             calls.append(0)
             return loss(*arguments) * (float("nan") if len(calls) == 4 else 1)
 
-        patch.setattr(objective_module, "reconstruction_loss", spoiled)
+        patch.setattr(learner_module, "reconstruction_loss", spoiled)
         with pytest.raises(TrainingError, match="not finite at step 4, loss nan"):
             _run(config)
     assert read_progress(parts / "state.safetensors")["step"] == 2
@@ -344,3 +345,68 @@ def test_before_and_after_the_gan_phase(config: TrainConfig, gan: TrainConfig, i
 def _values(folder: Path, name: str) -> dict[int, float]:
     rows = [line.split(",") for line in (folder / "logs/metrics.csv").read_text().splitlines()]
     return {int(row[0]): float(row[2]) for row in rows if row[1] == name}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_only_noted(number: signal.Signals) -> None:
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with StopRequest() as stop:
+        assert stop.requested is None
+        signal.raise_signal(number)
+        assert stop.requested == number
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_the_second_signal_raises_and_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with StopRequest():
+        signal.raise_signal(signal.SIGTERM)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_other_threads_leave_signals_alone() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    inside = []
+
+    def work() -> None:
+        with StopRequest() as stop:
+            inside.append((stop.requested, signal.getsignal(signal.SIGINT)))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert inside == [(None, before)]
+
+
+def _result(**values: Any) -> TrainResult:
+    plain: dict[str, Any] = {"folder": Path("runs/a"), "step": 6, "steps": 6, "score": 27.126}
+    plain |= {"stopped_by": None, "before_gan": None, "last": 26.0, "waiting": 0.25, "first": True}
+    return TrainResult(**{**plain, **values})
+
+
+def test_a_finished_run() -> None:
+    assert _result().exit_code == 0
+    assert _result().summary() == (
+        "6 steps, best score 27.13 dB: runs/a/best.safetensors "
+        "(25% of the time spent waiting for data)",
+    )
+    assert _result(before_gan=25.5).summary()[1] == (
+        "score before the GAN phase 25.50 dB (before_gan.safetensors), "
+        "after it 26.00 dB (last.safetensors)"
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run(number: int) -> None:
+    stopped = _result(step=2, score=None, stopped_by=int(number))
+    assert stopped.exit_code == 128 + number
+    assert stopped.summary() == (
+        "stopped after step 2 of 6, saved in runs/a; the same command with --resume goes on",
+    )
+
+
+def test_only_the_first_process_speaks() -> None:
+    assert _result(first=False).summary() == ()
+    assert _result(first=False, stopped_by=15).exit_code == 143

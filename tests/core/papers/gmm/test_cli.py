@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from core import cli
-from core.papers.gmm import files
+from core.papers.gmm import mixture
 from edge_runtime.pictures.picture import read_picture
 
 
@@ -41,7 +41,7 @@ def test_learn_and_evaluate(
     out = tmp_path / "prior.safetensors"
     assert cli.main(["gmm-prior", "--config", config, "-o", str(out)]) == 0
     assert capsys.readouterr().out == f"2 components, 4,290 numbers: {out}\n"
-    monkeypatch.setattr(files.load_background, "__defaults__", (out,))
+    monkeypatch.setattr(mixture.load_background, "__defaults__", (out,))
     command = ["evaluate", "--method", "gmm", "--config", quality, "--data-root", str(data_root)]
     written = ["--csv", "a.csv", "--json", "a.json", "--save", "saved"]
     monkeypatch.chdir(tmp_path)

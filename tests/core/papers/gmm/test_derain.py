@@ -10,9 +10,8 @@ from core.errors import ConfigError
 from core.pairs import Image
 from core.papers.gmm import derain as module
 from core.papers.gmm.derain import GmmConfig, derain, split
-from core.papers.gmm.files import load_background
 from core.papers.gmm.learn import luma
-from core.papers.gmm.mixture import Mixture
+from core.papers.gmm.mixture import Mixture, load_background
 from edge_runtime.metrics import psnr
 
 
@@ -108,7 +107,7 @@ def test_the_layers_minimize_their_energy() -> None:
     )
     expected, failed = scipy.sparse.linalg.cg(operator, -constant, rtol=1e-10)
     assert failed == 0
-    solved = module._solve(observed, clean, streaks, edges, omega, beta)
+    solved = module.solve(observed, clean, streaks, edges, omega, beta)
     np.testing.assert_allclose(np.stack(solved).ravel(), expected, atol=1e-5)
 
 
@@ -118,7 +117,7 @@ def test_shrinking_is_the_proximal_step(threshold: float) -> None:
         found = scipy.optimize.minimize_scalar(
             lambda h, value=value: 0.5 * (h - value) ** 2 + threshold * abs(h)
         ).x
-        assert module._shrink(np.array([value]), threshold)[0] == pytest.approx(found, abs=1e-5)
+        assert module.shrink(np.array([value]), threshold)[0] == pytest.approx(found, abs=1e-5)
 
 
 def test_luma_alone_is_split(background: Mixture, clean: Image) -> None:
@@ -134,10 +133,10 @@ def test_luma_alone_is_split(background: Mixture, clean: Image) -> None:
     [
         ({"gamma": 0}, "gamma must be above 0, got 0"),
         ({"omega": -1}, "omega must be above 0, got -1"),
-        ({"alpha": -1}, "alpha must be at least 0, got -1"),
-        ({"iterations": 0}, "iterations must be at least 1, got 0"),
+        ({"alpha": -1}, "alpha -1 must be 0 or more"),
+        ({"iterations": 0}, "iterations 0 must be at least 1"),
         ({"stride": 3}, "stride must be 1, 2, 4 or 8, got 3"),
-        ({"region": 15}, "region must be at least 16 pixels, got 15"),
+        ({"region": 15}, "region 15 must be at least 16"),
     ],
 )
 def test_wrong_configs(values: dict, message: str) -> None:

@@ -73,9 +73,9 @@ def test_background_is_learned_from_clean_halves(tmp_path: Path) -> None:
     ("values", "message"),
     [
         ({"sources": ()}, "sources is empty"),
-        ({"components": 0}, "components must be at least 1, got 0"),
-        ({"components": 5, "patches": 9}, "patches must be at least 10, got 9"),
-        ({"steps": 0}, "steps must be at least 1, got 0"),
+        ({"components": 0}, "components 0 must be at least 1"),
+        ({"components": 5, "patches": 9}, "patches 9 must be at least 10"),
+        ({"steps": 0}, "steps 0 must be at least 1"),
     ],
 )
 def test_wrong_configs(values: dict, message: str) -> None:

@@ -1,12 +1,17 @@
+from __future__ import annotations
+
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.mixture import GaussianMixture
 
-from core.errors import DataError
+from core.checkpoint import load_tensors, save_tensors
+from core.errors import CheckpointError, DataError
 from core.papers.gmm import mixture as module
-from core.papers.gmm.mixture import Mixture
+from core.papers.gmm.mixture import SIDE, Mixture, average, extract, load_background, save_mixture
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +79,74 @@ def test_parameters_are_counted(mixture: Mixture) -> None:
 def test_wrong_mixtures(mixture: Mixture, changes: dict, message: str) -> None:
     with pytest.raises(DataError, match=message):
         dataclasses.replace(mixture, **changes)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 8])
+def test_extract_against_a_loop(stride: int) -> None:
+    plane = np.random.default_rng(0).random((16, 24), np.float32)
+    patches, means = extract(plane, stride)
+    tiled = np.tile(plane, (2, 2))
+    index = 0
+    for y in range(0, 16, stride):
+        for x in range(0, 24, stride):
+            patch = tiled[y : y + SIDE, x : x + SIDE]
+            np.testing.assert_allclose(means[index, 0], patch.mean(), rtol=1e-5)
+            np.testing.assert_allclose(patches[index], (patch - patch.mean()).ravel(), atol=1e-6)
+            index += 1
+    assert index == len(patches)
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8])
+def test_average_gives_the_plane_back(stride: int) -> None:
+    plane = np.random.default_rng(1).random((16, 8), np.float32)
+    patches, means = extract(plane, stride)
+    np.testing.assert_allclose(average(patches + means, plane.shape, stride), plane, atol=1e-6)
+
+
+def test_average_of_patches_that_disagree_against_a_loop() -> None:
+    patches = np.random.default_rng(2).random((8 * 12, 64), np.float32)
+    total = np.zeros((16, 24))
+    for index, patch in enumerate(patches):
+        y, x = 2 * (index // 12), 2 * (index % 12)
+        for dy in range(SIDE):
+            for dx in range(SIDE):
+                total[(y + dy) % 16, (x + dx) % 24] += patch[dy * SIDE + dx]
+    np.testing.assert_allclose(average(patches, (16, 24), 2), total / 16, atol=1e-5)
+
+
+ORIGIN = {"data": ["photos"], "patches": 50}
+
+
+def _mixture(size: int) -> Mixture:
+    covariances = np.stack([np.eye(size), 2 * np.eye(size)]).astype(np.float32)
+    return Mixture(np.array([0.25, 0.75], np.float32), np.zeros((2, size), np.float32), covariances)
+
+
+def test_a_mixture_comes_back(tmp_path: Path) -> None:
+    save_mixture(tmp_path / "a.safetensors", _mixture(64), ORIGIN)
+    found = load_background(tmp_path / "a.safetensors")
+    for name in ("weights", "means", "covariances"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(_mixture(64), name))
+    _, metadata = load_tensors(tmp_path / "a.safetensors")
+    assert '"data": ["photos"], "patches": 50' in metadata["edge_derain.gmm"]
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.safetensors"
+    save_mixture(path, _mixture(9), ORIGIN)
+    with pytest.raises(DataError, match=r"patches of 9 pixels, and 8x8 are needed.*gmm-prior"):
+        load_background(path)
+    save_tensors(path, {"weights": torch.ones(2)}, {})
+    with pytest.raises(DataError, match="no background mixture; make one with: derain gmm-prior"):
+        load_background(path)
+    path.write_bytes(b"torn")
+    with pytest.raises(CheckpointError, match="torn"):
+        load_background(path)
+
+
+def test_the_shipped_background_is_one_of_photographs() -> None:
+    found = load_background()
+    assert found.weights.sum() == pytest.approx(1, abs=1e-4)
+    variances = np.linalg.eigvalsh(found.covariances.astype(np.float64))
+    assert variances.min() > 0
+    np.testing.assert_allclose(found.means.sum(axis=1), 0, atol=1e-3)
