@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from core.errors import ConfigError, DataError
 from core.progress import track
 from edge_runtime.errors import ImageError
-from edge_runtime.pictures.sources import SUFFIXES, find_pictures, read_picture
+from edge_runtime.pictures.picture import read_picture
+from edge_runtime.pictures.sources import SUFFIXES, find_pictures
 
 Twins = list[tuple[Path, Path]]
 
