@@ -319,8 +319,9 @@ def _print_quantized(found: Quantized) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from compress.report.evidence import make_evidence, write_report
+    from compress.report.evidence import make_evidence
     from compress.report.gate import Condition
+    from compress.report.page import write_report
     from compress.report.results import gather
     from edge_runtime.report.reference import SHIPPED, read_reference
 

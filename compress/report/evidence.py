@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from compress.report.front import Point, Step, pareto_front, steps
 from compress.report.gate import Condition
-from compress.report.peers import Peers, read_peers
 from compress.report.pictures import Gallery, make_gallery
 from compress.report.results import REFERENCE, Entry, Measured, Results
 from core.config import nearest
 from edge_runtime import __version__
 from edge_runtime.errors import UsageError
-from edge_runtime.files import write_atomically
 from edge_runtime.report.reference import ReferenceSet
 
 _ONE_TEACHER_DB = 0.005  # scores that differ by less are those of one teacher
@@ -89,7 +86,6 @@ class Evidence:
         curves: Size first, then latency place by place.
         tree: Recipes from teacher to artifact.
         gallery: Pictures.
-        peers: What others publish.
         verdicts: Of the conditions, in order.
         version: Of this package.
     """
@@ -99,7 +95,6 @@ class Evidence:
     curves: tuple[Curve, ...]
     tree: tuple[Branch, ...]
     gallery: Gallery
-    peers: Peers
     verdicts: tuple[Verdict, ...]
     version: str = __version__
 
@@ -140,7 +135,6 @@ def make_evidence(
         curves=curves,
         tree=recipe_tree(results.entries),
         gallery=make_gallery(results, reference, student),
-        peers=read_peers(),
         verdicts=tuple(
             Verdict(each, tuple(each.violations(results.entries, chosen))) for each in conditions
         ),
@@ -155,41 +149,6 @@ def recipe_tree(entries: Sequence[Entry]) -> tuple[Branch, ...]:
         label = f"teacher {teacher.name}" if teacher and teacher.taught else "without a teacher"
         by_teacher.setdefault(label, []).append(entry)
     return tuple(_branch(label, members, 0) for label, members in by_teacher.items())
-
-
-def write_report(evidence: Evidence, folder: Path, *, force: bool) -> tuple[Path, ...]:
-    """Write the page, the same as Markdown and CSV, and the curves as PNG; return their paths.
-
-    Raises:
-        UsageError: The folder holds something already and ``force`` is off, or cannot be written.
-        MissingExtraError: jinja2 or matplotlib is not installed.
-    """
-    from compress.report.page import page
-    from compress.report.plots import curve_png
-    from compress.report.text import csv_table, markdown
-
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
-        raise UsageError(f"-o {folder}: is there already; add --force, or name a new folder")
-    files = {
-        f"{curve.stem}.png": curve_png(
-            curve.points, (_said_cost(curve), f"PSNR in dB, {evidence.column}"), curve.level
-        )
-        for curve in evidence.curves
-    }
-    files["report.csv"] = csv_table(evidence).encode()
-    files["report.md"] = markdown(evidence).encode()
-    files["index.html"] = page(evidence).encode()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            write_atomically(folder / name, content)
-    except OSError as error:
-        raise UsageError(f"-o {folder}: cannot be written ({error.strerror})") from error
-    return tuple(folder / name for name in files)
-
-
-def _said_cost(curve: Curve) -> str:
-    return f"{curve.cost_title} ({curve.place})" if curve.place else curve.cost_title
 
 
 def _choose_column(results: Results, column: str | None) -> str:

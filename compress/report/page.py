@@ -1,33 +1,58 @@
-"""A report as one page of HTML that needs nothing else: no script, font or picture from outside."""
+"""The files of a report: a page of HTML that needs nothing from outside, tables and pictures."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
-from compress.report.figures import NARROW, WIDE, Frame, bin_edges, count, curve, histogram
-from compress.report.peers import peer_rows, sources_named
+import numpy as np
+
+from compress.report.evidence import Curve, Evidence
 from compress.report.pictures import HEAT_LEVELS
+from compress.report.plots import BARS, NARROW, WIDE, Size, bin_edges, curve, histogram, png, svg
 from compress.report.text import (
     about,
     cost_rows,
+    csv_table,
     endured,
     loss_rows,
+    markdown,
     places_named,
     quality_rows,
     step_rows,
 )
-from edge_runtime.errors import MissingExtraError
+from edge_runtime.errors import MissingExtraError, UsageError
+from edge_runtime.files import write_atomically
 from edge_runtime.report.text import ENDURANCE
 
-if TYPE_CHECKING:
-    from compress.report.evidence import Curve, Evidence
+
+def write_report(evidence: Evidence, folder: Path, *, force: bool) -> tuple[Path, ...]:
+    """Write the page, the same as Markdown and CSV, and the curves as PNG; return their paths.
+
+    Raises:
+        UsageError: The folder holds something already and ``force`` is off, or cannot be written.
+        MissingExtraError: jinja2 or matplotlib is not installed.
+    """
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not force)):
+        raise UsageError(f"-o {folder}: is there already; add --force, or name a new folder")
+    files = {f"{each.stem}.png": png(_drawn(each, evidence)) for each in evidence.curves}
+    files["report.csv"] = csv_table(evidence).encode()
+    files["report.md"] = markdown(evidence).encode()
+    files["index.html"] = page(evidence).encode()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            write_atomically(folder / name, content)
+    except OSError as error:
+        raise UsageError(f"-o {folder}: cannot be written ({error.strerror})") from error
+    return tuple(folder / name for name in files)
 
 
 def page(evidence: Evidence) -> str:
     """Return the page.
 
     Raises:
-        MissingExtraError: jinja2 is not installed.
+        MissingExtraError: jinja2 or matplotlib is not installed.
     """
     try:
         from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -35,7 +60,7 @@ def page(evidence: Evidence) -> str:
     except ImportError:
         raise MissingExtraError("jinja2", "report") from None
     environment = Environment(
-        loader=PackageLoader("compress"),
+        loader=PackageLoader("compress.report"),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -49,8 +74,8 @@ def page(evidence: Evidence) -> str:
         curves=[
             {
                 "curve": each,
-                "wide": Markup(_curve(each, evidence.column, WIDE)),
-                "narrow": Markup(_curve(each, evidence.column, NARROW)),
+                "wide": Markup(_curve(each, evidence, WIDE)),
+                "narrow": Markup(_curve(each, evidence, NARROW)),
                 "steps": step_rows(each),
             }
             for each in evidence.curves
@@ -60,11 +85,8 @@ def page(evidence: Evidence) -> str:
         endurance=ENDURANCE,
         on_front=_files(evidence),
         qualities={protocol: found for protocol, found in qualities.items() if len(found[0]) > 1},
-        peers=peer_rows(evidence.peers, evidence.results.entries),
-        sources=sources_named(evidence.peers),
-        ours={entry.file for entry in evidence.results.entries},
         losses=loss_rows(evidence),
-        histograms=[Markup(svg) for svg in _histograms(evidence)],
+        histograms=[Markup(drawn) for drawn in _histograms(evidence)],
         precisions=list(dict.fromkeys(e.card.precision for e in evidence.results.entries)),
         formats=list(dict.fromkeys(e.card.format for e in evidence.results.entries)),
         heat_levels=HEAT_LEVELS,
@@ -80,11 +102,23 @@ def _files(evidence: Evidence) -> set[str]:
     }
 
 
-def _curve(drawn: Curve, column: str, frame: Frame) -> str:
-    front = ", ".join(point.label for point in drawn.front)
-    name = f"{drawn.title}: PSNR on {column}. On the Pareto front: {front}. Tables below have all."
-    titles = (drawn.cost_title, f"PSNR in dB, {column}")
-    return curve(drawn.points, titles, name, drawn.level, frame)
+def _drawn(each: Curve, evidence: Evidence, size: Size | None = None) -> Any:
+    """Draw a curve; by itself, without a page around it, it says where it was measured."""
+    cost = each.cost_title
+    if size is None and each.place:
+        cost = f"{cost} ({each.place})"
+    titles = (cost, f"PSNR in dB, {evidence.column}")
+    return curve(each.points, titles, each.level, size or WIDE)
+
+
+def _curve(each: Curve, evidence: Evidence, size: Size) -> str:
+    front = ", ".join(point.label for point in each.front)
+    name = (
+        f"{each.title}: PSNR on {evidence.column}. On the Pareto front: {front}. "
+        "Tables below have all."
+    )
+    told = [f"{p.label}: {p.cost:.4g}, {p.quality:.2f} dB" for p in each.points]
+    return svg(_drawn(each, evidence, size), size, name, told)
 
 
 def _histograms(evidence: Evidence) -> list[str]:
@@ -97,9 +131,9 @@ def _histograms(evidence: Evidence) -> list[str]:
     if not losses:
         return []
     edges = bin_edges([value for values in losses.values() for value in values])
-    most = max(max(count(values, edges)) for values in losses.values())
+    most = max(int(np.histogram(values, edges)[0].max()) for values in losses.values())
     return [
-        histogram(values, edges, file, f"Losses of {file} picture by picture", most)
+        svg(histogram(values, edges, file, most), BARS, f"Losses of {file} picture by picture")
         for file, values in losses.items()
     ]
 

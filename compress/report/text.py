@@ -1,18 +1,14 @@
-"""A report as Markdown and as CSV."""
+"""Tables of a report, and the whole as Markdown and as CSV."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
-from compress.report.peers import peer_rows, sources_named
+from compress.report.evidence import Branch, Curve, Evidence
 from compress.report.results import REFERENCE
 from edge_runtime.report.text import ENDURANCE, endurance_rows, table
-
-if TYPE_CHECKING:
-    from compress.report.evidence import Branch, Curve, Evidence
 
 ABSENT = "–"
 
@@ -134,9 +130,6 @@ def markdown(evidence: Evidence) -> str:
         head, rows = quality_rows(evidence, protocol)
         if len(head) > 1:
             parts += [f"## PSNR / SSIM, {protocol}", table(head, rows, 1)]
-    head, rows = peer_rows(evidence.peers, evidence.results.entries)
-    if rows:
-        parts += ["## Peers", table(head, rows, 2), *sources_named(evidence.peers)]
     if evidence.gallery.worst:
         parts += ["## Where most is lost", table(*loss_rows(evidence), 2)]
     parts += ["## Recipes", "\n".join(_tree_lines(evidence.tree, 0))]

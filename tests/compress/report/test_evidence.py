@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from compress import cli
-from compress.report.evidence import make_evidence, recipe_tree, write_report
+from compress.report.evidence import make_evidence, recipe_tree
 from compress.report.gate import Condition
-from compress.report.page import page
+from compress.report.page import page, write_report
 from compress.report.pictures import HEAT_LEVELS, heat_map, make_gallery, worst_losses
 from compress.report.results import Results, gather
 from compress.report.text import csv_table, endured, markdown, quality_rows
@@ -171,25 +171,6 @@ def test_time_on_end_is_told_where_it_was_measured(results: Results) -> None:
     for text in (markdown(evidence), page(evidence)):
         assert "Time on end on Board One" in text
         assert "84 °C" in text
-
-
-def test_peers_are_told_where_they_can_be_compared(
-    places: list[Path], results: Results, tmp_path: Path
-) -> None:
-    bare = make_evidence(results, REFERENCE)
-    assert "PReNet" not in markdown(bare) + page(bare)
-    of = card("small_fp32.onnx", 700, 27.6)
-    rows = tuple(dataclasses.replace(row, dataset="rain100h") for row in of.quality)
-    scored = dataclasses.replace(of, quality=(*of.quality, *rows), sha256="2" * 64)
-    own = write(tmp_path / "own_fp32.onnx.json", scored)
-    evidence = make_evidence(gather([*places, own]), REFERENCE)
-    text, html = markdown(evidence), page(evidence)
-    assert re.search(r"\| own_fp32.onnx +\| measured +\| .* 29.10 / 0.276 ", text)
-    assert re.search(r"\| PReNet +\| published +\| .* 29.46 / 0.899 ", text)
-    assert 'href="#peers"' in html
-    assert "29.46<small>0.899</small>" in html
-    assert "github.com/csdwren/PReNet" in text
-    assert "github.com/csdwren/PReNet" in html
 
 
 class _Outline(HTMLParser):
