@@ -78,7 +78,7 @@ class AgainstTeacher:
                 fidelity[scored.score.dataset, protocol].append(alike)
         ours = mean_rows(scores)
         means = {key: sum(values) / len(values) for key, values in fidelity.items()}
-        name, sha256 = self._teacher.checkpoint.name, self._teacher.sha256
+        name, sha256 = self._teacher.name, self._teacher.sha256
         return Scores(ours, teacher_loss(name, sha256, theirs, ours, recipe, means))
 
     @cached_property

@@ -7,15 +7,12 @@ import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from torch import nn
-
 from compress.objective import Distillation, DistillationConfig
 from compress.teacher import Teacher, load_teacher
 from core.checkpoint import load_checkpoint
 from core.config import network_config, read_config, to_plain
 from core.errors import ConfigError
 from core.training.config import TrainConfig
-from core.training.learner import MakeObjective
 from core.training.train import TrainResult, train
 
 KEPT = "teacher_outputs"
@@ -54,17 +51,17 @@ def distill(
 
     Raises:
         CheckpointError: a teacher that cannot be read, with the name of what is wrong with it.
-        ConfigError: a crop that the teacher cannot take, a layer that is not there, and whatever
-            training refuses.
+        ConfigError: a crop that the teacher cannot take, and whatever training refuses.
         DataError, TrainingError: as training.
     """
     if not config.teacher:
         return train(_alone(config), resume, progress)
     teacher = load_teacher(config.teacher, config.distill.views)
     _check_crop(config, teacher)
-    if config.compile and not config.distill.features:
+    if config.compile:
         teacher.compile_networks()
-    objective = _objective(config, teacher, kept or Path(config.out) / KEPT)
+    folder = kept or Path(config.out) / KEPT
+    objective = Distillation(config.loss, config.distill, teacher, folder)
     return train(config, resume, progress, objective)
 
 
@@ -89,23 +86,6 @@ def student_options(place: str) -> list[str]:
         checkpoint = load_checkpoint(place)
         architecture, network = checkpoint.architecture, checkpoint.config
     return [f"--architecture={architecture}", f"--network={json.dumps(to_plain(network))}"]
-
-
-def _objective(config: DistillConfig, teacher: Teacher, kept: Path) -> MakeObjective:
-    network = network_config(config.architecture, config.network)
-
-    def make(student: nn.Module) -> Distillation:
-        return Distillation(
-            config.loss,
-            config.distill,
-            teacher,
-            student,
-            config.architecture,
-            network,
-            kept,
-        )
-
-    return make
 
 
 def _alone(config: DistillConfig) -> DistillConfig:

@@ -1,16 +1,15 @@
-"""What a student is trained for: the clean pictures, its teacher's results and its features."""
+"""The objective of a student: the clean pictures and its teacher's results."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from compress.features import FeatureMatch, Taps, default_layers
 from compress.taught import TaughtPictures
 from compress.teacher import Teacher
 from core.errors import ConfigError
@@ -27,10 +26,6 @@ class DistillationConfig:
     Attributes:
         clean: weight of the loss against the clean pictures.
         teacher: weight of the same loss against the teacher's results.
-        features: weight of the distance between features; 0 leaves it out.
-        student_layers: modules of the student whose outputs are compared; empty takes the bottom
-            and the last before the exit.
-        teacher_layers: those of the teacher that they are compared with, as many; empty likewise.
         views: passes of the teacher over a picture: 1; 2, also mirrored; 4, also upside down; 8,
             also turned.
         keep: compute the teacher's results once for whole pictures, where their rain is their
@@ -38,15 +33,13 @@ class DistillationConfig:
             see :class:`compress.taught.TaughtPictures`.
 
     Raises:
-        ConfigError: a weight below 0, none above 0, layers that do not match, or features of
-            results that are kept.
+        ConfigError: a weight below 0, or none above 0.
     """
+
+    RETIRED: ClassVar = {"features": 0.0, "student_layers": [], "teacher_layers": []}
 
     clean: float = 1.0
     teacher: float = 1.0
-    features: float = 0.0
-    student_layers: tuple[str, ...] = ()
-    teacher_layers: tuple[str, ...] = ()
     views: Views = 1
     keep: bool = False
     pieces: int = 0
@@ -54,22 +47,11 @@ class DistillationConfig:
     even: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("clean", "teacher", "features"):
+        for name in ("clean", "teacher"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"distill.{name} {getattr(self, name)} must be 0 or more")
         if not self.clean + self.teacher > 0:
             raise ConfigError("distill.clean and distill.teacher are both 0; give one a weight")
-        mine, theirs = self.student_layers, self.teacher_layers
-        if len(mine or "ab") != len(theirs or "ab"):
-            raise ConfigError(
-                f"distill.student_layers {list(mine)} and distill.teacher_layers {list(theirs)} "
-                "are compared one by one; name as many of both (2 are the default)"
-            )
-        if self.features and self.keep:
-            raise ConfigError(
-                f"distill.features {self.features}: kept results have no features; "
-                "set distill.keep to false, or features to 0"
-            )
         if self.pieces < 0 or (self.pieces and not self.keep):
             raise ConfigError(
                 f"distill.pieces {self.pieces}: must be 0 or more, and 0 unless distill.keep is "
@@ -80,11 +62,10 @@ class DistillationConfig:
 class Distillation(Objective):
     """Learn from clean pictures and from a teacher.
 
-    The loss is ``clean * L(derained, clean) + teacher * L(derained, taught) + features * D``, with
-    ``L`` of :func:`core.training.losses.reconstruction_loss` and ``D`` of
-    :class:`compress.features.FeatureMatch`. Both ``derained`` and ``taught`` are the rainy picture
-    plus a rain residual, so that the absolute and squared differences of ``L`` are those of the
-    residuals, which is where the teacher knows something.
+    The loss is ``clean * L(derained, clean) + teacher * L(derained, taught)``, with ``L`` of
+    :func:`core.training.losses.reconstruction_loss`. Both ``derained`` and ``taught`` are the rainy
+    picture plus a rain residual, so that the absolute and squared differences of ``L`` are those
+    of the residuals, which is where the teacher knows something.
 
     Who speaks depends on the sample. Of a dry picture nothing may change: the picture itself takes
     the place of the teacher's result, and the teacher is not asked. Of an unlabelled one there is
@@ -93,15 +74,9 @@ class Distillation(Objective):
 
     Args:
         loss: terms of ``L``.
-        config: weights and layers.
+        config: weights, and how the teacher is asked.
         teacher: the network to learn from.
-        student: the network in training.
-        architecture: of the student, key of :data:`core.networks.ARCHITECTURES`.
-        shape: its config.
         folder: where kept results are written.
-
-    Raises:
-        ConfigError: a layer that is not there.
     """
 
     def __init__(
@@ -109,9 +84,6 @@ class Distillation(Objective):
         loss: LossConfig,
         config: DistillationConfig,
         teacher: Teacher,
-        student: nn.Module,
-        architecture: str,
-        shape: Any,
         folder: Path,
     ) -> None:
         super().__init__(loss)
@@ -120,8 +92,7 @@ class Distillation(Objective):
         self.verb = "distill"
         self.note = (
             f"teacher {teacher.description}, views {config.views}, "
-            f"weights {config.clean:g} clean, {config.teacher:g} teacher, "
-            f"{config.features:g} features"
+            f"weights {config.clean:g} clean, {config.teacher:g} teacher"
         )
         if config.pieces:
             self.note += f", {config.pieces} pieces"
@@ -133,23 +104,12 @@ class Distillation(Objective):
         self.takes_unlabelled = config.teacher > 0
         self.teach = TaughtPictures(teacher, folder) if config.keep else None
         self.pieces = config.pieces
-        self._taps: tuple[Taps, Taps] | None = None
-        if config.features:
-            from_teacher = teacher.checkpoint.architecture, teacher.checkpoint.config
-            mine = config.student_layers or default_layers(architecture, shape)
-            theirs = config.teacher_layers or default_layers(*from_teacher)
-            self._taps = Taps(student, mine, "student"), Taps(teacher.network, theirs, "teacher")
-            self.learned = FeatureMatch(
-                self._taps[0].channels(student, shape.size_multiple),
-                self._taps[1].channels(teacher.network, teacher.size_multiple),
-            )
 
     def observe(self, batch: Sample) -> dict[str, Tensor]:
         """Ask the teacher.
 
         Returns:
-            ``taught``: float32 (N, 3, H, W) in [0, 1]; and ``features``, a float32 scalar, if they
-            are compared.
+            ``taught``: float32 (N, 3, H, W) in [0, 1].
         """
         rainy = to_float(batch.rainy)
         taught = rainy.clone()
@@ -165,24 +125,12 @@ class Distillation(Objective):
         rows = asked.nonzero()[:, 0]
         if len(rows):
             taught[rows] = self.teacher(rainy[rows])
-        observed = {"taught": taught}
-        if self._taps:
-            observed["features"] = self._feature_distance(rows, len(rainy))
-        return observed
-
-    def _feature_distance(self, rows: Tensor, samples: int) -> Tensor:
-        assert self._taps is not None
-        mine, theirs = self._taps
-        features = [each[rows] for each in mine.take()]
-        if not len(rows):  # its weights take part in every step, as several processes need
-            return torch.stack([weight.sum() for weight in self.learned.parameters()]).sum() * 0
-        distances: Tensor = self.learned(features, theirs.take())
-        return distances.sum() / samples
+        return {"taught": taught}
 
     def forward(
         self, derained: Tensor, batch: Sample, observed: Mapping[str, Tensor]
     ) -> dict[str, Tensor]:
-        """Compute the losses ``clean``, ``teacher``, ``features`` and their weighted sum."""
+        """Compute the losses ``clean``, ``teacher`` and their weighted sum."""
         config, clean = self.config, to_float(batch.clean)
         labelled = (batch.kind != Kind.UNLABELLED)[:, None, None, None]
         taught = observed["taught"]
@@ -200,7 +148,4 @@ class Distillation(Objective):
             ),
         }
         total = config.clean * losses["clean"] + config.teacher * losses["teacher"]
-        if "features" in observed:
-            losses["features"] = observed["features"]
-            total = total + config.features * losses["features"]
         return {"loss": total, **losses}

@@ -22,12 +22,12 @@ class Teacher(nn.Module):
     (:class:`core.inference.SelfEnsemble`), so one student can learn what several know.
 
     Args:
-        checkpoints: the networks. Where features are compared, they are those of the first.
+        checkpoints: the networks.
         sha256s: of their files.
         views: passes of a picture through each.
 
     Attributes:
-        network: the first of the networks, and ``checkpoint`` what it was made of.
+        name: of the first of the networks.
         sha256: of its file; of the text of all where there are several.
         description: names and sha256 of all.
         key: short text that tells these networks and views from others.
@@ -40,7 +40,7 @@ class Teacher(nn.Module):
         self, checkpoints: Sequence[Checkpoint], sha256s: Sequence[str], views: Views = 1
     ) -> None:
         super().__init__()
-        self.checkpoint = checkpoints[0]
+        self.name = checkpoints[0].name
         self.sha256 = sha256s[0]
         if len(sha256s) > 1:
             self.sha256 = hashlib.sha256("".join(sha256s).encode()).hexdigest()
@@ -49,7 +49,6 @@ class Teacher(nn.Module):
         self.key = "_".join([*(sha256[:16] for sha256 in sha256s), f"x{views}"])
         self.data = tuple(dict.fromkeys(name for each in checkpoints for name in each.data))
         self._mean = SelfEnsemble([_frozen(each) for each in checkpoints], views)
-        self.network = self._mean.networks[0]
         multiples = (int(each.config.size_multiple) for each in checkpoints)
         self.size_multiple = math.lcm(*multiples)
         """Height and width of an input must be multiples of this many pixels."""
@@ -61,10 +60,7 @@ class Teacher(nn.Module):
         return self
 
     def compile_networks(self) -> None:
-        """Translate the networks with ``torch.compile`` when they are first asked, for any size.
-
-        Hooks on parts of them may not be seen then.
-        """
+        """Translate the networks with ``torch.compile`` when they are first asked, for any size."""
         for network in self._mean.networks:
             network.compile(dynamic=True)
 

@@ -188,13 +188,17 @@ def check_keys(hint: Any, values: Any, where: str = "") -> Any:
 
     Returns:
         The values. A list where a mapping by name is wanted, as older files have it, becomes one,
-        with the places in the list for names.
+        with the places in the list for names; a field that is no more, with the value at which it
+        did nothing (``RETIRED`` of the config), is left out.
 
     Raises:
         ConfigError: an unknown key; names its place and the nearest known key.
     """
     origin, inner = get_origin(hint), get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(values, Mapping):
+        retired = getattr(hint, "RETIRED", {})
+        gone = [key for key in values if key in retired and values[key] == retired[key]]
+        values = {key: value for key, value in values.items() if key not in gone}
         hints = get_type_hints(hint)
         known = [field.name for field in dataclasses.fields(hint)]
         checked = {}

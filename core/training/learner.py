@@ -41,8 +41,6 @@ class Objective(nn.Module):
         loss: weights of its terms.
 
     Attributes:
-        learned: what is trained beside the network: it is in the optimizer and in the training
-            state, not in the checkpoint.
         verb: first word of the recipe line.
         note: end of the recipe line, such as the name of a teacher. A run resumes only with the
             note that it was started with.
@@ -59,7 +57,6 @@ class Objective(nn.Module):
     def __init__(self, loss: LossConfig) -> None:
         super().__init__()
         self.loss = loss
-        self.learned: nn.Module = nn.ModuleDict()
         self.verb = "train"
         self.note = ""
         self.data: tuple[str, ...] = ()
@@ -70,9 +67,6 @@ class Objective(nn.Module):
 
     def observe(self, batch: Sample) -> dict[str, Tensor]:
         """Run further networks, in the precision and over the processes of the run.
-
-        Whatever uses :attr:`learned` belongs here, because the gradients of several processes
-        are exchanged for this call.
 
         Returns:
             What :meth:`forward` needs of them, by name.
@@ -95,16 +89,12 @@ class Objective(nn.Module):
         return {"loss": reconstruction_loss(derained, to_float(batch.clean), self.loss)}
 
 
-MakeObjective = Callable[[nn.Module], Objective]
-"""Makes the objective of a run for its network, which has its first weights by then."""
-
-
 class Learner:
     """A network in training.
 
     Args:
         config: what to train.
-        objective: makes what it is trained for; None takes the difference to the clean pictures.
+        objective: what it is trained for; None takes the difference to the clean pictures.
 
     Attributes:
         fabric: devices, processes and precision.
@@ -122,7 +112,7 @@ class Learner:
             mixture has pictures of which the objective or the GAN phase can make nothing.
     """
 
-    def __init__(self, config: TrainConfig, objective: MakeObjective | None = None) -> None:
+    def __init__(self, config: TrainConfig, objective: Objective | None = None) -> None:
         self.config = config
         self.fabric = make_fabric(config)
         torch.manual_seed(config.seed)
@@ -132,11 +122,9 @@ class Learner:
         if self._earlier:
             network = replace(self._earlier, config=self.network_config).build()
         self.module = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.objective = objective(self.module) if objective else Objective(config.loss)
+        self.objective = objective or Objective(config.loss)
         _check_unlabelled(config, self.objective)
-        optimizer = make_optimizer(
-            config, [*self.module.parameters(), *self.objective.learned.parameters()]
-        )
+        optimizer = make_optimizer(config, self.module.parameters())
         # int8 and fp16 arithmetic takes the place of ``forward`` alone.
         floating = not (self._earlier and self._earlier.quantization)
         self.auxiliary = self.module if floating and isinstance(self.module, Auxiliary) else None
@@ -224,8 +212,6 @@ class Learner:
         """Return everything that steps change."""
         modules: dict[str, nn.Module] = {"network": self.module, "average": self.average}
         optimizers = {"optimizer": self.optimizer.optimizer}
-        if any(True for _ in self.objective.learned.parameters()):
-            modules["objective"] = self.objective.learned
         if self.adversary:
             modules["discriminator"] = self.adversary.module
             optimizers["discriminator_optimizer"] = self.adversary.optimizer.optimizer

@@ -26,7 +26,7 @@ from core.mixture.dataset import MixtureDataset, StepSampler
 from core.mixture.sample import Sample
 from core.progress import step_bar
 from core.training.config import TrainConfig, differences, parse_training, training_parser
-from core.training.learner import Learner, MakeObjective
+from core.training.learner import Learner, Objective
 from core.training.log import RunLog, Stopwatch
 from core.training.state import load_state, previous, read_progress, save_state
 from edge_runtime.files import write_atomically
@@ -132,7 +132,7 @@ class Trainer:
     Args:
         config: what to train.
         progress: show bars on standard error.
-        objective: makes what it is for; None takes the difference to the clean pictures.
+        objective: what it is for; None takes the difference to the clean pictures.
 
     Raises:
         CheckpointError: ``config.init`` cannot be read.
@@ -140,7 +140,7 @@ class Trainer:
     """
 
     def __init__(
-        self, config: TrainConfig, progress: bool = True, objective: MakeObjective | None = None
+        self, config: TrainConfig, progress: bool = True, objective: Objective | None = None
     ) -> None:
         self.config = config
         self.folder = Path(config.out) / config.name
@@ -324,7 +324,9 @@ class Trainer:
         found = read_progress(state)
         before = build_config(type(self.config), found["config"], f"{state}: config")
         changed = differences(before, self.config)
-        was, now = found.get("objective", ""), self.learner.objective.note
+        # Older runs say of features, which no run compares any more, that they weighed nothing.
+        was = found.get("objective", "").replace(", 0 features", "")
+        now = self.learner.objective.note
         if was != now:
             changed.append(f"objective {was or 'plain'} -> {now or 'plain'}")
         if changed:
@@ -366,7 +368,7 @@ def train(
     config: TrainConfig,
     resume: bool = False,
     progress: bool = True,
-    objective: MakeObjective | None = None,
+    objective: Objective | None = None,
 ) -> TrainResult:
     """Train as ``config`` says; see :class:`Trainer` and :meth:`Trainer.run`."""
     return Trainer(config, progress, objective).run(resume)

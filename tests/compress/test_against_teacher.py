@@ -82,7 +82,7 @@ def test_losses_are_those_of_a_loop_over_the_pictures(
         for protocol in PROTOCOLS:
             lost, unlike, alike = [], [], []
             for rainy, clean in group:
-                wise, ours = derain(teacher.network, rainy, 4), student(rainy)
+                wise, ours = derain(teacher, rainy, 4), student(rainy)
                 theirs, own = (min(psnr(each, clean, protocol), 100) for each in (wise, ours))
                 lost.append(theirs - own)
                 unlike.append(ssim(wise, clean, protocol) - ssim(ours, clean, protocol))
@@ -116,7 +116,7 @@ def test_a_teacher_as_student_loses_nothing(
     config: EvaluationConfig, teacher: Teacher, tmp_path: Path
 ) -> None:
     score = AgainstTeacher(teacher, config, tmp_path / "kept", progress=False)
-    loss = score(lambda rainy: derain(teacher.network, rainy, 4)).teacher
+    loss = score(lambda rainy: derain(teacher, rainy, 4)).teacher
     assert loss is not None
     for row in loss.rows:
         assert (row.psnr_loss_db, row.ssim_loss, row.fidelity_db) == (0, 0, 100)

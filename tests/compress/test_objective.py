@@ -1,4 +1,3 @@
-import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,10 @@ from torch import Tensor
 
 from compress.objective import Distillation, DistillationConfig
 from compress.teacher import load_teacher
-from core.config import network_config
+from core.config import build_config
 from core.errors import ConfigError
 from core.mixture.sample import Kind, Sample, to_float
-from core.networks import ARCHITECTURES
 from core.training.losses import LossConfig, negative_psnr, weighed_error
-from tests.compress.conftest import NETWORKS
 
 ALL = (Kind.PAIR, Kind.MADE, Kind.DRY, Kind.UNLABELLED)
 Make = Callable[..., Distillation]
@@ -24,12 +21,8 @@ Make = Callable[..., Distillation]
 def make(make_teacher: Callable[..., Path], tmp_path: Path) -> Make:
     def objective(architecture: str = "student", **values: Any) -> Distillation:
         config = DistillationConfig(**values)
-        shape = network_config("student", NETWORKS["student"])
-        student = ARCHITECTURES["student"].module(shape)
         teacher = load_teacher(make_teacher(architecture), config.views)
-        made = Distillation(LossConfig(), config, teacher, student, "student", shape, tmp_path)
-        made.student = student  # so that tests can run it
-        return made
+        return Distillation(LossConfig(), config, teacher, tmp_path)
 
     return objective
 
@@ -159,55 +152,16 @@ def test_nothing_may_change_in_dry_pictures(make: Make) -> None:
     assert not seen
 
 
-@pytest.mark.parametrize("kinds", [ALL, (Kind.DRY, Kind.DRY)])
-@pytest.mark.parametrize("architecture", ["student", "gan_lstm", "deconv", "jorder", "rescan"])
-def test_features_reach_student_and_match(
-    make: Make, architecture: str, kinds: tuple[Kind, ...]
-) -> None:
-    objective, batch = make(architecture, features=0.5), _batch(*kinds)
-    student: Any = objective.student
-    derained = student(to_float(batch.rainy))
-    observed = objective.observe(batch)
-    losses = objective(derained, batch, observed)
-    torch.testing.assert_close(
-        losses["loss"], losses["clean"] + losses["teacher"] + 0.5 * losses["features"]
-    )
-    observed["features"].backward()
-    learned = [weight.grad for weight in objective.learned.parameters()]
-    assert all(gradient is not None for gradient in learned)  # several processes need all of them
-    reached = any(gradient.abs().max() > 0 for gradient in learned)
-    assert reached == (kinds == ALL) == (student.entry.weight.grad is not None)
-    assert all(weight.grad is None for weight in objective.teacher.parameters())
-
-
-def test_features_are_a_mean_over_all_samples(make: Make) -> None:
-    objective, batch = make(features=1.0), _batch(*ALL)
-    with torch.no_grad():
-        student: Any = objective.student
-        student(to_float(batch.rainy))
-        whole = objective.observe(batch)["features"]
-        parts = []
-        for part in batch.chunk(2):
-            student(to_float(part.rainy))
-            parts.append(objective.observe(part)["features"])
-        wet = Sample(*(each[[0, 1, 3]] for each in batch))
-        student(to_float(wet.rainy))
-        without_dry = objective.observe(wet)["features"]
-    torch.testing.assert_close(whole, torch.stack(parts).mean())
-    torch.testing.assert_close(whole, without_dry * 3 / 4)
-
-
 def test_the_note_names_teacher_and_weights(make: Make) -> None:
     objective = make(teacher=0.5, views=2)
     assert objective.note == (
-        f"teacher wise sha256 {objective.teacher.sha256}, views 2, "
-        "weights 1 clean, 0.5 teacher, 0 features"
+        f"teacher wise sha256 {objective.teacher.sha256}, views 2, weights 1 clean, 0.5 teacher"
     )
     assert objective.data == ("library",)
     assert objective.takes_unlabelled
     assert not make(teacher=0.0).takes_unlabelled
     assert make(keep=True, pieces=5, even=True, bounded=True).note.endswith(
-        "0 features, 5 pieces, bounded, even"
+        "1 teacher, 5 pieces, bounded, even"
     )
 
 
@@ -215,10 +169,8 @@ def test_the_note_names_teacher_and_weights(make: Make) -> None:
     ("values", "message"),
     [
         ({"clean": -1.0}, r"distill\.clean -1\.0 must be 0 or more"),
-        ({"features": float("nan")}, r"distill\.features nan must be 0 or more"),
+        ({"teacher": float("nan")}, r"distill\.teacher nan must be 0 or more"),
         ({"clean": 0.0, "teacher": 0.0}, "are both 0; give one a weight"),
-        ({"student_layers": ("entry",)}, r"\['entry'\] and distill\.teacher_layers \[\]"),
-        ({"features": 1.0, "keep": True}, "kept results have no features"),
         ({"pieces": -1, "keep": True}, r"distill\.pieces -1: must be 0 or more"),
         ({"pieces": 5}, r"distill\.pieces 5: .* unless distill\.keep is true"),
     ],
@@ -226,13 +178,10 @@ def test_the_note_names_teacher_and_weights(make: Make) -> None:
 def test_wrong_values_are_named(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         DistillationConfig(**values)
-    good = {"student_layers": ("a",), "teacher_layers": ("b",)}
-    dataclasses.replace(DistillationConfig(), **good)
 
 
-def test_layers_are_taken_as_named(make: Make) -> None:
-    objective = make(features=1.0, student_layers=("entry",), teacher_layers=("down.0",))
-    (match,) = objective.learned.matches
-    assert (match.in_channels, match.out_channels) == (8, 16)
-    with pytest.raises(ConfigError, match="layer 'entri' of the student: unknown; did you mean"):
-        make(features=1.0, student_layers=("entri",), teacher_layers=("down.0",))
+def test_older_configs_that_compared_no_features_are_read() -> None:
+    old = {"teacher": 0.5, "features": 0.0, "student_layers": [], "teacher_layers": []}
+    assert build_config(DistillationConfig, old, "distill") == DistillationConfig(teacher=0.5)
+    with pytest.raises(ConfigError, match=r"distill: features: unknown key|features: unknown key"):
+        build_config(DistillationConfig, {**old, "features": 0.5}, "distill")
