@@ -230,9 +230,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from compress.recipe.plan import make_plan
     from compress.recipe.recipe import read_recipe
     from compress.recipe.tables import outcome_rows, plan_rows, speed_line
-    from core.training.config import quiet_fabric
 
-    quiet_fabric()
     given = {"data_root": arguments.data_root, "teacher": arguments.teacher}
     recipe = read_recipe(arguments.recipe, **given)
     work = Path(arguments.work or Path(recipe.out) / f"recipe_{recipe.name}")
@@ -255,9 +253,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from compress.recipe.tables import candidate_rows, rung_lines, tried_rows
     from compress.search.config import read_search
     from compress.search.search import Search
-    from core.training.config import quiet_fabric
 
-    quiet_fabric()
     limits = {
         "max_bytes": _amount("--max-bytes", arguments.max_bytes),
         "max_macs": _amount("--max-macs", arguments.max_macs),

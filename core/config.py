@@ -14,7 +14,7 @@ from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from core.errors import ConfigError
 from core.networks import ARCHITECTURES
@@ -47,10 +47,9 @@ def parse_config(cls: type[T], parser: ArgumentParser, arguments: Iterable[str])
             raise ConfigError(f"{path}: {error}") from error
         contents += ["--config", json.dumps(values, default=str)]
     try:
-        found = parser.instantiate(parser.parse_args([*contents, *others]))
+        return _instance(cls, parser, parser.parse_args([*contents, *others]))
     except (ArgumentError, ValueError, TypeError) as error:
         raise ConfigError(reword(str(error), cls)) from error
-    return _build(cls, vars(found))
 
 
 def load_config(cls: type[T], path: str | Path) -> T:
@@ -75,10 +74,9 @@ def build_config(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(cls, None)
     try:
-        found = parser.instantiate(parser.parse_object(copy.deepcopy(checked)))
+        return _instance(cls, parser, parser.parse_object(copy.deepcopy(checked)))
     except (ArgumentError, ValueError, TypeError) as error:
         raise ConfigError(f"{where}: {reword(str(error), cls)}") from error
-    return _build(cls, vars(found))
 
 
 def network_config(architecture: str, values: Mapping[str, Any]) -> Any:
@@ -118,9 +116,9 @@ def _config_files(arguments: list[str]) -> tuple[list[str], list[str]]:
     return found.config, others
 
 
-def _build(cls: type[T], values: Mapping[str, Any]) -> T:
-    known = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    return cls(**{key: value for key, value in values.items() if key in known})
+def _instance(cls: type[T], parser: ArgumentParser, parsed: Namespace) -> T:
+    values = vars(parser.instantiate(parsed))
+    return cls(**{f.name: values[f.name] for f in dataclasses.fields(cls) if f.name in values})  # type: ignore[arg-type]
 
 
 PARENT = "extends"

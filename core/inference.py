@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
 from core.pairs import Image
+from edge_runtime.machine import CPU_INFO, cpu_info
 
 Precision = Literal["32-true", "bf16-mixed", "auto"]
 """Of the arithmetic; ``auto`` is bfloat16 where the device has instructions for it."""
@@ -20,14 +22,14 @@ _FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 """As Linux names them; the last is that of ARM."""
 _FIRST_GPU = (8, 0)
 """Compute capability of Ampere."""
-_PROCESSOR = Path("/proc/cpuinfo")
 
 
-def has_bfloat16(accelerator: str) -> bool:
+def has_bfloat16(accelerator: str, *, info: Path = CPU_INFO) -> bool:
     """Say whether an accelerator computes in bfloat16 rather than converting to and fro.
 
     Args:
         accelerator: ``cpu``, ``cuda``, ``mps``, or ``auto``, which is a GPU where there is one.
+        info: what Linux says of the processor.
 
     Returns:
         False where it cannot be known, such as on a processor outside Linux.
@@ -36,7 +38,8 @@ def has_bfloat16(accelerator: str) -> bool:
         accelerator = "cuda" if torch.cuda.is_available() else "cpu"
     if accelerator == "cuda":
         return torch.cuda.is_available() and torch.cuda.get_device_capability() >= _FIRST_GPU
-    return accelerator == "cpu" and not _FLAGS.isdisjoint(_processor_flags())
+    listed = re.findall(r"^(?:flags|Features)\s*:(.*)$", cpu_info(info), re.MULTILINE)
+    return accelerator == "cpu" and not _FLAGS.isdisjoint(" ".join(listed).split())
 
 
 def precision_on(accelerator: str, precision: Precision) -> Literal["32-true", "bf16-mixed"]:
@@ -49,19 +52,6 @@ def precision_on(accelerator: str, precision: Precision) -> Literal["32-true", "
     if precision == "auto":
         return "bf16-mixed" if has_bfloat16(accelerator) else "32-true"
     return precision
-
-
-def _processor_flags() -> set[str]:
-    try:
-        lines = _PROCESSOR.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return set()
-    named = (line.partition(":") for line in lines)
-    return {flag for name, _, flags in named if _is_flags(name) for flag in flags.split()}
-
-
-def _is_flags(name: str) -> bool:
-    return name.strip() in ("flags", "Features")
 
 
 Views = Literal[1, 2, 4, 8]

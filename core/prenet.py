@@ -62,7 +62,7 @@ def import_prenet(
         recurrent=family in ("prenet", "prenet_r"),
         share_blocks=family in ("prenet_r", "prn_r"),
     )
-    _require_shapes(path, family, published, _shapes(config))
+    _require_shapes(path, family, published, config)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Checkpoint(
         name=name or family,
@@ -97,27 +97,28 @@ def _width(published: dict[str, Tensor]) -> int:
     return entry.shape[0] if entry.dim() == 4 and len(entry) else GanLstmConfig.width
 
 
-def _block_names(config: GanLstmConfig) -> list[str]:
-    return [f"res_conv{number + 1}" for number in range(1 if config.share_blocks else _BLOCKS)]
+def _layers(config: GanLstmConfig) -> dict[str, tuple[str, int, int]]:
+    """Return, by published name, the name in ``GanLstm``, outputs and inputs of each layer.
 
-
-def _shapes(config: GanLstmConfig) -> dict[str, list[int]]:
-    """Return the published keys and their shapes."""
+    The gates have no names there, because ``GanLstm`` stacks them.
+    """
     width = config.width
-    layers = {"conv0.0": (width, 6), "conv.0": (3, width)}
-    for name in _block_names(config):
-        layers |= {f"{name}.0": (width, width), f"{name}.2": (width, width)}
+    layers = {"conv0.0": ("entry", width, 6), "conv.0": ("exit", 3, width)}
+    for number in range(1 if config.share_blocks else _BLOCKS):
+        theirs, ours = f"res_conv{number + 1}", f"body.{number}"
+        layers[f"{theirs}.0"] = (f"{ours}.first", width, width)
+        layers[f"{theirs}.2"] = (f"{ours}.second", width, width)
     if config.recurrent:
-        layers |= {f"{gate}.0": (width, 2 * width) for gate in _GATES}
-    shapes: dict[str, list[int]] = {}
-    for name, (outputs, inputs) in layers.items():
-        shapes |= {f"{name}.weight": [outputs, inputs, 3, 3], f"{name}.bias": [outputs]}
-    return shapes
+        layers |= {f"{gate}.0": ("", width, 2 * width) for gate in _GATES}
+    return layers
 
 
 def _require_shapes(
-    path: Path, family: str, found: dict[str, Tensor], wanted: dict[str, list[int]]
+    path: Path, family: str, found: dict[str, Tensor], config: GanLstmConfig
 ) -> None:
+    wanted: dict[str, list[int]] = {}
+    for name, (_, outputs, inputs) in _layers(config).items():
+        wanted |= {f"{name}.weight": [outputs, inputs, 3, 3], f"{name}.bias": [outputs]}
     unknown = sorted(found.keys() - wanted.keys())
     missing = sorted(wanted.keys() - found.keys())
     misshaped = [
@@ -139,13 +140,11 @@ def _require_shapes(
 
 def _renamed(published: dict[str, Tensor], config: GanLstmConfig) -> dict[str, Tensor]:
     """Return the weights under the keys of ``GanLstm``."""
-    layers = {"conv0.0": "entry", "conv.0": "exit"}
-    for number, name in enumerate(_block_names(config)):
-        layers |= {f"{name}.0": f"body.{number}.first", f"{name}.2": f"body.{number}.second"}
     weights = {
         f"{ours}.{kind}": published[f"{theirs}.{kind}"].clone()
-        for theirs, ours in layers.items()
+        for theirs, (ours, _, _) in _layers(config).items()
         for kind in ("weight", "bias")
+        if ours
     }
     if config.recurrent:
         # Theirs convolve concat(x, h): the first half of the inputs belongs to x.

@@ -142,17 +142,9 @@ def score_pairs(
             yield _score(derain, name, picture, rainy, clean)
 
 
-def score_pictures(
-    derain: Derain, config: EvaluationConfig, progress: bool
-) -> Iterator[tuple[PictureScore, Image]]:
-    """Score as :func:`score_pairs`; yields the score and the derained picture alone."""
-    for scored in score_pairs(derain, config, progress):
-        yield scored.score, scored.derained
-
-
 def evaluate(derain: Derain, config: EvaluationConfig, progress: bool) -> tuple[QualityRow, ...]:
-    """Score on every set of ``config``; two rows a set. Arguments as :func:`score_pictures`."""
-    return mean_rows(score for score, _ in score_pictures(derain, config, progress))
+    """Score on every set of ``config``; two rows a set. Arguments as :func:`score_pairs`."""
+    return mean_rows(scored.score for scored in score_pairs(derain, config, progress))
 
 
 def score_set(

@@ -207,17 +207,16 @@ def _network(method: MethodConfig) -> Known:
     if not path.exists():
         return Known(method, path, missing=f"not trained yet ({path.name})")
     checkpoint, card = load_checkpoint(path), card_of(path)
-    known = Known(method, path, cost=checkpoint.cost, derain=derainer_of(checkpoint))
-    if card is None:
-        missing = f"no card; make it: {card_command(f'core/checkpoints/{path.name}')}"
-        return Known(**{**vars(known), "missing": missing})
+    command = card_command(f"core/checkpoints/{path.name}")
     return Known(
-        **{
-            **vars(known),
-            "parameters": card.parameters,
-            "macs_per_pixel": card.macs_per_pixel,
-            "scores": by_column(card.quality),
-        }
+        method,
+        path,
+        missing="" if card else f"no card; make it: {command}",
+        parameters=card.parameters if card else None,
+        macs_per_pixel=card.macs_per_pixel if card else None,
+        cost=checkpoint.cost,
+        scores=by_column(card.quality) if card else {},
+        derain=derainer_of(checkpoint),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -211,15 +210,8 @@ def parse_training(
     Raises:
         ConfigError: as :func:`core.config.parse_config`.
     """
-    quiet_fabric()
     config = parse_config(cls, parser, [_underscored(argument) for argument in arguments])
     return config, "--resume" in arguments
-
-
-def quiet_fabric() -> None:
-    """Keep Lightning from announcing the precision, which the config says already."""
-    for name in ("lightning.fabric", "lightning.pytorch"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _underscored(argument: str) -> str:

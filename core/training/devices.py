@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 from typing import Literal
 
 import torch
@@ -24,6 +25,9 @@ def make_fabric(config: TrainConfig) -> Fabric:
     Raises:
         ConfigError: the devices are not there.
     """
+    for name in ("lightning.fabric", "lightning.pytorch"):
+        # It announces the precision, which the config says already.
+        logging.getLogger(name).setLevel(logging.WARNING)
     if config.threads:
         torch.set_num_threads(config.threads)
     try:

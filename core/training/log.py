@@ -17,6 +17,7 @@ from edge_runtime.files import write_atomically
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+T = TypeVar("T")
 _HEADER = ("step", "name", "value")
 
 
@@ -77,19 +78,6 @@ class RunLog:
         return TrainingError(f"{self._table}: cannot be written ({error.strerror})")
 
 
-def last_values(folder: Path) -> dict[str, float]:
-    """Read the last number of every name from the table in ``folder``.
-
-    Raises:
-        TrainingError: there is no table, or it cannot be read.
-    """
-    table = folder / "metrics.csv"
-    try:
-        return {name: float(value) for _, name, value in _rows(table)}
-    except (OSError, ValueError) as error:
-        raise TrainingError(f"{table}: cannot be read: {error}") from error
-
-
 def _rows_until(table: Path, step: int) -> list[tuple[str, ...]]:
     if step == 0 or not table.exists():
         return []
@@ -115,9 +103,6 @@ def _event_writer(folder: Path, first_step: int) -> SummaryWriter:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=first_step)
-
-
-T = TypeVar("T")
 
 
 class Stopwatch:

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from edge_runtime.pictures.picture import Picture, write_picture
 
 Image = NDArray[np.uint8]
 torch.set_num_threads(1)
+threadpool_limits(1)  # tests run beside each other
 
 
 def smooth(height: int, width: int, seed: int = 0) -> Image:

@@ -95,17 +95,14 @@ ARM = "Features\t: fp asimd {}\nCPU part\t: 0xd40\n"
 
 
 @pytest.mark.parametrize(("text", "flag"), [(X86, "avx512_bf16"), (X86, "amx_bf16"), (ARM, "bf16")])
-def test_flags_of_processors(
-    text: str, flag: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flags_of_processors(text: str, flag: str, tmp_path: Path) -> None:
     file = tmp_path / "cpuinfo"
-    monkeypatch.setattr("core.inference._PROCESSOR", file)
-    assert not has_bfloat16("cpu")  # there is no such file
+    assert not has_bfloat16("cpu", info=file)  # there is no such file
     file.write_text(text.format(""))
-    assert not has_bfloat16("cpu")
+    assert not has_bfloat16("cpu", info=file)
     file.write_text(text.format(flag))
-    assert has_bfloat16("cpu")
-    assert not has_bfloat16("mps")
+    assert has_bfloat16("cpu", info=file)
+    assert not has_bfloat16("mps", info=file)
 
 
 @pytest.mark.parametrize(("capability", "found"), [((7, 5), False), ((8, 0), True)])

@@ -109,8 +109,8 @@ def test_pictures_are_scored_one_at_a_time(config: evaluate.EvaluationConfig) ->
         return seen[-1]
 
     scores = []
-    for number, (score, derained) in enumerate(
-        evaluate.score_pictures(derain, config.only(["pairs", "dry"]), False), start=1
+    for number, (score, _, _, derained) in enumerate(
+        evaluate.score_pairs(derain, config.only(["pairs", "dry"]), False), start=1
     ):
         assert len(seen) == number
         assert derained is seen[-1]

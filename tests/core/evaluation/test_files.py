@@ -17,7 +17,6 @@ from core.evaluation.evaluate import (
     PictureScore,
     mean_rows,
     score_pairs,
-    score_pictures,
 )
 from core.evaluation.files import (
     ReferenceWriter,
@@ -50,7 +49,7 @@ def config(data_root: Path) -> EvaluationConfig:
 
 
 def test_the_means_of_the_csv_are_the_table(config: EvaluationConfig) -> None:
-    scores = [score for score, _ in score_pictures(lambda rainy: rainy // 2, config, False)]
+    scores = [each.score for each in score_pairs(lambda rainy: rainy // 2, config, False)]
     text = scores_csv(scores)
     lines = list(csv.DictReader(io.StringIO(text)))
     assert text.splitlines()[0] == (
@@ -98,7 +97,7 @@ def test_pictures_are_saved_without_loss(config: EvaluationConfig, tmp_path: Pat
     check_picture_targets(config, out, force=False)
     assert not out.exists()
     expected = {}
-    for score, derained in score_pictures(lambda rainy: rainy - 40, config, False):
+    for score, _, _, derained in score_pairs(lambda rainy: rainy - 40, config, False):
         save_picture(out, score, derained)
         expected[picture_path(out, score.dataset, score.picture)] = derained
     assert set(out.rglob("*.png")) == set(expected)
@@ -132,7 +131,7 @@ def test_wrong_places(config: EvaluationConfig, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"^--save .*file: is a file, and a folder is needed"):
         check_picture_targets(config, tmp_path / "file", force=True)
-    score, derained = next(score_pictures(lambda rainy: rainy, config, False))
+    score, _, _, derained = next(score_pairs(lambda rainy: rainy, config, False))
     with pytest.raises(UsageError, match=r"^--save .*file/pairs: cannot be made"):
         save_picture(tmp_path / "file", score, derained)
     (Path(config.data_root) / "dry").rename(tmp_path / "gone")

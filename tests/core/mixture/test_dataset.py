@@ -214,7 +214,9 @@ def test_every_allowed_view_appears_and_no_other(
 
 def test_dry_parts_are_dry_and_generated_rain_only_brightens(data_root: Path) -> None:
     dry = _data(data_root, PartConfig(DRY, rain="none"))
-    wet = _data(data_root, PartConfig(DRY, rain="generated"), generated=GeneratedConfig(veil=0.0))
+    wet = _data(
+        data_root, PartConfig(DRY, rain="generated"), generated=GeneratedConfig(veil=0.0, pool=5)
+    )
     changed = 0
     for index in range(10):
         assert torch.equal(*dry[index][:2])

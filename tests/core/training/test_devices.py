@@ -5,7 +5,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,6 @@ from core.training.devices import hardware, make_fabric
 from core.training.train import train
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-DERAIN = str(Path(sysconfig.get_path("scripts")) / "derain")
 
 
 def _losses(folder: Path) -> dict[int, float]:
@@ -30,18 +28,40 @@ def _losses(folder: Path) -> dict[int, float]:
     return {int(row["step"]): float(row["value"]) for row in rows if row["name"] == "loss"}
 
 
+SCRIPT = """
+import atexit, os, sys
+from pathlib import Path
+from torch import distributed
+
+def say():  # each process into a file of its own: lines of two at once may mix
+    Path({place!r}, "exit" + os.environ["RANK"]).write_text(str(distributed.is_initialized()))
+
+atexit.register(say)  # the first that is registered is called last
+
+from core.cli import main
+
+code = main({arguments!r})
+Path({place!r}, "end" + os.environ["RANK"]).write_text(str(distributed.is_initialized()))
+sys.exit(code)
+"""
+
+
 def test_two_processes_take_the_steps_of_one(train_values: dict[str, Any], tmp_path: Path) -> None:
     values = {**train_values, "batch_size": 4, "accelerator": "cpu"}
     alone = build_config(TrainConfig, {**values, "name": "alone"}, "config")
     train(alone, progress=False)
-    config = tmp_path / "two.yaml"
+    config, script = tmp_path / "two.yaml", tmp_path / "two.py"
     config.write_text(yaml.safe_dump({**values, "name": "two", "devices": 2, "accumulate": 2}))
-    command = [*TORCHRUN, "--no-python", DERAIN, "train", "--config", str(config)]
-    command += ["--strategy", "ddp"]
+    arguments = ["train", "--config", str(config), "--strategy", "ddp"]
+    script.write_text(SCRIPT.format(place=str(tmp_path), arguments=arguments))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*TORCHRUN, str(script)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("4 steps, best score") == 1  # only one of them speaks
+    # A process leaves the others before it exits.
+    assert [(tmp_path / f"end{rank}").read_text() for rank in (0, 1)] == ["True", "True"]
+    assert [(tmp_path / f"exit{rank}").read_text() for rank in (0, 1)] == ["False", "False"]
 
     runs = tmp_path / "runs"
     assert _losses(runs / "two") == pytest.approx(_losses(runs / "alone"), abs=1e-6)
@@ -49,35 +69,6 @@ def test_two_processes_take_the_steps_of_one(train_values: dict[str, Any], tmp_p
     for key, value in one.weights.items():
         torch.testing.assert_close(two.weights[key], value, atol=2e-5, rtol=1e-3)
     assert (one.cost.hardware, two.cost.hardware) == ("1 CPU thread", "2 x 1 CPU thread")
-
-
-def test_a_process_leaves_the_others_before_it_exits(
-    train_values: dict[str, Any], tmp_path: Path
-) -> None:
-    values = {**train_values, "batch_size": 2, "accelerator": "cpu", "devices": 2}
-    script = tmp_path / "join.py"
-    script.write_text(f"""
-import atexit, os
-from pathlib import Path
-from torch import distributed
-
-def say(when):  # each process into a file of its own: lines of two at once may mix
-    place = Path({str(tmp_path)!r}, when + os.environ["RANK"])
-    place.write_text(str(distributed.is_initialized()))
-
-atexit.register(say, "exit")  # the first that is registered is called last
-
-from core.config import build_config
-from core.training.devices import make_fabric
-from core.training.config import TrainConfig
-
-make_fabric(build_config(TrainConfig, {values!r}, "config"))
-say("start")
-""")
-    done = subprocess.run([*TORCHRUN, str(script)], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr
-    assert [(tmp_path / f"start{rank}").read_text() for rank in (0, 1)] == ["True", "True"]
-    assert [(tmp_path / f"exit{rank}").read_text() for rank in (0, 1)] == ["False", "False"]
 
 
 def test_devices_that_are_not_there(train_values: dict[str, Any]) -> None:

@@ -58,7 +58,7 @@ def test_learn_and_evaluate(
     ("arguments", "message"),
     [
         (["--method", "gmm", "--reference", "r"], "--reference r: its teacher is a file"),
-        (["--method", "gmm", "--iterations", "0"], "iterations must be at least 1, got 0"),
+        (["--method", "gmm", "--iterations", "0"], "iterations 0 must be at least 1"),
         (["--checkpoint", "small", "--iterations", "2"], "--iterations 2 goes with --method gmm"),
     ],
 )
