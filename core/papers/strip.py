@@ -35,7 +35,7 @@ def command(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("-o", dest="out", metavar="FILE", required=True, help="picture to write")
     parser.add_argument(
-        "--pictures",
+        "--picture",
         nargs="+",
         metavar="DATASET/NAME",
         default=["light/coffee", "heavy/rocket"],
@@ -52,7 +52,7 @@ def command(arguments: Sequence[str]) -> int:
     check_text_target("-o", out)
     if out.exists() and not options.force:
         raise UsageError(f"-o {out}: is there already; add --force, or name another")
-    pairs = [read_pair(name, Path(options.reference)) for name in options.pictures]
+    pairs = [read_pair(name, Path(options.reference)) for name in options.picture]
     derained: list[dict[str, Image]] = [{} for _ in pairs]
     for model in options.models:
         with Derainer.load(model) as derain:

@@ -12,11 +12,9 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from core.config import load_config, to_plain
 from core.errors import ConfigError, DataError
@@ -32,6 +30,8 @@ from edge_runtime.pictures.picture import Picture, write_picture
 FOLDERS = ("rainy", "clean", "streaks", "parameters")
 PREVIEWED = 12
 """Pictures on a contact sheet, each with its first rain."""
+CELL = 300
+"""Width of a picture on it, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ class _Writer:
     def write(self, folder: Path) -> int:
         for name in FOLDERS:
             (folder / name).mkdir(parents=True)
-        rows: list[SheetRow] = []
+        rows: list[tuple[Image, Rendered]] = []
         for index, file in enumerate(track(self._files, self._title)):
             _, clean = file.read()
             stem = file.clean.stem
@@ -138,7 +138,7 @@ class _Writer:
                     write_picture(twin, Picture(clean))
                     first = twin
                     if len(rows) < PREVIEWED:
-                        rows.append(SheetRow(clean, rendered))
+                        rows.append((clean, rendered))
                 else:
                     _link(first, twin)
         if self._job.preview:
@@ -165,50 +165,25 @@ def _link(first: Path, twin: Path) -> None:
     shutil.copyfile(first, twin)
 
 
-HEIGHT, WIDTH = 200, 300
-"""Of one cell, in pixels."""
-
-
-class SheetRow(NamedTuple):
-    """A clean picture, uint8 (H, W, 3) RGB, and one rain on it."""
-
-    clean: NDArray[np.uint8]
-    rendered: Rendered
-
-
-def contact_sheet(rows: Sequence[SheetRow]) -> NDArray[np.uint8]:
+def contact_sheet(rows: Sequence[tuple[Image, Rendered]]) -> Image:
     """Lay out clean, rainy, streaks and transmission side by side, a row for each picture.
 
     Args:
-        rows: at least one.
+        rows: at least one, each a clean picture, uint8 (H, W, 3) RGB, and a rain on it.
 
     Returns:
-        uint8 (200 rows, 1200, 3) RGB; pictures keep their proportions on black.
+        uint8 (H', 1200, 3) RGB; pictures keep their proportions.
     """
-    return np.vstack([_strip(row) for row in rows])
-
-
-def _strip(row: SheetRow) -> NDArray[np.uint8]:
-    rendered = row.rendered
-    veil = (rendered.transmission * 255).astype(np.uint8)
-    pictures = (row.clean, rendered.rainy, _grey(rendered.streaks), _grey(veil))
-    return np.hstack([_cell(picture) for picture in pictures])
-
-
-def _grey(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(plane[..., None], 3, axis=2)
-
-
-def _cell(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    scale = min(HEIGHT / picture.shape[0], WIDTH / picture.shape[1])
-    height, width = (max(1, int(side * scale)) for side in picture.shape[:2])
-    kind = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    cell = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    top, left = (HEIGHT - height) // 2, (WIDTH - width) // 2
-    cell[top : top + height, left : left + width] = cv2.resize(
-        picture, (width, height), interpolation=kind
-    )
-    return cell
+    strips = []
+    for clean, rendered in rows:
+        veil = (rendered.transmission * 255).astype(np.uint8)
+        planes = [np.repeat(plane[..., None], 3, axis=2) for plane in (rendered.streaks, veil)]
+        height = max(1, round(CELL * clean.shape[0] / clean.shape[1]))
+        kind = cv2.INTER_AREA if clean.shape[1] > CELL else cv2.INTER_LINEAR
+        pictures = (clean, rendered.rainy, *planes)
+        cells = [cv2.resize(picture, (CELL, height), interpolation=kind) for picture in pictures]
+        strips.append(np.hstack(cells).astype(np.uint8))
+    return np.vstack(strips)
 
 
 def command(arguments: Sequence[str]) -> int:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from core import cli
-from core.checkpoint import load_checkpoint, save_checkpoint
+from core.checkpoint import load_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.prenet import Family, import_prenet
 
@@ -102,16 +102,6 @@ def test_the_checkpoint_says_where_it_came_from(tmp_path: Path) -> None:
     assert checkpoint.recipe == (f"import: prn_r from net_latest.pth, sha256 {digest}",)
     assert (checkpoint.name, checkpoint.role) == ("prn_r", "teacher")
     assert checkpoint.data == ()
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_it_survives_our_own_format(family: Family, tmp_path: Path) -> None:
-    checkpoint = import_prenet(saved(published(family, width=8), tmp_path), family)
-    save_checkpoint(tmp_path / "ours.safetensors", checkpoint)
-    again = load_checkpoint(tmp_path / "ours.safetensors")
-    assert again.config == checkpoint.config
-    rainy = torch.rand(1, 3, 8, 8)
-    assert torch.equal(again.build()(rainy), checkpoint.build()(rainy))
 
 
 def test_half_precision_becomes_float32(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_pairs_can_be_read_as_a_data_set_and_rendered_again(data_root: Path) -> 
         assert streaks.grey
         np.testing.assert_array_equal(streaks.rgb[..., 0], again.streaks)
     assert json.loads((out / "synthesis.json").read_text())["seed"] == 0
-    assert read_picture(out / "preview.png").rgb.shape == (400, 1200, 3)
+    assert read_picture(out / "preview.png").rgb.shape == (2 * 346, 1200, 3)
     assert not list(data_root.glob(".out-*"))
 
 
