@@ -11,7 +11,7 @@ from core.checkpoint import Checkpoint
 from core.config import to_plain
 from edge_runtime import __version__
 from edge_runtime.models.card import LossRow, ModelCard, QualityRow, TeacherLoss
-from edge_runtime.models.scored import learned_from
+from edge_runtime.models.schema import learned_from
 
 GLOBAL_HALO = 64
 """Overlap in pixels of tiles where no overlap is exact, because the network pools globally."""

@@ -1,4 +1,8 @@
-"""Frozen dataclasses as JSON and back, so that a file from elsewhere is exactly what it says."""
+"""Frozen dataclasses as JSON and back, so that a file from elsewhere is exactly what it says.
+
+msgspec makes the records and checks types and limits (``Annotated[..., msgspec.Meta(...)]``). What
+is here says in one line which place is wrong, what stands there, and what should.
+"""
 
 from __future__ import annotations
 
@@ -6,27 +10,32 @@ import dataclasses
 import difflib
 import json
 import math
-from collections.abc import Mapping
-from types import UnionType
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from edge_runtime.errors import RecordError
-from edge_runtime.models.card import ModelCard
+import msgspec
+from msgspec import Meta
+
+from edge_runtime.errors import EdgeDerainError, RecordError
 
 Record = TypeVar("Record")
+Finite = Annotated[float, Meta(ge=-1.7976931348623157e308, le=1.7976931348623157e308)]
+"""A number that JSON can hold: neither NaN nor infinite."""
 
 
 def to_plain(value: Any) -> Any:
-    """Return a record as JSON values: objects, lists, texts, finite numbers, booleans and null."""
-    if isinstance(value, ModelCard):
-        return json.loads(value.to_json())
+    """Return a record as JSON values: objects, lists, texts, numbers, booleans and null.
+
+    What is infinite becomes null.
+    """
     if dataclasses.is_dataclass(value):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
-    return value
+    return None if isinstance(value, float) and math.isinf(value) else value
 
 
 def to_json(record: Any) -> str:
@@ -34,7 +43,24 @@ def to_json(record: Any) -> str:
     return json.dumps(to_plain(record), indent=2, allow_nan=False) + "\n"
 
 
-def from_json(kind: type[Record], text: str, schema: int, source: str) -> Record:
+def parse(text: str, source: str, error: type[EdgeDerainError] = RecordError) -> dict[str, Any]:
+    """Return the JSON object in a text, or raise ``error``, which names its ``source``."""
+    try:
+        values = msgspec.json.decode(text)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as reason:
+        raise error(f"{source}: not JSON ({reason}); copy it again") from None
+    if not isinstance(values, dict):
+        raise error(f"{source}: must be an object, got {_said(values)}")
+    return values
+
+
+def from_json(
+    kind: type[Record],
+    text: str,
+    schema: int,
+    source: str,
+    upgraded: Callable[[Any], Any] = lambda values: values,
+) -> Record:
     """Read what ``to_json`` wrote.
 
     Args:
@@ -42,90 +68,98 @@ def from_json(kind: type[Record], text: str, schema: int, source: str) -> Record
         text: The file.
         schema: The newest that this version understands; the oldest is 1.
         source: Where the text came from, for errors.
+        upgraded: Returns the values of an older file as one of today has them.
 
     Raises:
         RecordError: Not JSON, of a newer schema, a key missing or unknown, a wrong type.
         CardError: A card in it that is none.
     """
-    try:
-        values = json.loads(text, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{source}: not JSON ({error}); copy it again") from None
-    if not isinstance(values, dict):
-        raise RecordError(f"{source}: must be an object, got {_said(values)}")
-    found = values.get("schema")
+    values = parse(text, source)
+    check_schema(values.get("schema"), schema, source)
+    return from_plain(kind, upgraded(values), source)
+
+
+def check_schema(
+    found: Any, newest: int, source: str, error: type[EdgeDerainError] = RecordError
+) -> None:
+    """Raise ``error`` unless a schema is from 1 to the ``newest`` that this version reads."""
     if not isinstance(found, int) or isinstance(found, bool) or found < 1:
-        raise RecordError(f"{source}: schema must be from 1 to {schema}, got {found!r}")
-    if found > schema:
-        raise RecordError(
-            f"{source}: schema {found} is newer than {schema}, the newest that this version "
+        raise error(f"{source}: schema must be from 1 to {newest}, got {_said(found)}")
+    if found > newest:
+        raise error(
+            f"{source}: schema {found} is newer than {newest}, the newest that this version "
             "reads; upgrade with: pip install --upgrade edge-derain"
         )
-    record: Record = from_plain(kind, values, source)
-    return record
 
 
-def from_plain(kind: Any, values: Any, where: str) -> Any:
+def from_plain(
+    kind: type[Record], values: Any, where: str, error: type[EdgeDerainError] = RecordError
+) -> Record:
     """Make what the annotation ``kind`` says of JSON values.
 
-    Dataclasses, ``tuple[X, ...]``, ``dict[str, X]``, ``Literal``, unions with None, text, integers,
-    finite numbers and booleans are known.
-
     Raises:
-        RecordError: Names the place, the value and what was expected.
+        RecordError: Or ``error``: names the place, the value and what was expected.
     """
-    if kind is ModelCard:
-        return ModelCard.from_json(json.dumps(values), where)
-    if dataclasses.is_dataclass(kind):
-        return _record(kind, values, where)
-    origin, inner = get_origin(kind), get_args(kind)
-    if origin in (Union, UnionType):
-        if values is None:
-            return None
-        (only,) = (option for option in inner if option is not type(None))
-        return from_plain(only, values, where)
-    if origin is tuple and isinstance(values, list):
-        return tuple(from_plain(inner[0], v, f"{where}[{i}]") for i, v in enumerate(values))
-    if origin is dict and isinstance(values, dict):
-        return {key: from_plain(inner[1], v, f"{where}.{key}") for key, v in values.items()}
-    if origin is Literal and values in inner:
-        return values
-    if kind is float and isinstance(values, (int, float)) and not isinstance(values, bool):
-        if math.isfinite(values):
-            return float(values)
-    elif kind in (str, int, bool) and type(values) is kind:
-        return values
-    raise RecordError(f"{where} must be {_expected(kind)}, got {_said(values)}")
+    try:
+        made = msgspec.convert(values, kind)
+    except msgspec.ValidationError as reason:
+        raise error(f"{where}: {_explained(str(reason), kind, values)}") from None
+    _refuse_unknown(values, to_plain(made), where, error)
+    return made
 
 
-def _record(kind: Any, values: Any, where: str) -> Any:
-    if not isinstance(values, dict):
-        raise RecordError(f"{where}: must be an object, got {_said(values)}")
-    hints = get_type_hints(kind)
-    fields = {field.name: field for field in dataclasses.fields(kind)}
-    for key in values:
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(fields)}"
-            raise RecordError(f"{where}: unknown key {key!r}; {hint}")
-    for name, field in fields.items():
-        required = field.default is field.default_factory is dataclasses.MISSING
-        if required and name not in values:
-            raise RecordError(f"{where}: key {name!r} is missing; make the file again")
-    return kind(**{key: from_plain(hints[key], v, f"{where}: {key}") for key, v in values.items()})
+def _explained(reason: str, kind: Any, values: Any) -> str:
+    """Return what msgspec says with the value and, of a choice, what there is to choose from."""
+    said, _, path = reason.partition(" - at `$")
+    steps = re.findall(r"\[(\d+)\]|(\w+)", path)
+    place = path.rstrip("`").lstrip(".")
+    if missing := re.fullmatch(r"Object missing required field `(\w+)`", said):
+        return f"{place + ': ' if place else ''}key {missing[1]!r} is missing; make the file again"
+    for index, key in steps:
+        if key:
+            kind = _kind_of(kind, key)
+            values = values.get(key) if isinstance(values, dict) else values
+        elif isinstance(values, (list, tuple)):
+            values = values[int(index)]
+    expected = said.removeprefix("Expected ").partition(", got")[0].replace("`", "")
+    parts = _parts(kind)
+    limits = [each.description for each in parts if isinstance(each, Meta) and each.description]
+    choices = [get_args(each) for each in parts if get_origin(each) is Literal]
+    if choices:
+        expected = "one of " + ", ".join(repr(choice) for choice in choices[0])
+    elif limits:
+        expected = limits[0]
+    return f"{place or 'it'} must be {expected}, got {_said(values)}"
 
 
-def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
+def _kind_of(kind: Any, field: str) -> Any:
+    """Return the annotation of a field of the record that is somewhere in ``kind``."""
+    hints = (get_type_hints(each, include_extras=True) for each in _parts(kind) if _is_record(each))
+    return next((each[field] for each in hints if field in each), None)
 
 
-def _expected(kind: Any) -> str:
-    plain = {str: "a text", int: "an integer", float: "a finite number", bool: "true or false"}
-    if kind in plain:
-        return plain[kind]
-    if get_origin(kind) is Literal:
-        return "one of " + ", ".join(repr(choice) for choice in get_args(kind))
-    return "a list" if get_origin(kind) is tuple else "an object"
+def _is_record(kind: Any) -> bool:
+    return isinstance(kind, type) and dataclasses.is_dataclass(kind)
+
+
+def _parts(kind: Any) -> list[Any]:
+    """Return an annotation and all that it is made of."""
+    inner = () if get_origin(kind) is Literal else get_args(kind)
+    return [kind, *(part for each in inner for part in _parts(each))]
+
+
+def _refuse_unknown(given: Any, known: Any, where: str, error: type[EdgeDerainError]) -> None:
+    """Raise where ``given`` has keys that came to nothing in ``known``."""
+    if isinstance(given, dict):
+        for key in given:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+                raise error(f"{where}: unknown key {key!r}; {hint}")
+            _refuse_unknown(given[key], known[key], f"{where}: {key}", error)
+    elif isinstance(given, (list, tuple)):
+        for index, (item, other) in enumerate(zip(given, known, strict=True)):
+            _refuse_unknown(item, other, f"{where}[{index}]", error)
 
 
 def _said(value: Any) -> str:

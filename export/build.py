@@ -10,7 +10,7 @@ from compress.against_teacher import Score
 from core.checkpoint import Checkpoint
 from core.inference import derainer_of
 from edge_runtime.derainer import Derainer
-from edge_runtime.models.card import ModelCard
+from edge_runtime.models.card import ModelCard, write_card
 from edge_runtime.report.golden import make_golden
 from export.artifact import Model, move_artifact, staging_folder, write_artifact
 from export.artifact_card import make_card
@@ -134,15 +134,14 @@ def _prove(
     with staging_folder(folder) as staging:
         staged = staging / artifact.name
         card = write_artifact(model, card, staged)
-        verify(staged, checkpoint)
         card = dataclasses.replace(card, golden=make_golden(Derainer.load(staged)))
+        card = write_card(staged, card)
+        checks = verify(staged, checkpoint)
         if quality is not None:
             scores = quality(Derainer.load(staged), checkpoint.recipe)
             if card.precision in ("int8", "dynamic"):
                 exact = quality(derainer_of(checkpoint), checkpoint.recipe)
                 require_quality(artifact, scores.quality, exact.quality)
-            card = dataclasses.replace(card, **scores._asdict())
-        card = write_artifact(model, card, staged)
-        checks = verify(staged, checkpoint)
+            card = write_card(staged, dataclasses.replace(card, **scores._asdict()))
         move_artifact(staged, artifact)
     return Built(artifact, card, checks)

@@ -184,7 +184,8 @@ def require_quality(
 
 
 def _require_same_network(artifact: Path, card: ModelCard, checkpoint: Checkpoint) -> None:
-    if read_embedded_card(artifact) != card.embedded():
+    # Artifacts made before the scores stood beside them alone carry these too.
+    if read_embedded_card(artifact).embedded() != card.embedded():
         raise ExportError(
             f"{artifact}: the card inside differs from the one beside it; export it again"
         )

@@ -1,8 +1,9 @@
-"""The model card: what an artifact is, what it needs, and what it scored.
+"""Model card: what an artifact is, what it needs, and what it scored.
 
-A card travels twice: embedded in the artifact, and beside it as ``<artifact name>.json``. Only
-the one beside it knows the artifact's size and hash, because no file can hold its own hash.
-A checkpoint has only the card beside it; its own header says how to rebuild the network.
+A card travels twice: beside the artifact as ``<artifact name>.json``, and without its scores
+embedded in it. Only the one beside it knows the artifact's size and hash, because no file can hold
+its own hash. A checkpoint has only the card beside it; its own header says how to rebuild the
+network.
 """
 
 from __future__ import annotations
@@ -10,44 +11,179 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
+
+from msgspec import Meta
 
 from edge_runtime.errors import CardError
 from edge_runtime.files import write_atomically
-from edge_runtime.models.fields import check_fields, plain_json
-from edge_runtime.models.schema import SCHEMA, decode, encode, schema_message, with_tables
-from edge_runtime.models.scored import (
-    Golden,
-    LossRow,
-    QualityRow,
-    StageStep,
-    TeacherLoss,
-    rounded,
-)
-
-__all__ = [
-    "METADATA_KEY",
-    "SCHEMA",
-    "Golden",
-    "LossRow",
-    "ModelCard",
-    "QualityRow",
-    "StageStep",
-    "TeacherLoss",
-    "card_path",
-    "load_card",
-    "read_card",
-    "write_card",
-]
+from edge_runtime.models.schema import SCHEMA, upgraded
+from edge_runtime.records import Finite, check_schema, from_plain, parse, to_json, to_plain
 
 METADATA_KEY = "edge_derain.card"
 """Key of the artifact's own metadata under which ``card.to_metadata()`` is stored."""
 
+Text = Annotated[str, Meta(pattern=r"\S", description="a text that is not blank")]
+Name = Annotated[
+    str,
+    Meta(
+        pattern=r"^\w[\w.-]*\Z",
+        description="letters, digits, '_', '-' and '.', beginning with a letter or digit",
+    ),
+]
+Sha256 = Annotated[
+    str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="64 lower-case hexadecimal digits")
+]
+Digits = Annotated[
+    str,
+    Meta(pattern=r"^([0-9a-f]{2})+\Z", description="pairs of lower-case hexadecimal digits"),
+]
+Count = Annotated[int, Meta(ge=0)]
+Positive = Annotated[int, Meta(ge=1)]
+Psnr = Annotated[float, Meta(ge=-1.7976931348623157e308)]  # not NaN; infinite where all is equal
+Ssim = Annotated[float, Meta(ge=-1, le=1)]
+Three = tuple[Finite, Finite, Finite]
+Protocol = Literal["rgb", "y"]
+
+_PSNR_DIGITS, _SSIM_DIGITS = 4, 6
+
 
 @dataclass(frozen=True, kw_only=True)
-class ModelCard:
+class QualityRow:
+    """Mean quality on one data set, measured on rounded 8-bit pictures.
+
+    PSNR is in dB (peak 255). What measures may count identical pictures as a large number, as
+    ``derain evaluate`` does with 100 dB, or as infinite; JSON has no infinity and says ``null``
+    there. SSIM is in [-1, 1].
+    """
+
+    dataset: Text
+    images: Positive
+    protocol: Protocol
+    input_psnr: Psnr
+    input_ssim: Ssim
+    psnr: Psnr
+    ssim: Ssim
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossRow:
+    """What was given up against the teacher on one data set, on rounded 8-bit pictures.
+
+    Attributes:
+        dataset: As in the :class:`QualityRow` of the same protocol; ``protocol`` likewise.
+        psnr_loss_db: ``psnr(teacher, clean) - psnr(student, clean)``, the mean of all pictures;
+            negative where the student is better. ``ssim_loss`` likewise.
+        fidelity_db: ``psnr(student, teacher)``, the mean of all pictures; None where the
+            teacher's pictures were not at hand.
+    """
+
+    dataset: Text
+    protocol: Protocol
+    psnr_loss_db: Finite
+    ssim_loss: Finite
+    fidelity_db: Finite | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TeacherLoss:
+    """What was given up against a teacher.
+
+    Attributes:
+        name: Of the teacher; ``sha256`` is the hash of its file.
+        taught: Whether the student learned from it; if not, it was only measured against it.
+        rows: One for each data set and protocol that both were scored on.
+    """
+
+    name: Name
+    sha256: Sha256
+    taught: bool
+    rows: tuple[LossRow, ...]
+
+    def row(self, dataset: str, protocol: str) -> LossRow | None:
+        """Return the loss on one data set under one protocol; None where it is not known."""
+        wanted = dataset, protocol
+        return next((row for row in self.rows if (row.dataset, row.protocol) == wanted), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Golden:
+    """A generated rainy picture and what the artifact makes of it, to prove an engine on a chip.
+
+    ``edge_runtime.report.golden`` draws the picture and judges the result.
+
+    Attributes:
+        drawer: Version of the drawing; ``seed``, ``height`` and ``width`` say which picture.
+        input_sha256: Hash of the picture: HWC uint8 RGB, row by row.
+        output_sha256: Hash of the derained picture, likewise.
+        mean: Of the derained picture in levels of 8 bits, for R, G and B; ``deviation`` is the
+            standard deviation.
+        samples: Some of its values, two hexadecimal digits each; ``golden.sample`` says which.
+    """
+
+    drawer: Positive
+    seed: Count
+    height: Positive
+    width: Positive
+    input_sha256: Sha256
+    output_sha256: Sha256
+    mean: Three
+    deviation: Three
+    samples: Digits
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageStep:
+    """What a runtime needs to run an artifact that is one stage of a recurrent network.
+
+    The artifact takes ``rainy``, the picture ``x`` so far and the states ``h`` and ``c``, and gives
+    the next ``x``, ``h`` and ``c``. The first stage takes the rainy picture as ``x`` and zeros as
+    states.
+
+    Attributes:
+        stages: How many the network was trained with.
+        state_width: Channels of ``h`` and of ``c``.
+        state_scale: The states are this many times smaller than the picture in height and width.
+    """
+
+    stages: Positive
+    state_width: Positive
+    state_scale: Positive
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Fields:
+    schema: int = SCHEMA
+    name: Name
+    role: Literal["student", "teacher"]
+    architecture: Text
+    config: dict[str, Any]
+    format: Literal["onnx", "tflite", "safetensors"]
+    precision: Literal["fp32", "fp16", "int8", "dynamic"]
+    io: Literal["float32", "int8"] = "float32"
+    layout: Literal["NCHW", "NHWC"]
+    size_multiple: Positive
+    halo: Count
+    tiling_exact: bool
+    parameters: Count
+    macs_per_pixel: Annotated[float, Meta(ge=0, le=1.7976931348623157e308)]
+    quality: tuple[QualityRow, ...]
+    teacher: TeacherLoss | None = None
+    recipe: tuple[str, ...]
+    data: tuple[str, ...]
+    versions: dict[str, str]
+    licence: Text
+    golden: Golden | None = None
+    step: StageStep | None = None
+    bytes: Positive | None = None
+    sha256: Sha256 | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard(_Fields):
     """Everything that a runtime or a reader needs to know about one artifact or checkpoint.
 
     Attributes:
@@ -74,36 +210,18 @@ class ModelCard:
         CardError: A field has the wrong type or a value outside its range.
     """
 
-    schema: int = SCHEMA
-    name: str
-    role: Literal["student", "teacher"]
-    architecture: str
-    config: dict[str, Any]
-    format: Literal["onnx", "tflite", "safetensors"]
-    precision: Literal["fp32", "fp16", "int8", "dynamic"]
-    io: Literal["float32", "int8"] = "float32"
-    layout: Literal["NCHW", "NHWC"]
-    size_multiple: int
-    halo: int
-    tiling_exact: bool
-    parameters: int
-    macs_per_pixel: float
-    quality: tuple[QualityRow, ...]
-    teacher: TeacherLoss | None = None
-    recipe: tuple[str, ...]
-    data: tuple[str, ...]
-    versions: dict[str, str]
-    licence: str
-    golden: Golden | None = None
-    step: StageStep | None = None
-    bytes: int | None = None
-    sha256: str | None = None
-
     def __post_init__(self) -> None:
-        if self.schema != SCHEMA:
-            raise CardError(schema_message(self.schema))
-        check_fields(self)
-        object.__setattr__(self, "config", plain_json(self.config))
+        check_schema(self.schema, SCHEMA, "card", CardError)
+        try:
+            json.dumps(self.config, allow_nan=False)
+        except (TypeError, ValueError):
+            raise CardError(
+                f"card: config must hold plain finite JSON values, got {self.config!r}"
+            ) from None
+        values = upgraded(to_plain(self))
+        checked = from_plain(_Fields, values, "card", CardError)
+        for name in values:
+            object.__setattr__(self, name, getattr(checked, name))
         object.__setattr__(self, "quality", rounded(self.quality))
         if self.teacher is not None:
             teacher = dataclasses.replace(self.teacher, rows=rounded(self.teacher.rows))
@@ -111,20 +229,16 @@ class ModelCard:
 
     def to_json(self) -> str:
         """Return the card as JSON: fields in the order above, two spaces, a final newline."""
-        return json.dumps(encode(self), indent=2, allow_nan=False) + "\n"
+        return to_json(self)
 
     def to_metadata(self) -> str:
-        """Return the card as it goes into the artifact: on one line, without size and hash.
-
-        Scores and losses are tables there, ``{"columns": [...], "rows": [[...], ...]}``, instead
-        of objects that name every number again.
-        """
-        values = with_tables(encode(self.embedded()))
+        """Return the card as it goes into the artifact: on one line, as ``embedded`` has it."""
+        values = to_plain(self.embedded())
         return json.dumps(values, separators=(",", ":"), allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str, source: str | Path) -> ModelCard:
-        """Read a card and refuse anything that is not exactly one.
+        """Read a card of this schema or an older one, and refuse anything that is not exactly one.
 
         Args:
             text: What ``to_json`` or ``to_metadata`` wrote.
@@ -134,14 +248,33 @@ class ModelCard:
             CardError: Not JSON, a key missing or unknown, a value of the wrong type or out of
                 range, or a schema that only a later version understands.
         """
-        try:
-            return cls(**decode(text, [field.name for field in dataclasses.fields(cls)]))
-        except CardError as error:
-            raise CardError(f"{source}: {error}") from None
+        values = parse(text, str(source), CardError)
+        check_schema(values.get("schema"), SCHEMA, str(source), CardError)
+        read = from_plain(_Fields, upgraded(values), str(source), CardError)
+        return cls(**{field.name: getattr(read, field.name) for field in dataclasses.fields(cls)})
 
     def embedded(self) -> ModelCard:
-        """Return the card without its size and hash, which no file can hold of itself."""
-        return dataclasses.replace(self, bytes=None, sha256=None)
+        """Return what the artifact carries: neither its size and hash nor what it scored."""
+        return dataclasses.replace(
+            self, quality=(), teacher=None, golden=None, bytes=None, sha256=None
+        )
+
+
+Row = TypeVar("Row", QualityRow, LossRow)
+
+
+def rounded(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return rows with the digits that a card keeps: 0.0001 dB of PSNR, 0.000001 of SSIM."""
+    return tuple(map(_rounded, rows))
+
+
+def _rounded(row: Row) -> Row:
+    digits: dict[str, Any] = {
+        field.name: round(value, _SSIM_DIGITS if "ssim" in field.name else _PSNR_DIGITS)
+        for field in dataclasses.fields(row)
+        if isinstance(value := getattr(row, field.name), float)
+    }
+    return dataclasses.replace(row, **digits)
 
 
 def card_path(artifact: Path) -> Path:

@@ -1,15 +1,19 @@
-"""Find the artifact that a name or a path stands for, and choose between those that fit."""
+"""Names of models: the artifact that one stands for, by the names of files and what was measured.
+
+A file is called ``NAME_PRECISION.FORMAT``, such as ``small_int8.onnx``. No card is read to find it.
+"""
 
 from __future__ import annotations
 
 import difflib
+import hashlib
 import math
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from edge_runtime.errors import ModelNotFoundError, UsageError
-from edge_runtime.machine import BACKENDS, has_int8_dot_products, machine
+from edge_runtime.machine import BACKENDS, installed_engines, machine
 from edge_runtime.models.card import ModelCard, read_card
 from edge_runtime.models.timings import Timing, recall
 from edge_runtime.terminal import aligned
@@ -19,11 +23,7 @@ WEIGHTS = Path(__file__).parents[1] / "weights"
 DEFAULT_MODEL = "small"
 
 PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
-LOSS_ALLOWED_DB = 0.05
-"""What a faster artifact may lose against the best of the same name: in dB of PSNR (``rgb``),
-the mean of the data sets on the cards. Int8 may keep one kind of rain and lose another."""
-COUNTED_DB = 40.0
-"""What more PSNR than this counts in that mean, as in the score of training."""
+"""The most precise first, which is taken where nothing was measured."""
 
 Model = tuple[Path, ModelCard]
 
@@ -38,8 +38,7 @@ def list_models(folder: Path = WEIGHTS) -> list[Model]:
     Raises:
         CardError: An artifact has no card or a malformed one.
     """
-    paths = sorted(path for path in folder.glob("*.*") if path.suffix in _SUFFIXES)
-    return [(path, read_card(path)) for path in paths]
+    return [(path, read_card(path)) for path in _artifacts(folder)]
 
 
 def model_table(cards: Iterable[ModelCard]) -> list[str]:
@@ -62,16 +61,17 @@ def find_model(
     chosen from thus:
 
     1. What no installed engine runs is left out, unless nothing else is left.
-    2. Unless ``precision`` names one, what is not ``good_enough`` is left out.
-    3. If ``edge-derain --tune`` has measured all that are left, with the engines as they are now
-       on this machine, the fastest is taken.
-    4. Otherwise the precision decides: int8 first where the processor has dot products for it and
-       last where not, then fp32, fp16, dynamic; and then the engine, ONNX Runtime before LiteRT.
+    2. If ``edge-derain --tune`` has measured all that are left, with the engines as they are now
+       on this machine, the fastest is taken of those that it found good enough, or of all where
+       ``precision`` names one.
+    3. Otherwise the most precise is taken: fp32, then fp16, dynamic, int8; and then the engine,
+       ONNX Runtime before LiteRT.
 
     Args:
         model: A path (anything with a folder separator, a suffix of an artifact, or a Path), the
             stem of a file in ``folder`` such as ``'small_fp32'``, which takes ONNX before TFLite,
-            or a card's name such as ``'small'``. Names never lead out of ``folder``.
+            or what stands before the precision in it, such as ``'small'``. Names never lead out
+            of ``folder``.
         folder: Where names are looked up.
         backend: ``'onnx'``, ``'tflite'`` or ``'auto'``.
         precision: One of ``PRECISIONS`` or ``'auto'``.
@@ -79,7 +79,8 @@ def find_model(
     Raises:
         ModelNotFoundError: Nothing answers to all of it; names the nearest and all that there are.
         UsageError: There is no such backend or precision.
-        CardError: An artifact in ``folder`` has no card or a malformed one.
+        CardError: Of a path whose name does not tell the precision that is asked for, the card is
+            missing or malformed.
     """
     for option, value, known in (
         ("backend", backend, BACKENDS),
@@ -89,55 +90,47 @@ def find_model(
             raise UsageError(f"{option} {value!r}: must be one of auto, {', '.join(known)}")
     if not isinstance(model, str) or _looks_like_path(model):
         path = _existing_artifact(Path(model))
-        if (backend, precision) != ("auto", "auto"):
-            _fitting(str(model), [(path, read_card(path))], backend, precision)
+        _fitting(str(model), [path], backend, precision)
         return path
-    models = list_models(folder)
-    stems = [found for found in models if found[0].stem == model]
-    if stems:
-        fitting = _runnable(_fitting(model, stems, backend, precision))
-        return min(fitting, key=lambda found: found[1].format != "onnx")[0]
-    named = [found for found in models if found[1].name == model]
+    paths = _artifacts(folder)
+    if stems := [path for path in paths if path.stem == model]:
+        return _runnable(_fitting(model, stems, backend, precision))[0]
+    named = [path for path in paths if _name(path) == model]
     if not named:
-        raise ModelNotFoundError(_unknown(model, models, folder))
+        raise ModelNotFoundError(_unknown(model, paths, folder))
     fitting = _runnable(_fitting(model, named, backend, precision))
-    return _choose(fitting if precision != "auto" else good_enough(fitting))[0]
-
-
-def good_enough(models: Sequence[Model]) -> list[Model]:
-    """Return the models that lose no more than ``LOSS_ALLOWED_DB`` against the best of them.
-
-    Without a score there is no telling: such models are left out where others have one, and where
-    none has, the most precise are left.
-    """
-    found = [_psnr(card) for _, card in models]
-    shared = set.intersection(*[set(each) for each in found if each] or [set()])
-    scores = [_mean(each, shared) for each in found]
-    if not shared:
-        scores = [-float(PRECISIONS.index(card.precision)) for _, card in models]
-    best = max(scores, default=0.0)
-    allowed = zip(models, scores, strict=True)
-    return [model for model, score in allowed if score >= best - LOSS_ALLOWED_DB]
+    return _fastest(fitting, precision) or min(fitting, key=_rank)
 
 
 def fastest_provider(card: ModelCard) -> str | None:
     """Return what runs this artifact fastest in its engine, if that was measured here."""
-    measured = _measured(card, recall())
+    measured = _measured(card.format, card.sha256 or "", recall())
     return min(measured, key=_time).provider if measured else None
 
 
-def _choose(models: Sequence[Model]) -> Model:
+def _fastest(paths: Sequence[Path], precision: str) -> Path | None:
+    """Return what was measured to be the fastest; None where not all of them were."""
     timings = recall()
-    if timings and all(_measured(card, timings) for _, card in models):
-        return min(models, key=lambda model: min(map(_time, _measured(model[1], timings))))
-    return min(models, key=lambda model: _rank(model[1]))
+    if not timings or len(paths) < 2:
+        return None
+    times = {}
+    for path in paths:
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        measured = _measured(path.suffix[1:], sha256, timings)
+        if not measured:
+            return None
+        best = min(measured, key=_time)
+        if precision != "auto" or best.good:
+            times[path] = _time(best)
+    return min(times, key=lambda path: times[path], default=None)
 
 
-def _measured(card: ModelCard, timings: Iterable[Timing]) -> list[Timing]:
-    """Return what is known about the artifact of ``card`` on this machine as it is now."""
-    here = machine()
-    engine = here.engines.get(card.format)
-    about = (here.key, engine, card.sha256)
+def _measured(backend: str, sha256: str, timings: Iterable[Timing]) -> list[Timing]:
+    """Return what is known about an artifact on this machine as it is now."""
+    here = machine() if timings else None
+    if here is None:
+        return []
+    about = (here.key, here.engines.get(backend), sha256)
     return [found for found in timings if (found.machine, found.engine, found.sha256) == about]
 
 
@@ -145,38 +138,42 @@ def _time(timing: Timing) -> float:
     return math.inf if timing.milliseconds is None else timing.milliseconds
 
 
-def _rank(card: ModelCard) -> tuple[int, int]:
-    precision = PRECISIONS.index(card.precision)
-    if card.precision == "int8" and has_int8_dot_products():
-        precision = -1
-    return precision, BACKENDS.index(card.format)
+def _rank(path: Path) -> tuple[int, int]:
+    return PRECISIONS.index(_precision(path)), BACKENDS.index(path.suffix[1:])
 
 
-def _psnr(card: ModelCard) -> dict[str, float]:
-    rows = [row for row in card.quality if row.protocol == "rgb"]
-    return {row.dataset: min(row.psnr, COUNTED_DB) for row in rows}
+def _artifacts(folder: Path) -> list[Path]:
+    """Return the artifacts in a folder by name, ONNX before TFLite."""
+    return sorted(path for path in folder.glob("*.*") if path.suffix in _SUFFIXES)
 
 
-def _mean(psnr: dict[str, float], datasets: set[str]) -> float:
-    return sum(psnr[name] for name in datasets) / len(datasets) if psnr and datasets else -math.inf
+def _name(path: Path) -> str:
+    """Return what stands before the precision in the name of an artifact."""
+    name, _, precision = path.stem.rpartition("_")
+    return name if precision in PRECISIONS else path.stem
 
 
-def _fitting(model: str, found: Sequence[Model], backend: str, precision: str) -> list[Model]:
+def _precision(path: Path) -> str:
+    precision = path.stem.rpartition("_")[2]
+    return precision if precision in PRECISIONS else read_card(path).precision
+
+
+def _fitting(model: str, paths: Sequence[Path], backend: str, precision: str) -> list[Path]:
     fitting = [
-        (path, card)
-        for path, card in found
-        if backend in ("auto", card.format) and precision in ("auto", card.precision)
+        path
+        for path in paths
+        if backend in ("auto", path.suffix[1:]) and precision in ("auto", _precision(path))
     ]
     if not fitting:
         wanted = " ".join(word for word in (precision, backend) if word != "auto")
-        offers = ", ".join(sorted({f"{card.precision} {card.format}" for _, card in found}))
+        offers = ", ".join(sorted({f"{_precision(path)} {path.suffix[1:]}" for path in paths}))
         raise ModelNotFoundError(f"model {model!r}: not there as {wanted}; there is: {offers}")
     return fitting
 
 
-def _runnable(models: list[Model]) -> list[Model]:
-    engines = machine().engines
-    return [model for model in models if model[1].format in engines] or models
+def _runnable(paths: list[Path]) -> list[Path]:
+    engines = installed_engines()
+    return [path for path in paths if path.suffix[1:] in engines] or paths
 
 
 def _row(card: ModelCard) -> tuple[str, str, str, str, str, str]:
@@ -205,8 +202,8 @@ def _existing_artifact(path: Path) -> Path:
     return path
 
 
-def _unknown(model: str, models: list[tuple[Path, ModelCard]], folder: Path) -> str:
-    known = sorted({card.name for _, card in models} | {path.stem for path, _ in models})
+def _unknown(model: str, paths: Sequence[Path], folder: Path) -> str:
+    known = sorted({name for path in paths for name in (_name(path), path.stem)})
     if not known:
         return f"model {model!r}: there are no models in {folder}; give the path of an .onnx file"
     near = difflib.get_close_matches(model, known, n=1)

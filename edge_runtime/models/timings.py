@@ -1,4 +1,4 @@
-"""Remember how fast each artifact is in each engine of this machine: the table of ``--tune``.
+"""Times of each artifact in each engine of this machine, as ``--tune`` remembers them.
 
 One JSON file in the user's cache folder. An entry is about one machine, one version of one engine
 with one provider, and one artifact by its hash; when any of them changes it is no longer found.
@@ -6,14 +6,18 @@ with one provider, and one artifact by its hash; when any of them changes it is 
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
-from edge_runtime.errors import TuneError
+from msgspec import Meta
+
+from edge_runtime.errors import RecordError, TuneError
 from edge_runtime.files import cache_folder, write_atomically
+from edge_runtime.records import from_plain
 
 _ENTRIES_KEPT = 1000
 
@@ -29,13 +33,15 @@ class Timing:
         sha256: Of the artifact.
         milliseconds: Median for one picture, comparable with those of the same run; None where
             the engine cannot run the artifact.
+        good: Whether it loses so little against the others of its name that it may be chosen.
     """
 
     machine: str
     engine: str
     provider: str
     sha256: str
-    milliseconds: float | None
+    milliseconds: Annotated[float, Meta(gt=0)] | None
+    good: bool
 
     @property
     def _about(self) -> tuple[str, str, str, str]:
@@ -72,17 +78,8 @@ def recall() -> list[Timing]:
         entries = json.loads((cache_folder() / "tune.json").read_bytes())
     except (OSError, ValueError, RecursionError, TuneError):
         return []
-    found = [_timing(entry) for entry in entries] if isinstance(entries, list) else []
-    return [timing for timing in found if timing is not None]
-
-
-def _timing(entry: Any) -> Timing | None:
-    texts = ("machine", "engine", "provider", "sha256")
-    if not isinstance(entry, dict) or entry.keys() != {*texts, "milliseconds"}:
-        return None
-    time = entry["milliseconds"]
-    if not all(isinstance(entry[key], str) for key in texts):
-        return None
-    if time is not None and not (type(time) in (int, float) and time > 0):
-        return None
-    return Timing(**entry)
+    found = []
+    for entry in entries if isinstance(entries, list) else []:
+        with contextlib.suppress(RecordError):
+            found.append(from_plain(Timing, entry, "timing"))
+    return found

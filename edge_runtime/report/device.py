@@ -17,6 +17,7 @@ from edge_runtime import __version__
 from edge_runtime.derainer import Derainer
 from edge_runtime.machine import Machine, machine, physical_cores
 from edge_runtime.models.card import ModelCard
+from edge_runtime.models.schema import cards_upgraded
 from edge_runtime.records import from_json
 from edge_runtime.report.board import BoardState, read_board
 from edge_runtime.report.endurance import Sustained, measure_sustained
@@ -207,4 +208,4 @@ def read_report(text: str, source: str) -> DeviceReport:
         RecordError: Malformed, or of a schema that only a later version understands.
         CardError: A card in it that is none.
     """
-    return from_json(DeviceReport, text, SCHEMA, source)
+    return from_json(DeviceReport, text, SCHEMA, source, cards_upgraded)

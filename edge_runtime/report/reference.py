@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ReferenceSetError
 from edge_runtime.models.card import ModelCard
+from edge_runtime.models.schema import cards_upgraded
 from edge_runtime.pictures.picture import decode_picture, read_file
 from edge_runtime.records import from_json
 
@@ -141,7 +142,7 @@ def read_reference(folder: Path) -> ReferenceSet:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ReferenceSetError(f"{path}: cannot be read ({error})") from None
-    index = from_json(ReferenceIndex, text, SCHEMA, str(path))
+    index = from_json(ReferenceIndex, text, SCHEMA, str(path), cards_upgraded)
     if not index.pictures:
         raise ReferenceSetError(f"{path}: has no pictures; make the set again")
     for picture in index.pictures:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from edge_runtime.engines.session import open_session
 from edge_runtime.errors import EdgeDerainError, ModelNotFoundError
 from edge_runtime.machine import installed_engines, machine
 from edge_runtime.models.card import ModelCard, load_card
-from edge_runtime.models.catalog import WEIGHTS, good_enough, list_models
+from edge_runtime.models.catalog import PRECISIONS, WEIGHTS, Model, list_models
 from edge_runtime.models.timings import Timing
 from edge_runtime.report.measure import Clock, noise_picture
 from edge_runtime.terminal import aligned
@@ -26,6 +27,11 @@ PICTURE = (480, 640)
 """Height and width in pixels of what is derained."""
 SECONDS = 3.0
 """For each artifact in each engine, on average."""
+LOSS_ALLOWED_DB = 0.05
+"""What a faster artifact may lose against the best of the same name: in dB of PSNR (``rgb``),
+the mean of the data sets on the cards. Int8 may keep one kind of rain and lose another."""
+COUNTED_DB = 40.0
+"""What more PSNR than this counts in that mean, as in the score of training."""
 
 _WARM_UP = 1
 _ROUNDS = 3  # at least
@@ -39,7 +45,7 @@ class Contender:
         path: The artifact; ``card`` its card.
         engine: With its version; None where none that runs it is installed.
         provider: What executes in it; empty as long as it is not open.
-        good: Whether its quality lets it be chosen; see ``models.good_enough``.
+        good: Whether its quality lets it be chosen; see ``good_enough``.
         milliseconds: Of each round that counted.
         error: Why it has none, in one line, or None.
     """
@@ -76,7 +82,7 @@ class Contender:
         if self.engine is None or not self.provider:
             return None
         sha256 = self.card.sha256 or ""
-        return Timing(machine().key, self.engine, self.provider, sha256, self.median)
+        return Timing(machine().key, self.engine, self.provider, sha256, self.median, self.good)
 
 
 def tune(
@@ -120,6 +126,22 @@ def tune(
                 on_run()
         rounds += 1
     return sorted(contenders, key=lambda c: (c.median is None, c.median or 0.0))
+
+
+def good_enough(models: Sequence[Model]) -> list[Model]:
+    """Return the models that lose no more than ``LOSS_ALLOWED_DB`` against the best of them.
+
+    Without a score there is no telling: such models are left out where others have one, and where
+    none has, the most precise are left.
+    """
+    found = [_psnr(card) for _, card in models]
+    shared = set.intersection(*[set(each) for each in found if each] or [set()])
+    scores = [_mean(each, shared) for each in found]
+    if not shared:
+        scores = [-float(PRECISIONS.index(card.precision)) for _, card in models]
+    best = max(scores, default=0.0)
+    allowed = zip(models, scores, strict=True)
+    return [model for model, score in allowed if score >= best - LOSS_ALLOWED_DB]
 
 
 def tune_table(contenders: Sequence[Contender]) -> list[str]:
@@ -186,3 +208,12 @@ def _run(
     except EdgeDerainError as error:
         contender.error = str(error)
     contender.milliseconds.append((clock() - start) * 1000)
+
+
+def _psnr(card: ModelCard) -> dict[str, float]:
+    rows = [row for row in card.quality if row.protocol == "rgb"]
+    return {row.dataset: min(row.psnr, COUNTED_DB) for row in rows}
+
+
+def _mean(psnr: dict[str, float], datasets: set[str]) -> float:
+    return sum(psnr[name] for name in datasets) / len(datasets) if psnr and datasets else -math.inf

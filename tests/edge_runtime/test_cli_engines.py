@@ -41,8 +41,7 @@ def _script(*arguments: object, **environment: str) -> subprocess.CompletedProce
 
 @pytest.fixture
 def shelf(here: Path, save_model: SaveModel, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two artifacts of one name, for a processor that is no faster with the second."""
-    monkeypatch.setattr(models, "has_int8_dot_products", lambda: False)
+    """Two artifacts of one name."""
     save_model("small_fp32", folder=here, name="small")
     save_model("small_int8", folder=here, name="small", precision="int8", gain=0.5)
     for function in (models.list_models, models.find_model):

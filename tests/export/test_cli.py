@@ -19,8 +19,7 @@ import torch
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.evaluation.evaluate import score_set
 from core.inference import derainer_of
-from edge_runtime.models.card import load_card
-from edge_runtime.models.scored import rounded
+from edge_runtime.models.card import load_card, rounded
 from export import build
 from export.cli import main
 

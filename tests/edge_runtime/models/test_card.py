@@ -2,6 +2,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from edge_runtime.models.card import (
     Golden,
     LossRow,
     ModelCard,
-    QualityRow,
     StageStep,
     TeacherLoss,
     card_path,
@@ -93,8 +93,8 @@ def test_identical_pairs_have_infinite_psnr_and_null_in_json(card: ModelCard) ->
         ("macs_per_pixel", "7k"),
         ("quality", ""),
         ("recipe", "train"),
-        ("data", [1]),
-        ("versions", {"onnx": 1}),
+        ("data[0]", [1]),
+        ("versions[...]", {"onnx": 1}),
         ("licence", " "),
         ("bytes", 0),
         ("sha256", "A" * 64),
@@ -102,16 +102,16 @@ def test_identical_pairs_have_infinite_psnr_and_null_in_json(card: ModelCard) ->
     ],
 )
 def test_a_wrong_value_is_named(card: ModelCard, field: str, value: Any) -> None:
-    with pytest.raises(CardError, match=rf"^x\.json: {field} must be"):
-        ModelCard.from_json(_edited(card, **{field: value}), "x.json")
+    with pytest.raises(CardError, match=rf"^x\.json: {re.escape(field)} must be"):
+        ModelCard.from_json(_edited(card, **{field.partition("[")[0]: value}), "x.json")
 
 
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
-        ("golden", "none", "golden must be an object"),
+        ("golden", "none", "golden must be object"),
         ("golden", {"drawer": 1}, "golden: key 'seed' is missing"),
-        ("step", {"stages": 6, "state_width": 0, "state_scale": 1}, "state_width must be"),
+        ("step", {"stages": 6, "state_width": 0, "state_scale": 1}, r"step\.state_width must be"),
     ],
 )
 def test_a_wrong_value_deeper_is_named(
@@ -127,14 +127,14 @@ def test_nan_is_refused(card: ModelCard, value: float) -> None:
         dataclasses.replace(card, macs_per_pixel=value)
     with pytest.raises(CardError, match="config"):
         dataclasses.replace(card, config={"gain": value})
-    with pytest.raises(CardError, match="is not JSON"):
+    with pytest.raises(CardError, match="not JSON"):
         ModelCard.from_json(_edited(card, macs_per_pixel=value), "x")
-    with pytest.raises(CardError, match="ssim must be"):
-        dataclasses.replace(card.quality[0], ssim=value)
+    with pytest.raises(CardError, match=r"quality\[0\]\.ssim must be"):
+        dataclasses.replace(card, quality=(dataclasses.replace(card.quality[0], ssim=value),))
 
 
 def test_an_unknown_key_names_the_nearest(card: ModelCard) -> None:
-    with pytest.raises(CardError, match=r"x: card: unknown key 'halos'; did you mean 'halo'\?"):
+    with pytest.raises(CardError, match=r"x: unknown key 'halos'; did you mean 'halo'\?"):
         ModelCard.from_json(_edited(card, halos=1), "x")
 
 
@@ -159,7 +159,7 @@ def test_a_newer_schema_asks_for_an_upgrade(card: ModelCard) -> None:
     with pytest.raises(CardError, match="pip install --upgrade"):
         ModelCard.from_json(_edited(card, schema=4, something_new=1), "x")
     for schema in ("one", 0, [1], None):
-        with pytest.raises(CardError, match="x: schema must be 3, or from 1 in a file"):
+        with pytest.raises(CardError, match="x: schema must be from 1 to 3"):
             ModelCard.from_json(_edited(card, schema=schema), "x")
 
 
@@ -168,8 +168,6 @@ def test_cards_of_the_first_schema_are_read(card: ModelCard) -> None:
     for key in ("io", "golden", "step"):
         del old[key]
     assert ModelCard.from_json(json.dumps({**old, "schema": 1}), "x") == card
-    with pytest.raises(CardError, match="key 'io' is missing"):
-        ModelCard.from_json(json.dumps(old), "x")
 
 
 def test_a_loss_of_the_second_schema_is_read(card: ModelCard) -> None:
@@ -182,31 +180,40 @@ def test_a_loss_of_the_second_schema_is_read(card: ModelCard) -> None:
         assert made.teacher == TeacherLoss(name="wise", sha256="1" * 64, taught=taught, rows=rows)
         assert made.teacher.row("val", "rgb") == rows[0]
         assert made.teacher.row("val", "y") is None
-    with pytest.raises(CardError, match="teacher: unknown key 'psnr_loss_db'"):
+    with pytest.raises(CardError, match="teacher: key 'rows' is missing"):
         ModelCard.from_json(_edited(card, teacher={**old, "taught": True}), "x")
 
 
-def test_scores_inside_the_artifact_are_a_table(card: ModelCard) -> None:
+def test_an_artifact_carries_no_scores(card: ModelCard) -> None:
     row = LossRow(dataset="val", protocol="rgb", psnr_loss_db=0.4, ssim_loss=0.01)
     loss = TeacherLoss(name="wise", sha256="0" * 64, taught=False, rows=(row,))
-    values = json.loads(dataclasses.replace(card, teacher=loss).to_metadata())
-    beside = json.loads(card.to_json())["quality"]
-    table = values["quality"]
-    assert [dict(zip(table["columns"], each, strict=True)) for each in table["rows"]] == beside
-    assert values["teacher"]["rows"]["rows"] == [["val", "rgb", 0.4, 0.01, None]]
-    assert dataclasses.replace(card, quality=()).embedded() == ModelCard.from_json(
-        dataclasses.replace(card, quality=()).to_metadata(), "x"
-    )
+    made = dataclasses.replace(card, teacher=loss, bytes=7, sha256="1" * 64)
+    inside = ModelCard.from_json(made.to_metadata(), "x")
+    assert inside == made.embedded() == card.embedded()
+    assert (inside.quality, inside.teacher, inside.golden, inside.sha256) == ((), None, None, None)
+    assert inside.embedded() == inside
+
+
+def test_scores_that_older_artifacts_carry_are_read(card: ModelCard) -> None:
+    loss = {"columns": ["dataset", "protocol", "psnr_loss_db", "ssim_loss", "fidelity_db"]}
+    loss["rows"] = [["val", "rgb", 0.4, 0.01, None]]
+    rows = json.loads(card.to_json())["quality"]
+    table = {"columns": list(rows[0]), "rows": [list(row.values()) for row in rows]}
+    teacher = {"name": "wise", "sha256": "0" * 64, "taught": False, "rows": loss}
+    found = ModelCard.from_json(_edited(card, quality=table, teacher=teacher), "x")
+    assert found.quality == card.quality
+    assert found.teacher is not None
+    assert found.teacher.rows[0].psnr_loss_db == 0.4
 
 
 @pytest.mark.parametrize(
     ("quality", "message"),
     [
-        ({"columns": ["dataset"], "rows": [["a", "b"]]}, "must be lists of one width"),
-        ({"columns": ["dataset"], "rows": 3}, "must be lists of one width"),
+        ({"columns": ["dataset"], "rows": [["a", "b"]]}, "quality must be array"),
+        ({"columns": ["dataset"], "rows": 3}, "quality must be array"),
         ({"columns": ["dataset"], "rows": [["a"]]}, r"quality\[0\]: key 'images' is missing"),
-        ({"columns": ["dataset"]}, "quality: key 'rows' is missing"),
-        ("none", "quality must be a list or a table"),
+        ({"columns": ["dataset"]}, "quality must be array"),
+        ("none", "quality must be array, got 'none'"),
     ],
 )
 def test_a_table_that_is_none_is_refused(card: ModelCard, quality: Any, message: str) -> None:
@@ -226,12 +233,6 @@ def test_a_card_keeps_the_digits_that_say_something(card: ModelCard) -> None:
     assert (made.teacher.rows[0].psnr_loss_db, made.teacher.rows[0].ssim_loss) == (0.1235, 0)
 
 
-def test_rows_must_be_rows(card: ModelCard) -> None:
-    with pytest.raises(CardError, match="QualityRow"):
-        dataclasses.replace(card, quality=({"dataset": "x"},))
-    assert isinstance(card.quality[0], QualityRow)
-
-
 def test_write_card_adds_size_and_hash(tmp_path: Path, card: ModelCard) -> None:
     artifact = tmp_path / "m.onnx"
     artifact.write_bytes(b"weights")
@@ -240,7 +241,7 @@ def test_write_card_adds_size_and_hash(tmp_path: Path, card: ModelCard) -> None:
     assert written.bytes == 7
     assert written.sha256 == hashlib.sha256(b"weights").hexdigest()
     assert load_card(artifact) == written
-    assert written.embedded() == card
+    assert dataclasses.replace(written, bytes=None, sha256=None) == card
 
 
 def test_the_embedded_card_is_the_one_beside_it(save_model: Callable[..., Path]) -> None:

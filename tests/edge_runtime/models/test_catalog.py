@@ -10,14 +10,8 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.errors import CardError, ModelNotFoundError, UsageError
 from edge_runtime.machine import Machine
 from edge_runtime.models import catalog as models
-from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card, write_card
-from edge_runtime.models.catalog import (
-    LOSS_ALLOWED_DB,
-    fastest_provider,
-    find_model,
-    good_enough,
-    list_models,
-)
+from edge_runtime.models.card import ModelCard, card_path, load_card, write_card
+from edge_runtime.models.catalog import fastest_provider, find_model, list_models
 from edge_runtime.models.timings import Timing, remember
 
 SaveModel = Callable[..., Path]
@@ -27,10 +21,10 @@ BOARD = Machine("board", 4, "Linux aarch64", "3.11.2", {"onnx": "ort 1", "tflite
 
 @pytest.fixture(autouse=True)
 def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A board with both engines, without dot products, on which nothing was tuned yet."""
+    """A board with both engines, on which nothing was tuned yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(models, "machine", lambda: BOARD)
-    monkeypatch.setattr(models, "has_int8_dot_products", lambda: False)
+    monkeypatch.setattr(models, "installed_engines", lambda: BOARD.engines)
 
 
 @pytest.fixture
@@ -45,28 +39,12 @@ def save_card(shelf: Path, card: ModelCard) -> SaveCard:
     """Return a function that puts a card with something beside it on the shelf."""
     counter = itertools.count()
 
-    def save(file: str, psnr: float | None = None, name: str = "small") -> ModelCard:
+    def save(file: str) -> ModelCard:
         stem, suffix = file.split(".")
-        row = QualityRow(
-            dataset="validation",
-            images=1,
-            protocol="rgb",
-            input_psnr=20.0,
-            input_ssim=0.5,
-            psnr=psnr or 0.0,
-            ssim=0.5,
-        )
         (shelf / file).write_bytes(bytes([next(counter)]))
-        return write_card(
-            shelf / file,
-            dataclasses.replace(
-                card,
-                name=name,
-                format=suffix,
-                precision=stem.split("_")[1],
-                quality=() if psnr is None else (row,),
-            ),
-        )
+        name, precision = stem.rsplit("_", 1)
+        made = dataclasses.replace(card, name=name, format=suffix, precision=precision)
+        return write_card(shelf / file, made)
 
     return save
 
@@ -76,14 +54,14 @@ def weights(tmp_path: Path, save_model: SaveModel) -> Path:
     folder = tmp_path / "weights"
     folder.mkdir()
     save_model("small_fp32", folder=folder, name="small")
-    save_model("small_a_int8", folder=folder, name="small", precision="int8")
+    save_model("small_int8", folder=folder, name="small", precision="int8")
     save_model("nano_int8", folder=folder, name="nano", precision="int8")
     return folder
 
 
 def test_list(weights: Path) -> None:
     listed = list_models(weights)
-    assert [path.stem for path, _ in listed] == ["nano_int8", "small_a_int8", "small_fp32"]
+    assert [path.stem for path, _ in listed] == ["nano_int8", "small_fp32", "small_int8"]
     assert [card.name for _, card in listed] == ["nano", "small", "small"]
     assert list_models(weights / "missing") == []
 
@@ -102,7 +80,7 @@ def test_checkpoints_with_cards_are_not_offered(weights: Path, card: ModelCard) 
 
 @pytest.mark.parametrize(
     ("name", "stem"),
-    [("small", "small_fp32"), ("nano", "nano_int8"), ("small_a_int8", "small_a_int8")],
+    [("small", "small_fp32"), ("nano", "nano_int8"), ("small_int8", "small_int8")],
 )
 def test_names(weights: Path, name: str, stem: str) -> None:
     assert find_model(name, weights) == weights / f"{stem}.onnx"
@@ -120,7 +98,7 @@ def test_paths(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("model", "message"),
     [
         ("smal", "did you mean 'small'"),
-        ("zzz", r"There are: nano, nano_int8, small, small_a_int8, small_fp32"),
+        ("zzz", r"There are: nano, nano_int8, small, small_fp32, small_int8"),
         ("..", "unknown"),
         ("", "unknown"),
         ("../weights/small_fp32", r"must be an \.onnx or \.tflite file"),
@@ -139,10 +117,26 @@ def test_an_empty_folder_says_so(tmp_path: Path) -> None:
         find_model("small", tmp_path)
 
 
-def test_an_artifact_without_its_card(weights: Path) -> None:
+def test_the_cards_of_others_are_not_read(weights: Path) -> None:
+    for path in weights.iterdir():
+        if path.suffix == ".json":
+            path.write_text("torn")
+    assert find_model("small", weights).stem == "small_fp32"
+    assert find_model(weights / "small_fp32.onnx", precision="fp32").stem == "small_fp32"
+    with pytest.raises(CardError, match=r"nano_int8\.onnx\.json: not JSON"):
+        list_models(weights)
     card_path(weights / "nano_int8.onnx").unlink()
     with pytest.raises(CardError, match=r"no card beside nano_int8\.onnx"):
-        find_model("small", weights)
+        list_models(weights)
+
+
+def test_a_name_that_tells_no_precision_asks_the_card(
+    tmp_path: Path, save_model: SaveModel
+) -> None:
+    path = save_model("mine", folder=tmp_path, precision="int8")
+    assert find_model(path, precision="int8") == path
+    with pytest.raises(ModelNotFoundError, match="not there as fp16; there is: int8 onnx"):
+        find_model(path, precision="fp16")
 
 
 @pytest.mark.parametrize(
@@ -188,8 +182,8 @@ def test_paths_have_to_fit_too(shelf: Path, save_card: SaveCard) -> None:
 )
 def test_wishes(shelf: Path, save_card: SaveCard, wish: dict[str, str], expected: str) -> None:
     for file in ("small_fp32.onnx", "small_int8.onnx", "small_int8.tflite", "small_fp16.tflite"):
-        save_card(file, 27.0)
-    save_card("small_fp32.tflite", 27.0)
+        save_card(file)
+    save_card("small_fp32.tflite")
     assert find_model("small", shelf, **wish).name == expected
 
 
@@ -203,22 +197,10 @@ def test_a_wish_that_nothing_fulfils(shelf: Path, save_card: SaveCard) -> None:
         find_model("small", shelf, backend="trt")
 
 
-def test_int8_comes_first_where_the_processor_has_dot_products(
-    shelf: Path, save_card: SaveCard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    save_card("small_fp32.onnx", 27.0)
-    save_card("small_int8.onnx", 27.0)
-    assert find_model("small", shelf).stem == "small_fp32"
-    monkeypatch.setattr(models, "has_int8_dot_products", lambda: True)
-    assert find_model("small", shelf).stem == "small_int8"
-
-
 def test_a_missing_engine_is_passed_over_but_not_where_it_is_named(
     shelf: Path, save_card: SaveCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        models, "machine", lambda: dataclasses.replace(BOARD, engines={"tflite": "litert 2"})
-    )
+    monkeypatch.setattr(models, "installed_engines", lambda: {"tflite": "litert 2"})
     save_card("small_fp32.onnx")
     assert find_model("small", shelf).suffix == ".onnx"  # whose session says what to install
     save_card("small_fp32.tflite")
@@ -228,48 +210,25 @@ def test_a_missing_engine_is_passed_over_but_not_where_it_is_named(
     assert find_model("small_fp32", shelf, backend="onnx").name == "small_fp32.onnx"
 
 
-def test_quality_comes_before_speed(shelf: Path, save_card: SaveCard) -> None:
-    save_card("small_fp32.onnx", 27.62)
-    save_card("small_fp16.onnx", 27.65)
-    save_card("small_int8.onnx", 27.65 - LOSS_ALLOWED_DB - 0.01)
-    save_card("small_dynamic.tflite")
-    left = [path.stem for path, _ in good_enough(list_models(shelf))]
-    assert left == ["small_fp16", "small_fp32"]
+def test_what_loses_too_much_is_not_taken_for_its_speed(shelf: Path, save_card: SaveCard) -> None:
+    cards = [save_card(f"small_{kind}.onnx") for kind in ("fp32", "fp16", "int8")]
+    engine = BOARD.engines["onnx"]
+    remember(
+        Timing(BOARD.key, engine, "CPU", card.sha256 or "", milliseconds, good)
+        for card, milliseconds, good in zip(
+            cards, (3.0, 2.0, 1.0), (True, True, False), strict=True
+        )
+    )
+    assert find_model("small", shelf).stem == "small_fp16"
     assert find_model("small", shelf, precision="int8").stem == "small_int8"
 
 
-def test_quality_is_the_mean_of_all_data_sets_counted_up_to_a_bound(
-    shelf: Path, save_card: SaveCard
-) -> None:
-    # The same on validation; dry pictures beyond what counts; light rain apart by 0.5 dB.
-    sets = {
-        "fp32.onnx": {"validation": 27.6, "dry": 60.0, "light": 30.6, "extra": 10.0},
-        "fp16.onnx": {"validation": 27.6, "dry": 48.0, "light": 30.5},
-        "int8.onnx": {"validation": 27.6, "dry": 60.0, "light": 30.1},
-    }
-    for kind, psnr in sets.items():
-        card = save_card(f"small_{kind}", 27.6)
-        rows = [dataclasses.replace(card.quality[0], dataset=n, psnr=v) for n, v in psnr.items()]
-        write_card(shelf / f"small_{kind}", dataclasses.replace(card, quality=tuple(rows)))
-    left = [path.stem for path, _ in good_enough(list_models(shelf))]
-    assert left == ["small_fp16", "small_fp32"]  # 0.033 dB less in the mean, int8 0.167
-
-
-def test_without_scores_the_most_precise_is_taken(
-    shelf: Path, save_card: SaveCard, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(models, "has_int8_dot_products", lambda: True)
-    save_card("small_int8.onnx")
-    save_card("small_fp16.onnx")
-    assert find_model("small", shelf).stem == "small_fp16"
-
-
 def test_what_was_measured_fastest_is_taken(shelf: Path, save_card: SaveCard) -> None:
-    cards = [save_card(f"small_{kind}", 27.0) for kind in ("fp32.onnx", "int8.onnx", "fp32.tflite")]
+    cards = [save_card(f"small_{kind}") for kind in ("fp32.onnx", "int8.onnx", "fp32.tflite")]
 
     def timing(card: ModelCard, milliseconds: float | None, provider: str = "CPU") -> Timing:
         engine = BOARD.engines[card.format]
-        return Timing(BOARD.key, engine, provider, card.sha256 or "", milliseconds)
+        return Timing(BOARD.key, engine, provider, card.sha256 or "", milliseconds, True)
 
     remember([timing(cards[0], None), timing(cards[1], 300.0), timing(cards[1], 90.0, "CUDA")])
     # One that is not measured could be faster still: the default.
@@ -285,9 +244,9 @@ def test_what_was_measured_fastest_is_taken(shelf: Path, save_card: SaveCard) ->
 def test_what_was_measured_elsewhere_is_ignored(
     shelf: Path, save_card: SaveCard, change: str
 ) -> None:
-    cards = [save_card(f"small_fp32.{kind}", 27.0) for kind in ("onnx", "tflite")]
+    cards = [save_card(f"small_fp32.{kind}") for kind in ("onnx", "tflite")]
     timings = [
-        Timing(BOARD.key, BOARD.engines[card.format], "CPU", card.sha256 or "", milliseconds)
+        Timing(BOARD.key, BOARD.engines[card.format], "CPU", card.sha256 or "", milliseconds, True)
         for card, milliseconds in zip(cards, (2.0, 1.0), strict=True)
     ]
     remember([dataclasses.replace(timing, **{change: "other"}) for timing in timings])

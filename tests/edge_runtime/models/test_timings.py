@@ -12,7 +12,7 @@ from edge_runtime.models.timings import (
     remember,
 )
 
-TIMING = Timing("board, 4 cores, Linux aarch64", "onnxruntime 1.31.1", "CPU", "ab12", 330.5)
+TIMING = Timing("board, 4 cores, Linux aarch64", "onnxruntime 1.31.1", "CPU", "ab12", 330.5, True)
 
 
 @pytest.fixture(autouse=True)
@@ -55,6 +55,7 @@ def test_only_the_same_thing_is_replaced(change: str) -> None:
         json.dumps([{**vars(TIMING), "milliseconds": -1.0}]).encode(),
         json.dumps([{**vars(TIMING), "sha256": 7}]).encode(),
         json.dumps([{**vars(TIMING), "more": 7}]).encode(),
+        json.dumps([{k: v for k, v in vars(TIMING).items() if k != "good"}]).encode(),  # older
         b"[" * 100_000,
     ],
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import CardError, ModelNotFoundError, RecordError
+from edge_runtime.errors import ModelNotFoundError, RecordError
 from edge_runtime.records import to_json, to_plain
 from edge_runtime.report import device as module
 from edge_runtime.report.board import BoardState
@@ -86,7 +86,7 @@ def test_newer_and_torn_reports_are_refused(made: DeviceReport) -> None:
         read_report(json.dumps(values), "x")
     values = to_plain(made)
     values["artifacts"][0]["card"]["bytes"] = -1
-    with pytest.raises(CardError, match=r"artifacts\[0\]: card: bytes must be"):
+    with pytest.raises(RecordError, match=r"artifacts\[0\]\.card\.bytes must be"):
         read_report(json.dumps(values), "x")
 
 

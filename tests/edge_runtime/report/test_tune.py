@@ -69,21 +69,21 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Callable[..., _Engine]:
 def test_the_fastest_comes_first_and_all_take_turns(
     tmp_path: Path, save_model: SaveModel, start: Callable[..., _Engine]
 ) -> None:
-    engine = start(small_a=2.0, small_b=1.0)
-    save_model("small_a", name="small")
-    save_model("small_b", name="small", gain=0.5)
-    save_model("nano_a", name="nano")
+    engine = start(small_fp32=2.0, small_int8=1.0)
+    save_model("small_fp32", name="small")
+    save_model("small_int8", name="small", precision="int8", gain=0.5)
+    save_model("nano_fp32", name="nano")
     runs: list[int] = []
     found = tune("small", tmp_path, seconds=6.0, on_run=lambda: runs.append(1), clock=engine.clock)
-    assert [c.path.stem for c in found] == ["small_b", "small_a"]
+    assert [c.path.stem for c in found] == ["small_int8", "small_fp32"]
     # The first picture of each, of 99 s, does not count; 4 rounds of 3 s make 12 of 2 * 6.
     assert [c.milliseconds for c in found] == [[1000.0] * 4, [2000.0] * 4]
-    assert engine.turns == ["small_a", "small_b"] * 5
+    assert engine.turns == ["small_fp32", "small_int8"] * 5
     assert len(runs) == 10
     assert tune("small", tmp_path, seconds=0.0, clock=engine.clock)[0].milliseconds == [1000.0] * 3
     header, first, second = tune_table(found)
     assert header.split() == ["artifact", "engine", "provider", "ms", "of", "fastest"]
-    assert first.split()[0] == "small_b.onnx"
+    assert first.split()[0] == "small_int8.onnx"
     assert first.split()[-3:] == [CPU, "1000.0", "1.00"]
     assert second.split()[-3:] == [CPU, "2000.0", "2.00"]
 
@@ -91,13 +91,14 @@ def test_the_fastest_comes_first_and_all_take_turns(
 def test_what_is_remembered_is_taken(
     tmp_path: Path, save_model: SaveModel, start: Callable[..., _Engine]
 ) -> None:
-    engine = start(small_a=2.0, small_b=1.0)
-    save_model("small_a", name="small")
-    fast = save_model("small_b", name="small", gain=0.5)
+    engine = start(small_fp32=2.0, small_int8=1.0)
+    save_model("small_fp32", name="small")
+    fast = save_model("small_int8", name="small", gain=0.5)
     found = tune("small", tmp_path, seconds=0.0, clock=engine.clock)
     timings = [contender.timing() for contender in found]
     sha256 = found[0].card.sha256
-    assert timings[0] == Timing(machine().key, machine().engines["onnx"], CPU, str(sha256), 1000.0)
+    here = machine()
+    assert timings[0] == Timing(here.key, here.engines["onnx"], CPU, str(sha256), 1000.0, True)
     assert find_model("small", tmp_path) != fast
     remember(timing for timing in timings if timing is not None)
     assert find_model("small", tmp_path) == fast
@@ -130,13 +131,13 @@ def test_what_does_not_run_comes_last_with_its_reason(
 def test_each_provider_is_measured_where_it_can_be_set_up(
     tmp_path: Path, save_model: SaveModel, start: Callable[..., _Engine]
 ) -> None:
-    engine = start(CUDA, CPU, small_a=1.0, small_driverless=2.0)
-    save_model("small_a", name="small")
+    engine = start(CUDA, CPU, small_int8=1.0, small_driverless=2.0)
+    save_model("small_int8", name="small")
     save_model("small_driverless", name="small", gain=0.5)
     found = tune("small", tmp_path, seconds=0.0, clock=engine.clock)
     assert [(c.path.stem, c.provider) for c in found] == [
-        ("small_a", CUDA),
-        ("small_a", CPU),
+        ("small_int8", CUDA),
+        ("small_int8", CPU),
         ("small_driverless", CPU),
         ("small_driverless", CUDA),
     ]
@@ -163,7 +164,7 @@ def test_without_its_engine(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     start()
-    save_model("small_a", name="small")
+    save_model("small_int8", name="small")
     monkeypatch.setattr(tune_module, "installed_engines", dict)
     monkeypatch.setattr(tune_module, "open_session", _uninstalled)
     (found,) = tune("small", tmp_path, seconds=0.0)
