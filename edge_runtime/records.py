@@ -24,18 +24,18 @@ Finite = Annotated[float, Meta(ge=-1.7976931348623157e308, le=1.7976931348623157
 """A number that JSON can hold: neither NaN nor infinite."""
 
 
-def to_plain(value: Any) -> Any:
+def to_plain(value: Any, *, infinite: bool = False) -> Any:
     """Return a record as JSON values: objects, lists, texts, numbers, booleans and null.
 
-    What is infinite becomes null.
+    What is infinite becomes null, unless ``infinite`` keeps it.
     """
     if dataclasses.is_dataclass(value):
-        return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     if isinstance(value, (list, tuple)):
-        return [to_plain(item) for item in value]
+        return [to_plain(item, infinite=infinite) for item in value]
     if isinstance(value, Mapping):
-        return {key: to_plain(item) for key, item in value.items()}
-    return None if isinstance(value, float) and math.isinf(value) else value
+        return {key: to_plain(item, infinite=infinite) for key, item in value.items()}
+    return None if isinstance(value, float) and math.isinf(value) and not infinite else value
 
 
 def to_json(record: Any) -> str:

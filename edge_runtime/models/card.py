@@ -20,9 +20,10 @@ from msgspec import Meta
 
 from edge_runtime.errors import CardError
 from edge_runtime.files import write_atomically
-from edge_runtime.models.schema import SCHEMA, upgraded
 from edge_runtime.records import Finite, check_schema, from_plain, parse, to_json, to_plain
 
+SCHEMA = 3
+"""What is written. Cards of schema 1 and 2 are read still, by ``models.schema``."""
 METADATA_KEY = "edge_derain.card"
 """Key of the artifact's own metadata under which ``card.to_metadata()`` is stored."""
 
@@ -218,10 +219,9 @@ class ModelCard(_Fields):
             raise CardError(
                 f"card: config must hold plain finite JSON values, got {self.config!r}"
             ) from None
-        values = upgraded(to_plain(self))
-        checked = from_plain(_Fields, values, "card", CardError)
-        for name in values:
-            object.__setattr__(self, name, getattr(checked, name))
+        checked = from_plain(_Fields, to_plain(self, infinite=True), "card", CardError)
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, getattr(checked, field.name))
         object.__setattr__(self, "quality", rounded(self.quality))
         if self.teacher is not None:
             teacher = dataclasses.replace(self.teacher, rows=rounded(self.teacher.rows))
@@ -250,7 +250,12 @@ class ModelCard(_Fields):
         """
         values = parse(text, str(source), CardError)
         check_schema(values.get("schema"), SCHEMA, str(source), CardError)
-        read = from_plain(_Fields, upgraded(values), str(source), CardError)
+        try:
+            read = from_plain(_Fields, {**values, "schema": SCHEMA}, str(source), CardError)
+        except CardError:
+            from edge_runtime.models.schema import upgraded
+
+            read = from_plain(_Fields, upgraded(values), str(source), CardError)
         return cls(**{field.name: getattr(read, field.name) for field in dataclasses.fields(cls)})
 
     def embedded(self) -> ModelCard:

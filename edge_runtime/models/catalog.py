@@ -1,21 +1,31 @@
 """Names of models: the artifact that one stands for, by the names of files and what was measured.
 
 A file is called ``NAME_PRECISION.FORMAT``, such as ``small_int8.onnx``. No card is read to find it.
+What ``--tune`` measured is one JSON file in the user's cache folder. An entry is about one machine,
+one version of one engine with one provider, and one artifact by its hash; when any of them changes
+it is no longer found.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
+import json
 import math
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
-from edge_runtime.errors import ModelNotFoundError, UsageError
+from msgspec import Meta
+
+from edge_runtime.errors import ModelNotFoundError, RecordError, TuneError, UsageError
+from edge_runtime.files import cache_folder, write_atomically
 from edge_runtime.machine import BACKENDS, installed_engines, machine
 from edge_runtime.models.card import ModelCard, read_card
-from edge_runtime.models.timings import Timing, recall
+from edge_runtime.records import from_plain
 from edge_runtime.terminal import aligned
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -25,6 +35,7 @@ DEFAULT_MODEL = "small"
 PRECISIONS = ("fp32", "fp16", "dynamic", "int8")
 """The most precise first, which is taken where nothing was measured."""
 
+_ENTRIES_KEPT = 1000
 Model = tuple[Path, ModelCard]
 
 _SUFFIXES = tuple(f".{backend}" for backend in BACKENDS)
@@ -106,6 +117,69 @@ def fastest_provider(card: ModelCard) -> str | None:
     """Return what runs this artifact fastest in its engine, if that was measured here."""
     measured = _measured(card.format, card.sha256 or "", recall())
     return min(measured, key=_time).provider if measured else None
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One line of the table.
+
+    Attributes:
+        machine: ``Machine.key``.
+        engine: With its version, such as ``'onnxruntime 1.31.1'``.
+        provider: What executes in it, such as ``'CPUExecutionProvider'``.
+        sha256: Of the artifact.
+        milliseconds: Median for one picture, comparable with those of the same run; None where
+            the engine cannot run the artifact.
+        good: Whether it loses so little against the others of its name that it may be chosen.
+    """
+
+    machine: str
+    engine: str
+    provider: str
+    sha256: str
+    milliseconds: Annotated[float, Meta(gt=0)] | None
+    good: bool
+
+    @property
+    def _about(self) -> tuple[str, str, str, str]:
+        return self.machine, self.engine, self.provider, self.sha256
+
+
+def remember(timings: Iterable[Timing]) -> Path:
+    """Add ``timings`` to the table, in the place of older ones about the same, and return its file.
+
+    Raises:
+        TuneError: It cannot be written; what it held is untouched.
+    """
+    file = cache_folder() / "tune.json"
+    table = {entry._about: entry for entry in recall()}
+    for timing in timings:
+        table.pop(timing._about, None)
+        table[timing._about] = timing
+    kept = list(table.values())[-_ENTRIES_KEPT:]
+    text = json.dumps([vars(entry) for entry in kept], indent=1) + "\n"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, text.encode())
+    except OSError as error:
+        raise TuneError(
+            f"{file}: cannot be written ({error.strerror}), so --backend auto will not know; "
+            "name another folder in XDG_CACHE_HOME"
+        ) from None
+    return file
+
+
+def recall() -> list[Timing]:
+    """Return the table, oldest first; what is missing, damaged or not ours is left out."""
+    try:
+        entries = json.loads((cache_folder() / "tune.json").read_bytes())
+    except (OSError, ValueError, RecursionError, TuneError):
+        return []
+    found = []
+    for entry in entries if isinstance(entries, list) else []:
+        with contextlib.suppress(RecordError):
+            found.append(from_plain(Timing, entry, "timing"))
+    return found
 
 
 def _fastest(paths: Sequence[Path], precision: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""Schemas of model cards: the one that is written, and older ones as one of today has them."""
+"""Older schemas of model cards, as one of today has them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-SCHEMA = 3
-"""What is written. Cards of schema 1 and 2 are read still."""
+from edge_runtime.models.card import SCHEMA
 
 _ADDED: dict[str, Any] = {"io": "float32", "golden": None, "step": None}
 """What cards of schema 1 mean, which lack these fields."""

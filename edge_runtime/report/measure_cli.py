@@ -7,8 +7,7 @@ import sys
 from collections.abc import Callable
 
 from edge_runtime.errors import TuneError
-from edge_runtime.models.catalog import find_model
-from edge_runtime.models.timings import remember
+from edge_runtime.models.catalog import find_model, remember
 from edge_runtime.report.tune import tune, tune_table
 
 

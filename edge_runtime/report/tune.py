@@ -18,8 +18,7 @@ from edge_runtime.engines.session import open_session
 from edge_runtime.errors import EdgeDerainError, ModelNotFoundError
 from edge_runtime.machine import installed_engines, machine
 from edge_runtime.models.card import ModelCard, load_card
-from edge_runtime.models.catalog import PRECISIONS, WEIGHTS, Model, list_models
-from edge_runtime.models.timings import Timing
+from edge_runtime.models.catalog import PRECISIONS, WEIGHTS, Model, Timing, list_models
 from edge_runtime.report.measure import Clock, noise_picture
 from edge_runtime.terminal import aligned
 

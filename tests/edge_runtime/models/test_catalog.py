@@ -11,8 +11,7 @@ from edge_runtime.errors import CardError, ModelNotFoundError, UsageError
 from edge_runtime.machine import Machine
 from edge_runtime.models import catalog as models
 from edge_runtime.models.card import ModelCard, card_path, load_card, write_card
-from edge_runtime.models.catalog import fastest_provider, find_model, list_models
-from edge_runtime.models.timings import Timing, remember
+from edge_runtime.models.catalog import Timing, fastest_provider, find_model, list_models, remember
 
 SaveModel = Callable[..., Path]
 SaveCard = Callable[..., ModelCard]

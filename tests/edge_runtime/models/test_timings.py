@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import TuneError
-from edge_runtime.models.timings import (
+from edge_runtime.models.catalog import (
     Timing,
     cache_folder,
     recall,

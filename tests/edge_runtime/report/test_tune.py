@@ -15,8 +15,7 @@ from edge_runtime.errors import (
 )
 from edge_runtime.machine import machine
 from edge_runtime.models.card import ModelCard
-from edge_runtime.models.catalog import find_model
-from edge_runtime.models.timings import Timing, remember
+from edge_runtime.models.catalog import Timing, find_model, remember
 from edge_runtime.report import tune as tune_module
 from edge_runtime.report.tune import tune, tune_table
 
