@@ -21,6 +21,7 @@ from core.evaluation.evaluate import (
 )
 from edge_runtime.metrics import IDENTICAL_DB, PROTOCOLS, psnr
 from edge_runtime.models.card import QualityRow, TeacherLoss
+from edge_runtime.report.text import table
 
 
 class Scores(NamedTuple):
@@ -89,16 +90,15 @@ class AgainstTeacher:
 def loss_table(loss: TeacherLoss) -> str:
     """Lay out a loss as a Markdown table, under a line that says of which teacher."""
     how = "learned from" if loss.taught else "measured against, not learned from,"
-    lines = [
-        f"{how} {loss.name} (sha256 {loss.sha256[:12]}):",
-        "",
-        "| data set | protocol | PSNR loss dB | SSIM loss | fidelity dB |",
-        "| --- | --- | ---: | ---: | ---: |",
-    ]
-    for row in loss.rows:
-        alike = "–" if row.fidelity_db is None else f"{row.fidelity_db:.2f}"
-        lines.append(
-            f"| {row.dataset} | {row.protocol} | {row.psnr_loss_db:.2f} | {row.ssim_loss:.4f} "
-            f"| {alike} |"
+    rows = [
+        (
+            row.dataset,
+            row.protocol,
+            f"{row.psnr_loss_db:.2f}",
+            f"{row.ssim_loss:.4f}",
+            "–" if row.fidelity_db is None else f"{row.fidelity_db:.2f}",
         )
-    return "\n".join(lines)
+        for row in loss.rows
+    ]
+    head = ("data set", "protocol", "PSNR loss dB", "SSIM loss", "fidelity dB")
+    return f"{how} {loss.name} (sha256 {loss.sha256[:12]}):\n\n{table(head, rows, 2)}"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from compress.options import command_parser, prune_parser
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 from edge_runtime.options import parse_amount
+from edge_runtime.terminal import aligned
 
 if TYPE_CHECKING:
     from compress.quantize.quantize import Quantized
@@ -229,7 +230,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from compress.recipe.pipeline import Pipeline
     from compress.recipe.plan import make_plan
     from compress.recipe.recipe import read_recipe
-    from compress.recipe.tables import outcome_rows, plan_rows, speed_line
+    from compress.recipe.tables import outcome_rows, plan_rows
 
     given = {"data_root": arguments.data_root, "teacher": arguments.teacher}
     recipe = read_recipe(arguments.recipe, **given)
@@ -237,7 +238,6 @@ def _run(arguments: argparse.Namespace) -> int:
     pipeline = Pipeline(recipe, work)
     plan = make_plan(pipeline)
     _print_table(plan_rows(plan), texts=2)
-    print(speed_line(plan), flush=True)
     if arguments.dry_run:
         return 0
     outcome = pipeline.run(_say)
@@ -250,9 +250,8 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace) -> int:
-    from compress.recipe.tables import candidate_rows, rung_lines, tried_rows
     from compress.search.config import read_search
-    from compress.search.search import Search
+    from compress.search.search import Search, candidate_rows, tried_rows
 
     limits = {
         "max_bytes": _amount("--max-bytes", arguments.max_bytes),
@@ -267,8 +266,8 @@ def _search(arguments: argparse.Namespace) -> int:
     search = Search(values, config, work)
     if arguments.dry_run:
         _print_table(candidate_rows(search.candidates))
-        for line in rung_lines(search):
-            print(line)
+        for number, rung in enumerate(search.rungs, 1):
+            print(f"round {number}: {rung.candidates} candidates, {rung.steps} steps")
         return 0
     found = search.run(Path(arguments.out or work / "recipe.yaml"), _say)
     if found.stopped:
@@ -346,11 +345,8 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _print_table(rows: Sequence[Sequence[str]], texts: int = 2) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = list(zip(row, widths, strict=True))
-        left = [cell.ljust(width) for cell, width in cells[:texts]]
-        print("  ".join([*left, *(cell.rjust(width) for cell, width in cells[texts:])]))
+    """Print rows of which the first ``texts`` columns are words."""
+    print("\n".join(aligned(rows, numbers=range(texts, len(rows[0])))), flush=True)
 
 
 def _fail(error: EdgeDerainError) -> int:

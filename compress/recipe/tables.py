@@ -1,32 +1,30 @@
-"""Plans and results of recipes as rows of text, the headings first."""
+"""Rows of text for plans and results of recipes, the headings first."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from compress.recipe.pipeline import Outcome
-from compress.recipe.plan import Plan
+from compress.recipe.plan import Planned
 from compress.recipe.scores import mean_score, psnr_by_set
-from compress.search.candidates import Candidate
-from compress.search.search import Found, Search, pareto
 from edge_runtime.models.card import ModelCard
 
 Row = tuple[str, ...]
 _UNKNOWN = "-"
 
 
-def plan_rows(plan: Plan) -> list[Row]:
-    """Lay out a plan: what each step is, how it stands, and what it will cost."""
+def plan_rows(plan: Sequence[Planned]) -> list[Row]:
+    """Lay out a plan: what each step is, how it stands, and what its result costs."""
     rows: list[Row] = [
-        ("step", "state", "optimizer steps", "training", "parameters", "kMAC/pixel", "ONNX kB")
+        ("step", "state", "optimizer steps", "took", "parameters", "kMAC/pixel", "ONNX kB")
     ]
-    for planned in plan.steps:
+    for planned in plan:
         rows.append(
             (
                 planned.step.name,
                 planned.state,
                 f"{planned.step.steps:,}",
-                duration(planned.seconds),
+                _UNKNOWN if planned.seconds is None else duration(planned.seconds),
                 f"{planned.parameters:,}",
                 f"{planned.macs_per_pixel / 1000:.3f}",
                 f"{planned.bytes / 1000:.1f}",
@@ -50,85 +48,11 @@ def outcome_rows(outcome: Outcome) -> list[Row]:
     return rows
 
 
-def speed_line(plan: Plan) -> str:
-    """Say how long the training that is left will take, and how that is known."""
-    how = (
-        "at the speed of the steps done"
-        if plan.measured
-        else "at the speed of a few steps timed now"
-    )
-    return f"training that is left: {duration(plan.seconds)}, {how}"
-
-
 def duration(seconds: float) -> str:
     """Say a time in the largest unit that it has one of: ``5 s``, ``12 min``, ``1.5 h``."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
-
-
-def candidate_rows(candidates: Sequence[Candidate]) -> list[Row]:
-    """Lay out candidates and the most that each may cost."""
-    rows: list[Row] = [
-        ("candidate", "precision", "parameters at most", "kMAC/pixel at most", "ONNX kB at most")
-    ]
-    for each in candidates:
-        cost = (f"{each.parameters:,}", f"{each.macs / 1000:.3f}", f"{each.bytes / 1000:.1f}")
-        rows.append((each.pruned, each.precision, *cost))
-    return rows
-
-
-def rung_lines(search: Search) -> list[str]:
-    """Say how many candidates each round has, how long it trains, and how long that takes."""
-    lines = [
-        f"round {number}: {rung.candidates} candidates, {rung.steps} steps"
-        for number, rung in enumerate(search.rungs, 1)
-    ]
-    seconds = search.training_macs() / search.training_speed()
-    return [
-        *lines,
-        f"training at most {duration(seconds)} at the speed of a few steps timed now, and scoring",
-    ]
-
-
-def tried_rows(found: Found) -> list[Row]:
-    """Lay out what each candidate came to, the chosen one and those of the Pareto front marked."""
-    front = pareto(found.tried)
-    rows: list[Row] = [
-        (
-            "",
-            "candidate",
-            "precision",
-            "round",
-            "score",
-            "drop",
-            "parameters",
-            "kMAC/pixel",
-            "ONNX kB",
-        )
-    ]
-    best = {
-        each.round: max(t.score for t in found.tried if t.round == each.round)
-        for each in found.tried
-    }
-    for each in found.tried:
-        mark = (
-            "chosen" if each == found.chosen else "pareto" if each.candidate.name in front else ""
-        )
-        rows.append(
-            (
-                mark,
-                each.candidate.pruned,
-                each.candidate.precision,
-                str(each.round),
-                f"{each.score:.2f}",
-                f"{best[each.round] - each.score:.2f}",
-                f"{each.parameters:,}",
-                f"{each.macs / 1000:.3f}",
-                f"{each.bytes / 1000:.1f}",
-            )
-        )
-    return rows
 
 
 def _reached(

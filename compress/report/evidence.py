@@ -6,7 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.report.front import Point, Step, pareto_front, steps
+from compress.pareto import (
+    Point,
+    Step,
+    pareto_front,
+    steps,
+)
 from compress.report.gate import Condition
 from compress.report.pictures import Gallery, make_gallery
 from compress.report.results import REFERENCE, Entry, Measured, Results

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from compress.report.front import Point, pareto_front
+from compress.pareto import (
+    Point,
+    pareto_front,
+)
 from edge_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:

@@ -1,10 +1,15 @@
-"""Search for a student within a budget: size, pruning and precision, by successive halving."""
+"""The search for a student within a budget, by successive halving.
+
+Many candidates are trained for a short time, the better ones for longer: K. Jamieson and
+A. Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016
+(arXiv:1502.07943), figure 3, with a factor of the caller's choice.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +17,30 @@ import yaml
 
 from compress.distill import DistillConfig
 from compress.footprint import artifact_bytes
+from compress.pareto import unbeaten
 from compress.recipe.pipeline import Finished, Pipeline, Say
-from compress.recipe.plan import macs_of_a_step, start_of
 from compress.recipe.recipe import build_recipe
 from compress.recipe.scores import mean_score
-from compress.recipe.speed import training_speed
 from compress.search.candidates import Budget, Candidate, find_candidates
 from compress.search.config import SearchConfig
-from compress.search.halving import Rung, rungs, survivors
 from core.checkpoint import load_checkpoint
 from core.config import build_config, to_plain
 from core.errors import ConfigError
 from core.training.train import TrainResult
 from edge_runtime.files import write_atomically
+
+
+@dataclass(frozen=True)
+class Rung:
+    """One round.
+
+    Attributes:
+        candidates: how many take part.
+        steps: optimizer steps that each has had at its end, earlier rungs included.
+    """
+
+    candidates: int
+    steps: int
 
 
 @dataclass(frozen=True)
@@ -105,28 +121,6 @@ class Search:
         values = self._with_network(candidate.network, [*steps, *self._quantize(candidate, "auto")])
         plain: dict[str, Any] = to_plain(values)
         return plain
-
-    def training_macs(self) -> float:
-        """Return about the multiply-accumulates of all training, if the costliest go farthest."""
-        macs = {candidate.network: candidate.macs_before for candidate in self.candidates}
-        distill = sorted(
-            (macs_of_a_step(self.training, each) for each in macs.values()), reverse=True
-        )
-        alone = replace(self.training, teacher="")
-        prune = max(macs_of_a_step(alone, each, each) for each in macs.values())
-        total, before = 0.0, 0
-        for rung in self.rungs:
-            pruned = min(rung.candidates, len({c.pruned for c in self.candidates if c.prunes}))
-            total += sum(distill[: rung.candidates]) * (rung.steps - before)
-            total += pruned * prune * self._config.finetune * rung.steps
-            before = rung.steps
-        return total
-
-    def training_speed(self) -> float:
-        """Return the multiply-accumulates per second of its first network, timed now."""
-        network = self.candidates[0].network
-        recipe = build_recipe(self._with_network(network, [{self._kind: {}}]))
-        return training_speed(start_of(recipe), self.training)
 
     def run(self, out: Path, say: Say = lambda line: None) -> Found:
         """Search, or go on with it; finished runs count as they are.
@@ -235,15 +229,9 @@ def pareto(tried: Sequence[Tried]) -> frozenset[str]:
 
     To beat is to be at least as good in all three, and not equal in all.
     """
-
-    def beats(one: Tried, other: Tried) -> bool:
-        a, b = (-one.score, one.bytes, one.macs), (-other.score, other.bytes, other.macs)
-        return a != b and all(x <= y for x, y in zip(a, b, strict=True))
-
     last = _last_round(tried)
-    return frozenset(
-        each.candidate.name for each in last if not any(beats(other, each) for other in last)
-    )
+    front = unbeaten([(-each.score, each.bytes, each.macs) for each in last])
+    return frozenset(last[index].candidate.name for index in front)
 
 
 def _last_round(tried: Sequence[Tried]) -> list[Tried]:
@@ -263,3 +251,76 @@ def _set_fields(config: Any) -> dict[str, Any]:
         for f in dataclasses.fields(config)
         if getattr(config, f.name) != f.default
     }
+
+
+def rungs(count: int, first: int, factor: int, rounds: int, least: int) -> tuple[Rung, ...]:
+    """Plan the rounds: each has ``factor`` times the steps, and that part of the candidates.
+
+    Args:
+        count: candidates at the beginning.
+        first: steps of the first round.
+        factor: at least 2.
+        rounds: at least 1.
+        least: candidates that stay to the end, if there are as many.
+    """
+    planned = []
+    for number in range(rounds):
+        planned.append(Rung(count, first * factor**number))
+        count = min(count, max(least, count // factor))
+    return tuple(planned)
+
+
+def survivors(scores: Mapping[str, float], count: int) -> tuple[str, ...]:
+    """Return the names of the ``count`` best, best first; of equals, those that came first."""
+    return tuple(sorted(scores, key=lambda name: -scores[name])[:count])
+
+
+def candidate_rows(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
+    """Lay out candidates and the most that each may cost."""
+    rows: list[tuple[str, ...]] = [
+        ("candidate", "precision", "parameters at most", "kMAC/pixel at most", "ONNX kB at most")
+    ]
+    for each in candidates:
+        cost = (f"{each.parameters:,}", f"{each.macs / 1000:.3f}", f"{each.bytes / 1000:.1f}")
+        rows.append((each.pruned, each.precision, *cost))
+    return rows
+
+
+def tried_rows(found: Found) -> list[tuple[str, ...]]:
+    """Lay out what each candidate came to, the chosen one and those of the Pareto front marked."""
+    front = pareto(found.tried)
+    rows: list[tuple[str, ...]] = [
+        (
+            "",
+            "candidate",
+            "precision",
+            "round",
+            "score",
+            "drop",
+            "parameters",
+            "kMAC/pixel",
+            "ONNX kB",
+        )
+    ]
+    best = {
+        each.round: max(t.score for t in found.tried if t.round == each.round)
+        for each in found.tried
+    }
+    for each in found.tried:
+        mark = (
+            "chosen" if each == found.chosen else "pareto" if each.candidate.name in front else ""
+        )
+        rows.append(
+            (
+                mark,
+                each.candidate.pruned,
+                each.candidate.precision,
+                str(each.round),
+                f"{each.score:.2f}",
+                f"{best[each.round] - each.score:.2f}",
+                f"{each.parameters:,}",
+                f"{each.macs / 1000:.3f}",
+                f"{each.bytes / 1000:.1f}",
+            )
+        )
+    return rows

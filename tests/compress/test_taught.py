@@ -23,7 +23,7 @@ def test_each_picture_is_derained_once(
     monkeypatch.setattr("compress.taught.derain", counted)
     rainy = picture(18, 21)  # no multiple of 4
     other = rainy.reshape(21, 18, 3)  # the same bytes, another picture
-    wanted = derain(teacher.network, rainy, 4)
+    wanted = derain(teacher, rainy, 4)
     taught = TaughtPictures(teacher, tmp_path / "kept")
     for _ in range(2):
         np.testing.assert_array_equal(taught(rainy), wanted)

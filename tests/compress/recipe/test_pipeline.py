@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,18 +17,18 @@ import yaml
 from compress.cli import main
 from compress.distill import KEPT
 from compress.recipe.pipeline import Outcome, Pipeline
-from compress.recipe.plan import macs_of_a_step, make_plan
+from compress.recipe.plan import make_plan
 from compress.recipe.recipe import build_recipe, read_recipe
 from core.checkpoint import load_checkpoint
 from core.errors import DataError
-from core.training.train import Trainer
+from core.training.learner import Learner
 from edge_runtime.models.card import load_card
 
 ROOT = Path(__file__).parents[3]
 KILL_AFTER_STEP = """
 import os, signal, sys
 from compress.cli import main
-from core.training.train import Trainer
+from core.training.learner import Learner
 save = Trainer._save
 def save_and_die(self):
     save(self)
@@ -109,16 +110,18 @@ def test_a_killed_run_goes_on_and_ends_as_if_it_had_not_been(
     assert died.returncode == -9, died.stderr.decode()
     assert not (work / "1_distill.safetensors").exists()
     plan = make_plan(Pipeline(build_recipe(values), work))
-    assert [planned.state for planned in plan.steps] == ["goes on"]
+    assert [planned.state for planned in plan] == ["goes on"]
     trained: list[int] = []
+    update = Learner.update
+
+    def noting(self: Learner, batch: Any, at: int) -> Any:
+        trained.append(at)
+        return update(self, batch, at)
 
     with pytest.MonkeyPatch.context() as patch:
-        loop = Trainer._loop
-        patch.setattr(
-            Trainer, "_loop", lambda self, *a: (trained.append(self.step), loop(self, *a))[1]
-        )
+        patch.setattr(Learner, "update", noting)
         resumed, _ = _run(values, work)
-    assert trained == [2]
+    assert trained == [2, 3]  # of four
     whole, _ = _run(values, tmp_path / "whole")
     one, other = (load_checkpoint(each.finished[0].checkpoint) for each in (resumed, whole))
     assert one.recipe == other.recipe
@@ -149,7 +152,7 @@ def test_a_changed_step_and_what_follows_are_done_again(values: dict[str, Any], 
     pruned = (work / "2_prune.safetensors").read_bytes()
     values["recipe"][1]["prune"]["target_macs"] = 0.8
     values["log_every"] = 2  # says nothing about the result
-    states = [each.state for each in make_plan(Pipeline(build_recipe(values), work)).steps]
+    states = [each.state for each in make_plan(Pipeline(build_recipe(values), work))]
     assert states == [
         "finished",
         "again: options.target_macs 0.9 -> 0.8",
@@ -206,17 +209,6 @@ def test_several_teachers_in_a_recipe(
     values["recipe"] = [distill, prune, {"quantize": {"method": "minmax", "keep_float": ["exit"]}}]
     recipe = build_recipe(values)
     assert recipe.teacher == one  # which the results are compared with
-    plans = make_plan(Pipeline(recipe, work)).steps
-    assert (
-        plans[0].training_macs
-        == sum(
-            make_plan(Pipeline(build_recipe({**values, "teacher": each}), work))
-            .steps[0]
-            .training_macs
-            for each in (one, other)
-        )
-        - 4 * 2 * 16**2 * 3 * plans[0].macs_per_pixel
-    )
     outcome, _ = _run(values, work)
     distilled, pruned, quantized = (load_checkpoint(done.checkpoint) for done in outcome.finished)
     assert distilled.recipe[-1].count("wise sha256") == 2
@@ -233,25 +225,14 @@ def test_several_teachers_in_a_recipe(
     [("nano", 60_000, 2_000), ("small", 180_000, 8_000), ("base", 700_000, 32_000)],
 )
 def test_shipped_recipes_keep_to_their_limits(
-    size: str, most_bytes: int, most_macs: int, work: Path, monkeypatch: pytest.MonkeyPatch
+    size: str, most_bytes: int, most_macs: int, work: Path
 ) -> None:
-    monkeypatch.setattr("compress.recipe.plan.training_speed", lambda network, training: 1e11)
     plan = make_plan(Pipeline(read_recipe(ROOT / f"configs/students/{size}.yaml"), work))
-    assert plan.steps[-1].step.kind == "quantize"
-    assert plan.steps[-1].bytes <= most_bytes
-    assert plan.steps[-1].macs_per_pixel <= most_macs
+    assert plan[-1].step.kind == "quantize"
+    assert plan[-1].bytes <= most_bytes
+    assert plan[-1].macs_per_pixel <= most_macs
     again = make_plan(Pipeline(read_recipe(ROOT / f"configs/students/{size}.yaml"), work))
-    assert again.steps == plan.steps
-
-
-def test_a_plan_without_training_times_nothing(
-    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("compress.recipe.plan.training_speed", lambda network, training: 1 / 0)
-    values["recipe"] = [{"quantize": {"scheme": "fp16"}}]
-    del values["teacher"], values["network"]
-    plan = make_plan(Pipeline(build_recipe({**values, "checkpoint": "nano"}), work))
-    assert plan.seconds == 0
+    assert again == plan
 
 
 def test_steps_share_what_a_teacher_says(values: dict[str, Any], work: Path) -> None:
@@ -262,12 +243,25 @@ def test_steps_share_what_a_teacher_says(values: dict[str, Any], work: Path) -> 
     assert list(work.rglob(KEPT)) == [work / KEPT]
 
 
+def _stopping_at(step: int, of: str = "") -> Callable[..., Any]:
+    """Return a step of training that Ctrl-C interrupts."""
+    update = Learner.update
+
+    def stopping(self: Learner, batch: Any, at: int) -> Any:
+        losses = update(self, batch, at)
+        if at == step and self.config.name.endswith(of):
+            signal.raise_signal(signal.SIGINT)
+        return losses
+
+    return stopping
+
+
 def test_a_signal_stops_and_the_same_call_goes_on(
     values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values["recipe"] = values["recipe"][:1]
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_stopped_by", lambda self, stop: 2 if self.step == 1 else None)
+        patch.setattr(Learner, "update", _stopping_at(0))
         outcome, _ = _run(values, work)
     assert outcome.finished == ()
     assert outcome.stopped is not None
@@ -281,13 +275,8 @@ def test_fine_tuning_with_rounding_resumes(
 ) -> None:
     quantize = {"method": "minmax", "qat": True, "steps": 3, "validate_every": 3}
     values["recipe"] = [values["recipe"][0], {"quantize": quantize}]
-    stop_at = {"tiny_int8": 1}
     with monkeypatch.context() as patch:
-        patch.setattr(
-            Trainer,
-            "_stopped_by",
-            lambda self, stop: 15 if self.step == stop_at.get(self.config.name) else None,
-        )
+        patch.setattr(Learner, "update", _stopping_at(0, of="tiny_int8"))
         outcome, _ = _run(values, work)
     assert outcome.stopped is not None
     assert outcome.stopped.step == 1
@@ -295,32 +284,19 @@ def test_fine_tuning_with_rounding_resumes(
     assert outcome.finished[1].card.precision == "int8"
 
 
-def test_a_plan_counts_and_touches_nothing(
-    values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("compress.recipe.plan.training_speed", lambda network, training: 1e11)
+def test_a_plan_counts_and_touches_nothing(values: dict[str, Any], work: Path) -> None:
     pipeline = Pipeline(build_recipe(values), work)
     plan = make_plan(pipeline)
     assert not work.exists()
-    assert [planned.state for planned in plan.steps] == ["to do"] * 3
-    assert (plan.measured, plan.macs_per_second) == (False, 1e11)
-    first, second, third = plan.steps
-    training = first.step.training
-    # Two crops of 16x16 in four steps: three passes of the student and one of the teacher.
-    teacher = macs_of_a_step(training, 0) / (2 * 16**2)
-    assert first.training_macs == 4 * 2 * 16**2 * (3 * first.macs_per_pixel + teacher)
+    assert [(planned.state, planned.seconds) for planned in plan] == [("to do", None)] * 3
+    first, second, third = plan
     assert second.macs_per_pixel <= 0.9 * first.macs_per_pixel
-    assert second.training_macs == pytest.approx(
-        2 * 2 * 16**2 * (3 * second.macs_per_pixel + first.macs_per_pixel)
-    )
-    assert third.training_macs == third.seconds == 0
     assert third.bytes < second.bytes - 2 * second.parameters
-    assert plan.seconds == pytest.approx((first.training_macs + second.training_macs) / 1e11)
 
     _run(values, work)
     plan = make_plan(pipeline)
-    assert plan.measured
-    assert plan.seconds == 0
+    assert [planned.state for planned in plan] == ["finished"] * 3
+    assert all(planned.seconds and planned.seconds > 0 for planned in plan)
 
 
 def test_the_command(

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.text import Annotation
 from PIL import Image
 
-from compress.report.front import Point
+from compress.pareto import Point
 from compress.report.plots import (
     BARS,
     NARROW,

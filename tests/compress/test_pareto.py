@@ -3,7 +3,11 @@ import random
 
 import pytest
 
-from compress.report.front import Point, pareto_front, steps
+from compress.pareto import (
+    Point,
+    pareto_front,
+    steps,
+)
 
 
 def _points(*pairs: tuple[float, float]) -> list[Point]:

@@ -1,4 +1,4 @@
-"""The Pareto front: what no other artifact beats, and what each step along it buys."""
+"""The Pareto front: what nothing else beats, and what each step along it buys."""
 
 from __future__ import annotations
 
@@ -45,16 +45,26 @@ class Step:
         return self.quality / self.cost
 
 
+def unbeaten(costs: Sequence[tuple[float, ...]]) -> list[int]:
+    """Return the places of those that no other beats, in order.
+
+    To beat is to cost no more in any way, and not the same in all; of equals all are kept.
+    """
+
+    def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+        return one != other and all(a <= b for a, b in zip(one, other, strict=True))
+
+    return [place for place, it in enumerate(costs) if not any(beats(other, it) for other in costs)]
+
+
 def pareto_front(points: Sequence[Point]) -> tuple[Point, ...]:
     """Return the points that none beats in both cost and quality, from cheap to dear.
 
     Of several points with equal cost and quality, the first is kept.
     """
-    front: list[Point] = []
-    for point in sorted(points, key=lambda point: (point.cost, -point.quality)):
-        if not front or point.quality > front[-1].quality:
-            front.append(point)
-    return tuple(front)
+    found = [points[place] for place in unbeaten([(p.cost, -p.quality) for p in points])]
+    kept = {(point.cost, point.quality): point for point in reversed(found)}
+    return tuple(kept[key] for key in sorted(kept))
 
 
 def steps(front: Sequence[Point]) -> tuple[Step, ...]:
