@@ -28,13 +28,13 @@ ROOT = Path(__file__).parents[3]
 KILL_AFTER_STEP = """
 import os, signal, sys
 from compress.cli import main
-from core.training.learner import Learner
-save = Trainer._save
-def save_and_die(self):
-    save(self)
-    if self.config.name == "tiny" and self.step == 2:
+from core.training import train
+save = train.save_state
+def save_and_die(path, state, progress):
+    save(path, state, progress)
+    if progress["step"] == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-Trainer._save = save_and_die
+train.save_state = save_and_die
 main(sys.argv[1:])
 """
 
