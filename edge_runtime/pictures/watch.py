@@ -1,7 +1,9 @@
-"""Notice pictures that appear in a folder once they are completely written."""
+"""Pictures that appear in a folder, noticed once they are completely written."""
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,7 +12,10 @@ from edge_runtime.errors import ImageError
 from edge_runtime.pictures.sources import Source, pictures_below
 
 POLL_SECONDS = 0.5
-"""Time between two looks at the folder."""
+"""Time between two looks at the folder while something happens in it."""
+RESCAN_SECONDS = 5.0
+"""The same while nothing does, for folders on a network: the system tells nothing of what other
+machines write there."""
 SETTLE_SECONDS = 1.0
 """A file is complete when its size and its time have not changed for so long."""
 
@@ -21,9 +26,8 @@ Signature = tuple[int, int, int]
 class Watcher:
     """Finds each picture of a folder once, and again whenever it has changed.
 
-    It polls, which works on every file system, network shares included. Hidden files and names
-    such as ``a.part.jpg``, which browsers and cameras write to before they rename, are left
-    alone; a renamed file is a new one.
+    Hidden files and names such as ``a.part.jpg``, which browsers and cameras write to before they
+    rename, are left alone; a renamed file is a new one.
 
     Args:
         folder: Where to look.
@@ -42,13 +46,18 @@ class Watcher:
         out: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._folder = folder
-        self._recursive = recursive
+        self.folder = folder
+        self.recursive = recursive
         self._ours = ours
         self._out = out
         self._clock = clock
         self._seen: dict[Path, tuple[Signature, float]] = {}
         self._done: dict[Path, Signature] = {}
+
+    @property
+    def waits(self) -> bool:
+        """Whether there are files that may not be complete yet."""
+        return any(self._done.get(path) != seen for path, (seen, _) in self._seen.items())
 
     def look(self) -> list[Source]:
         """Return the pictures that are complete now and were not returned as they are.
@@ -60,7 +69,7 @@ class Watcher:
         seen: dict[Path, tuple[Signature, float]] = {}
         complete = []
         for source in pictures_below(
-            self._folder, recursive=self._recursive, ours=self._ours, out=self._out
+            self.folder, recursive=self.recursive, ours=self._ours, out=self._out
         ):
             path = source.path
             signature = _signature(path)
@@ -77,26 +86,72 @@ class Watcher:
         return complete
 
 
+class Changes:
+    """Tells when it is called whether to look at a folder again.
+
+    Args:
+        folder: Where the system is asked to tell of changes; it need not stay there.
+        recursive: Of its folders too.
+        clock: Seconds that only grow.
+    """
+
+    def __init__(
+        self, folder: Path, *, recursive: bool, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._looked = clock()
+        self._changed = threading.Event()
+        # In a thread of its own, because watchfiles takes any signal for Ctrl-C.
+        self._listener = threading.Thread(target=self._listen, args=(folder, recursive))
+        self._listener.daemon = True
+        self._listener.start()
+
+    def __call__(self) -> bool:
+        now = self._clock()
+        overdue = now - self._looked >= RESCAN_SECONDS or not self._listener.is_alive()
+        if not (overdue or self._changed.is_set()):
+            return False
+        self._changed.clear()
+        self._looked = now
+        return True
+
+    def _listen(self, folder: Path, recursive: bool) -> None:
+        import watchfiles
+
+        with contextlib.suppress(OSError, RuntimeError):  # such as too many watches: then all polls
+            for _ in watchfiles.watch(folder, watch_filter=None, recursive=recursive):
+                self._changed.set()
+
+
 def watch(
-    watcher: Watcher, *, sleep: Callable[[float], None] = time.sleep
+    watcher: Watcher,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    changed: Callable[[], bool] | None = None,
 ) -> Iterator[list[Source]]:
     """Yield what ``watcher`` finds, for ever, whenever it finds anything.
 
     A folder that goes away for a while, as network shares do, is waited for; one that cannot be
     listed at the start is an error.
 
+    Args:
+        watcher: What looks.
+        sleep: Called between two looks. ``changed`` tells after it whether to look at all, where
+            no file is waited for; None is ``Changes``.
+
     Raises:
         ImageError: The folder cannot be listed at the start.
     """
     found = watcher.look()
+    changed = changed or Changes(watcher.folder, recursive=watcher.recursive)
     while True:
         if found:
             yield found
+        found = []
         sleep(POLL_SECONDS)
-        try:
-            found = watcher.look()
-        except ImageError:
-            found = []
+        if changed() or watcher.waits:
+            with contextlib.suppress(ImageError):
+                found = watcher.look()
 
 
 def _signature(path: Path) -> Signature | None:

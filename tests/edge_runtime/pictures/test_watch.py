@@ -1,11 +1,19 @@
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.errors import ImageError
-from edge_runtime.pictures.watch import SETTLE_SECONDS, Watcher, watch
+from edge_runtime.pictures.sources import Source
+from edge_runtime.pictures.watch import (
+    RESCAN_SECONDS,
+    SETTLE_SECONDS,
+    Changes,
+    Watcher,
+    watch,
+)
 
 
 class Clock:
@@ -78,7 +86,7 @@ def test_a_file_that_comes_back_is_new(tmp_path: Path, clock: Clock, watcher: Wa
 def test_a_folder_that_goes_away_is_waited_for(tmp_path: Path, clock: Clock) -> None:
     folder = tmp_path / "share"
     with pytest.raises(ImageError, match="cannot be listed"):
-        next(watch(Watcher(folder), sleep=lambda _: None))
+        next(watch(Watcher(folder)))
     folder.mkdir()
 
     def script() -> Iterator[None]:
@@ -95,5 +103,40 @@ def test_a_folder_that_goes_away_is_waited_for(tmp_path: Path, clock: Clock) -> 
         clock.now += SETTLE_SECONDS
         next(steps)
 
-    found = next(watch(Watcher(folder, clock=clock), sleep=sleep))
+    found = next(watch(Watcher(folder, clock=clock), sleep=sleep, changed=lambda: True))
     assert [source.path.name for source in found] == ["a.jpg"]
+
+
+def test_a_folder_where_nothing_happens_is_left_alone(tmp_path: Path, clock: Clock) -> None:
+    looks = []
+
+    class Counted(Watcher):
+        def look(self) -> list[Source]:
+            looks.append(clock.now)
+            return super().look()
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+        if clock.now == 4.0:
+            (tmp_path / "a.jpg").write_bytes(b"x")
+
+    changes = iter([False] * 7 + [True] + [False] * 9)
+    watcher = Counted(tmp_path, clock=clock)
+    found = next(watch(watcher, sleep=sleep, changed=lambda: next(changes)))
+    assert [source.path.name for source in found] == ["a.jpg"]
+    assert looks == [0.0, 4.0, 4.5, 5.0]  # until it had settled
+
+
+def test_changes_are_told_and_looked_for_now_and_then(tmp_path: Path, clock: Clock) -> None:
+    changes = Changes(tmp_path, recursive=False, clock=clock)
+    until = time.monotonic() + 20
+    while not changes() and time.monotonic() < until:
+        (tmp_path / "a.jpg").write_bytes(b"x")
+        time.sleep(0.05)
+    assert time.monotonic() < until
+    clock.now += RESCAN_SECONDS
+    assert changes()
+    gone = Changes(tmp_path / "missing", recursive=False, clock=clock)
+    while not gone() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert gone()  # every time, where nothing tells
