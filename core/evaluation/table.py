@@ -7,7 +7,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from core.config import nearest
 from core.errors import DataError
 from edge_runtime.errors import CardError, UsageError
 from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card
+from edge_runtime.report.text import table as laid_out
 
 DEFAULT_COLUMNS = (
     "validation/rgb",
@@ -165,7 +166,7 @@ def markdown(table: Table) -> str:
         for row in table.rows
     ]
     head = (*costs, "hardware", *(column.replace("/", " ") for column in table.columns))
-    return markdown_rows(head, rows, texts=(0, 1, 7))
+    return laid_out(head, rows, texts=(0, 1, 7), padded=False)
 
 
 def quality_table(rows: Sequence[QualityRow]) -> str:
@@ -179,15 +180,8 @@ def quality_table(rows: Sequence[QualityRow]) -> str:
         )
         for row in rows
     ]
-    return markdown_rows(("data set", "pictures", "protocol", *psnr_and_ssim), lines, texts=(0, 2))
-
-
-def markdown_rows(
-    head: Sequence[str], rows: Iterable[Sequence[str]], texts: Collection[int]
-) -> str:
-    """Lay out a Markdown table; the columns ``texts`` lie left and all others right."""
-    rule = ["---" if column in texts else "---:" for column in range(len(head))]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (head, rule, *rows))
+    head = ("data set", "pictures", "protocol", *psnr_and_ssim)
+    return laid_out(head, lines, texts=(0, 2), padded=False)
 
 
 def card_command(path: str | Path) -> str:

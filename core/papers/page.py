@@ -10,7 +10,7 @@ from pathlib import Path
 
 from core.config import load_config
 from core.evaluation.files import check_text_target, write_text
-from core.evaluation.table import ABSENT, INPUT, inputs, markdown_rows, number
+from core.evaluation.table import ABSENT, INPUT, inputs, number
 from core.papers.methods import (
     CONFIG,
     HEIGHT,
@@ -27,6 +27,7 @@ from edge_runtime.machine import machine
 from edge_runtime.metrics import Protocol
 from edge_runtime.models.card import QualityRow
 from edge_runtime.pictures.picture import Picture, check_suffix, write_picture
+from edge_runtime.report.text import table
 
 _PROTOCOL_NAMES: dict[Protocol, str] = {"y": "luma (`y`)", "rgb": "all channels (`rgb`)"}
 
@@ -134,7 +135,7 @@ def _quality(config: PapersConfig, known: Sequence[Known], protocol: Protocol) -
     for each in known:
         cells = (_both(each.scores.get(column), "psnr", "ssim") for column in columns)
         rows.append([each.method.name, each.method.paper, *cells])
-    return markdown_rows(["method", "from", *config.datasets], rows, texts=(0, 1))
+    return table(["method", "from", *config.datasets], rows, texts=(0, 1), padded=False)
 
 
 def _costs(known: Sequence[Known], seconds: Mapping[str, float]) -> str:
@@ -151,7 +152,7 @@ def _costs(known: Sequence[Known], seconds: Mapping[str, float]) -> str:
         )
         for each in known
     ]
-    return markdown_rows(head, rows, texts=(0, 6))
+    return table(head, rows, texts=(0, 6), padded=False)
 
 
 def _printed(config: PapersConfig) -> str:
@@ -159,7 +160,9 @@ def _printed(config: PapersConfig) -> str:
     for figure in config.printed:
         value = f"{figure.psnr:g}" if figure.ssim is None else f"{figure.psnr:.2f} / {figure.ssim}"
         rows.append((figure.method, figure.dataset, value, figure.source))
-    return markdown_rows(("method", "data set", "PSNR / SSIM", "printed in"), rows, texts=(0, 1, 3))
+    return table(
+        ("method", "data set", "PSNR / SSIM", "printed in"), rows, texts=(0, 1, 3), padded=False
+    )
 
 
 def _both(row: QualityRow | None, psnr: str, ssim: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from edge_runtime.report.board import BoardState
 from edge_runtime.report.device import ArtifactReport, DeviceReport
@@ -31,13 +31,27 @@ def markdown(report: DeviceReport) -> str:
     return "\n\n".join(parts)
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], texts: int) -> str:
-    """Lay out a Markdown table, padded to be read as text; the first ``texts`` columns lie left."""
+def table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    texts: int | Collection[int],
+    padded: bool = True,
+) -> str:
+    """Lay out a Markdown table, every column padded to one width where it is read as text.
+
+    The columns ``texts``, or that many of the first, lie left and all others right.
+    """
+    left = range(texts) if isinstance(texts, int) else texts
     lines = [list(head), *map(list, rows)]
     widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
-    rule = ["-" * w if i < texts else "-" * (w - 1) + ":" for i, w in enumerate(widths)]
+    if not padded:
+        widths = [0] * len(head)
+    rule = [
+        ("-" * max(w, 3) if i in left else "-" * (w - 1 if w else 3) + ":")
+        for i, w in enumerate(widths)
+    ]
     laid = [
-        [c.ljust(w) if i < texts else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))]  # noqa: B905
+        [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))]  # noqa: B905
         for line in lines
     ]
     return "\n".join(f"| {' | '.join(line)} |" for line in [laid[0], rule, *laid[1:]])
