@@ -23,10 +23,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edge_runtime.errors import EdgeDerainError, UsageError
+from edge_runtime.machine import machine
 from edge_runtime.models.catalog import list_models
 from edge_runtime.options import whole_or_auto
 from edge_runtime.pyramid import Scale
-from edge_runtime.report.measure import machine, peak_memory_of
+from edge_runtime.report.measure import peak_memory_of
 
 
 @dataclass

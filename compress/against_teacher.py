@@ -21,7 +21,7 @@ from core.evaluation.evaluate import (
 )
 from edge_runtime.metrics import IDENTICAL_DB, PROTOCOLS, psnr
 from edge_runtime.models.card import QualityRow, TeacherLoss
-from edge_runtime.report.text import table
+from edge_runtime.terminal import markdown_table
 
 
 class Scores(NamedTuple):
@@ -101,4 +101,4 @@ def loss_table(loss: TeacherLoss) -> str:
         for row in loss.rows
     ]
     head = ("data set", "protocol", "PSNR loss dB", "SSIM loss", "fidelity dB")
-    return f"{how} {loss.name} (sha256 {loss.sha256[:12]}):\n\n{table(head, rows, 2)}"
+    return f"{how} {loss.name} (sha256 {loss.sha256[:12]}):\n\n{markdown_table(head, rows, 2)}"

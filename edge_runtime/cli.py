@@ -289,7 +289,7 @@ def _self_test(arguments: argparse.Namespace) -> int:
 def _tune(arguments: argparse.Namespace) -> int:
     """Measure the artifacts of one name, show them and remember the times."""
     from edge_runtime.models.catalog import DEFAULT_MODEL
-    from edge_runtime.report.measure_cli import show_tune
+    from edge_runtime.report.tune import show_tune
 
     _refuse(arguments, ("threads", "tile", "stages"), "has no effect on --tune")
     if arguments.images or (arguments.backend, arguments.precision) != ("auto", "auto"):

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -92,6 +92,32 @@ def aligned(rows: Sequence[Sequence[str]], numbers: Collection[int] = ()) -> lis
         ).rstrip()
         for row in rows
     ]
+
+
+def markdown_table(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    texts: int | Collection[int],
+    padded: bool = True,
+) -> str:
+    """Lay out a Markdown table, every column padded to one width where it is read as text.
+
+    The columns ``texts``, or that many of the first, lie left and all others right.
+    """
+    left = range(texts) if isinstance(texts, int) else texts
+    lines = [list(head), *map(list, rows)]
+    widths = [max(3, *map(len, column)) for column in zip(*lines, strict=True)]
+    if not padded:
+        widths = [0] * len(head)
+    rule = [
+        ("-" * max(w, 3) if i in left else "-" * (w - 1 if w else 3) + ":")
+        for i, w in enumerate(widths)
+    ]
+    laid = [
+        [c.ljust(w) if i in left else c.rjust(w) for i, (c, w) in enumerate(zip(line, widths))]  # noqa: B905
+        for line in lines
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in [laid[0], rule, *laid[1:]])
 
 
 class Progress:

@@ -23,7 +23,7 @@ from compress.report.text import (
 )
 from edge_runtime.errors import MissingExtraError, UsageError
 from edge_runtime.files import write_atomically
-from edge_runtime.report.text import ENDURANCE
+from edge_runtime.report.device import ENDURANCE
 
 
 def write_report(evidence: Evidence, folder: Path, *, force: bool) -> tuple[Path, ...]:

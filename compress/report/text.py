@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 
 from compress.report.evidence import Branch, Curve, Evidence
 from compress.report.results import REFERENCE
-from edge_runtime.report.text import ENDURANCE, endurance_rows, table
+from edge_runtime.report.device import ENDURANCE, endurance_rows
+from edge_runtime.terminal import markdown_table
 
 ABSENT = "–"
 
@@ -122,16 +123,16 @@ def markdown(evidence: Evidence) -> str:
         front = ", ".join(point.label for point in curve.front)
         parts.append(f"On the Pareto front: {front}.")
         if curve.steps:
-            parts.append(table(*step_rows(curve), 2))
-    parts += ["## Artifacts", table(*cost_rows(evidence), 3), *places_named(evidence)]
+            parts.append(markdown_table(*step_rows(curve), 2))
+    parts += ["## Artifacts", markdown_table(*cost_rows(evidence), 3), *places_named(evidence)]
     for place, titles, lines in endured(evidence):
-        parts += [f"## Time on end on {place}", table(titles, lines, 1), ENDURANCE]
+        parts += [f"## Time on end on {place}", markdown_table(titles, lines, 1), ENDURANCE]
     for protocol in ("rgb", "y"):
         head, rows = quality_rows(evidence, protocol)
         if len(head) > 1:
-            parts += [f"## PSNR / SSIM, {protocol}", table(head, rows, 1)]
+            parts += [f"## PSNR / SSIM, {protocol}", markdown_table(head, rows, 1)]
     if evidence.gallery.worst:
-        parts += ["## Where most is lost", table(*loss_rows(evidence), 2)]
+        parts += ["## Where most is lost", markdown_table(*loss_rows(evidence), 2)]
     parts += ["## Recipes", "\n".join(_tree_lines(evidence.tree, 0))]
     return "\n\n".join(parts) + "\n"
 

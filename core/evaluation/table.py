@@ -16,7 +16,7 @@ from core.config import nearest
 from core.errors import DataError
 from edge_runtime.errors import CardError, UsageError
 from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card
-from edge_runtime.report.text import table as laid_out
+from edge_runtime.terminal import markdown_table
 
 DEFAULT_COLUMNS = (
     "validation/rgb",
@@ -166,7 +166,7 @@ def markdown(table: Table) -> str:
         for row in table.rows
     ]
     head = (*costs, "hardware", *(column.replace("/", " ") for column in table.columns))
-    return laid_out(head, rows, texts=(0, 1, 7), padded=False)
+    return markdown_table(head, rows, texts=(0, 1, 7), padded=False)
 
 
 def quality_table(rows: Sequence[QualityRow]) -> str:
@@ -181,7 +181,7 @@ def quality_table(rows: Sequence[QualityRow]) -> str:
         for row in rows
     ]
     head = ("data set", "pictures", "protocol", *psnr_and_ssim)
-    return laid_out(head, lines, texts=(0, 2), padded=False)
+    return markdown_table(head, lines, texts=(0, 2), padded=False)
 
 
 def card_command(path: str | Path) -> str:

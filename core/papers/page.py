@@ -27,7 +27,7 @@ from edge_runtime.machine import machine
 from edge_runtime.metrics import Protocol
 from edge_runtime.models.card import QualityRow
 from edge_runtime.pictures.picture import Picture, check_suffix, write_picture
-from edge_runtime.report.text import table
+from edge_runtime.terminal import markdown_table
 
 _PROTOCOL_NAMES: dict[Protocol, str] = {"y": "luma (`y`)", "rgb": "all channels (`rgb`)"}
 
@@ -135,7 +135,7 @@ def _quality(config: PapersConfig, known: Sequence[Known], protocol: Protocol) -
     for each in known:
         cells = (_both(each.scores.get(column), "psnr", "ssim") for column in columns)
         rows.append([each.method.name, each.method.paper, *cells])
-    return table(["method", "from", *config.datasets], rows, texts=(0, 1), padded=False)
+    return markdown_table(["method", "from", *config.datasets], rows, texts=(0, 1), padded=False)
 
 
 def _costs(known: Sequence[Known], seconds: Mapping[str, float]) -> str:
@@ -152,7 +152,7 @@ def _costs(known: Sequence[Known], seconds: Mapping[str, float]) -> str:
         )
         for each in known
     ]
-    return table(head, rows, texts=(0, 6), padded=False)
+    return markdown_table(head, rows, texts=(0, 6), padded=False)
 
 
 def _printed(config: PapersConfig) -> str:
@@ -160,7 +160,7 @@ def _printed(config: PapersConfig) -> str:
     for figure in config.printed:
         value = f"{figure.psnr:g}" if figure.ssim is None else f"{figure.psnr:.2f} / {figure.ssim}"
         rows.append((figure.method, figure.dataset, value, figure.source))
-    return table(
+    return markdown_table(
         ("method", "data set", "PSNR / SSIM", "printed in"), rows, texts=(0, 1, 3), padded=False
     )
 

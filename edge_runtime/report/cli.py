@@ -100,9 +100,8 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 def _report(arguments: argparse.Namespace) -> int:
     from edge_runtime.files import write_atomically
     from edge_runtime.records import to_json
-    from edge_runtime.report.device import Plan, make_report
+    from edge_runtime.report.device import Plan, make_report, markdown
     from edge_runtime.report.reference import SHIPPED, read_reference
-    from edge_runtime.report.text import markdown
 
     out = Path(arguments.json) if arguments.json else None
     if out and (out.is_dir() or not os.access(out.parent, os.W_OK)):

@@ -1,4 +1,4 @@
-"""Measure an opened model: latency and peak memory; ``machine()`` says where.
+"""Latency and peak memory of an opened model.
 
 A number without its method says nothing, so what is returned here carries it: runs to warm up,
 runs counted, threads, machine, versions. Compare ratios within one run; machines are noisy.
@@ -8,45 +8,26 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.base import (
-    Batch,
-    Session,
-)
+from edge_runtime.engines.base import Batch, Session
 from edge_runtime.errors import EdgeDerainError, SessionError
-from edge_runtime.machine import Machine, machine
-
-if TYPE_CHECKING:
-    from multiprocessing.connection import Connection
-
-__all__ = [
-    "InProcess",
-    "Latency",
-    "Machine",
-    "TimedSession",
-    "derain_noise",
-    "machine",
-    "measure_latency",
-    "noise_picture",
-    "peak_memory_of",
-    "resident_bytes",
-]
 
 Clock = Callable[[], float]
 """Returns seconds, as ``time.perf_counter`` does."""
 
 WARM_UP = 2
 REPEATS = 10
-
-_USUAL_BYTES = 100_000_000  # that a process holds with a small model, where nothing tells
 
 
 @dataclass(frozen=True)
@@ -165,82 +146,51 @@ def peak_memory_of(function: Callable[..., Any], *arguments: Any) -> InProcess:
         arguments: What can be pickled; so must the result be.
 
     Raises:
-        SessionError: The function raised, and this says what; or the process died.
+        SessionError: The function failed, and this says what; or the process died.
     """
-    import multiprocessing
-
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_call, args=(theirs, function, arguments))
-    process.start()
-    theirs.close()
-    try:
-        found, peak = ours.recv()
-    except EOFError:
-        process.join()
-        raise SessionError(
-            f"{function.__qualname__}: its process died with exit code {process.exitcode}; "
-            "it may need more memory than there is"
-        ) from None
-    finally:
-        ours.close()
-        process.join()
-    if isinstance(found, _Failure):
-        raise SessionError(found.message)
-    return InProcess(found, peak)
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        try:
+            return pool.submit(_in_process, function, arguments).result()
+        except BrokenProcessPool:
+            raise SessionError(
+                f"{function.__qualname__}: its process died; it may need more memory than there is"
+            ) from None
 
 
-def derain_noise(
-    model: str,
-    height: int,
-    width: int,
-    *,
-    backend: str = "auto",
-    precision: str = "auto",
-    threads: int | None = None,
-    tile: int | None = None,
-) -> Latency:
+def derain_noise(model: str, height: int, width: int, threads: int | None = None) -> Latency:
     """Load a model and derain one noise picture once, for ``peak_memory_of``.
 
     Args:
-        model: As ``Derainer.load`` takes it; so are ``backend``, ``precision``, ``threads`` and
-            ``tile``.
+        model: As ``Derainer.load`` takes it; so is ``threads``.
         height: Of the picture in pixels; ``width`` likewise.
     """
-    derainer = Derainer.load(
-        model, backend=backend, precision=precision, threads=threads, tile=tile
-    )
+    derainer = Derainer.load(model, threads=threads)
     return measure_latency(derainer, height, width, warm_up=0, repeats=1)
 
 
-def resident_bytes(*, peak: bool = False) -> int:
-    """Return the bytes that this process holds, or held at most, as far as the system tells."""
+def _in_process(function: Callable[..., Any], arguments: tuple[Any, ...]) -> InProcess:
+    try:
+        result = function(*arguments)
+    except EdgeDerainError as error:  # of any class, which need not survive pickling
+        raise SessionError(str(error)) from None
+    return InProcess(result, _peak_bytes())
+
+
+def _peak_bytes() -> int:
+    """Return the most that this process held; 0 where the system does not tell.
+
+    Linux counts what the process held before it became this program in ``ru_maxrss`` too.
+    """
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        field = "VmHWM:" if peak else "VmRSS:"
-        (line,) = (line for line in status.splitlines() if line.startswith(field))
-        return int(line.split()[1]) * 1024
-    except (OSError, ValueError):
+        return next(
+            int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM:")
+        )
+    except (OSError, StopIteration):
         pass
     try:
         import resource
     except ImportError:
-        return _USUAL_BYTES
+        return 0
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else most * 1024
-
-
-@dataclass(frozen=True)
-class _Failure:
-    message: str
-
-
-def _call(answer: Connection, function: Callable[..., Any], arguments: Sequence[Any]) -> None:
-    try:
-        found: Any = function(*arguments)
-    except EdgeDerainError as error:
-        found = _Failure(str(error))
-    except Exception as error:  # whatever it is, the caller must not wait for ever
-        found = _Failure(f"{function.__qualname__}: {type(error).__name__}: {error}")
-    answer.send((found, resident_bytes(peak=True)))
-    answer.close()

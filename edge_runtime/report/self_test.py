@@ -1,4 +1,4 @@
-"""Run every artifact on its golden picture: does this machine compute what it should?"""
+"""Self-test: every artifact on its golden picture, to see that this machine computes it right."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from edge_runtime.errors import EdgeDerainError, MissingExtraError
 from edge_runtime.models.card import ModelCard, read_card
 from edge_runtime.models.catalog import find_model, list_models
 from edge_runtime.report.golden import GoldenResult, check_golden
+from edge_runtime.terminal import aligned
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,7 @@ def self_test_table(verdicts: Sequence[Verdict]) -> list[str]:
     """Return the lines of a table of verdicts: a header, then one line each."""
     rows = [("artifact", "engine", "result", "largest", "rms")]
     rows += [_row(verdict) for verdict in verdicts]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    return aligned(rows)
 
 
 def _tested(path: Path, card: ModelCard, threads: int | None) -> Verdict:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.terminal import Progress, Terminated, termination_raised
+from edge_runtime.terminal import Progress, Terminated, markdown_table, termination_raised
 
 _SCRIPT = """
 import os, sys, threading
@@ -68,3 +68,8 @@ def test_progress_counts_pictures_and_megapixels(
     with Progress(1) as progress:  # nothing to show for a single picture
         progress.advance(1)
     assert capsys.readouterr().err == ""
+
+
+def test_tables_of_markdown_align() -> None:
+    lines = markdown_table(("a", "bb"), [("long", "1"), ("x", "22.5")], 1).splitlines()
+    assert lines == ["| a    |   bb |", "| ---- | ---: |", "| long |    1 |", "| x    | 22.5 |"]

@@ -8,12 +8,10 @@ import pytest
 from edge_runtime.errors import ModelNotFoundError, RecordError
 from edge_runtime.records import to_json, to_plain
 from edge_runtime.report import device as module
-from edge_runtime.report.board import BoardState
-from edge_runtime.report.device import DeviceReport, Plan, make_report, read_report
-from edge_runtime.report.endurance import Sustained
+from edge_runtime.report.device import DeviceReport, Plan, make_report, markdown, read_report
+from edge_runtime.report.endurance import BoardState, Sustained
 from edge_runtime.report.measure import InProcess, Latency
 from edge_runtime.report.reference import read_reference
-from edge_runtime.report.text import markdown, table
 from tests.edge_runtime.reference_sets import flat, write_set
 
 PLAN = Plan(threads=1, height=16, width=24, repeats=3)
@@ -148,8 +146,3 @@ def test_markdown_says_it_all(made: DeviceReport) -> None:
     text = markdown(dataclasses.replace(made, artifacts=(bare,)))
     assert "°C" not in text
     assert "Slowed" not in text
-
-
-def test_tables_align() -> None:
-    lines = table(("a", "bb"), [("long", "1"), ("x", "22.5")], 1).splitlines()
-    assert lines == ["| a    |   bb |", "| ---- | ---: |", "| long |    1 |", "| x    | 22.5 |"]

@@ -1,9 +1,14 @@
+import subprocess
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from edge_runtime.derainer import Derainer
-from edge_runtime.report.board import BoardState
-from edge_runtime.report.endurance import measure_sustained
+from edge_runtime.report import endurance
+from edge_runtime.report.endurance import BoardState, measure_sustained, read_board
 
 
 class Engine:
@@ -63,3 +68,67 @@ def test_heat_and_throttling_of_any_time_are_kept() -> None:
     found = _measure(Engine(fast=100), 5.0, states)
     assert found.hottest_c == 81.5
     assert found.throttled == ("throttled", "frequency capped")
+
+
+def _zone(root: Path, number: int, kind: str, value: str) -> None:
+    zone = root / f"sys/class/thermal/thermal_zone{number}"
+    zone.mkdir(parents=True)
+    (zone / "type").write_text(kind + "\n", encoding="ascii")
+    (zone / "temp").write_text(value + "\n", encoding="ascii")
+
+
+def _flags(root: Path, text: str) -> None:
+    firmware = root / "sys/devices/platform/soc/soc:firmware"
+    firmware.mkdir(parents=True)
+    (firmware / "get_throttled").write_text(text, encoding="ascii")
+
+
+def test_a_machine_without_sensors_shows_nothing(tmp_path: Path) -> None:
+    assert read_board(tmp_path) == BoardState(temperature_c=None, throttled=None)
+
+
+def test_the_hottest_zone_of_the_processor_counts(tmp_path: Path) -> None:
+    _zone(tmp_path, 0, "gpu-thermal", "90000")
+    _zone(tmp_path, 1, "cpu-thermal", "51250")
+    _zone(tmp_path, 2, "CPU-therm", "48000")
+    assert read_board(tmp_path).temperature_c == 51.25
+
+
+def test_other_zones_count_where_none_is_the_processors(tmp_path: Path) -> None:
+    _zone(tmp_path, 0, "acpitz", "27800")
+    _zone(tmp_path, 1, "acpitz", "40000")
+    assert read_board(tmp_path).temperature_c == 40
+
+
+@pytest.mark.parametrize("value", ["-274000", "250000", "n/a", ""])
+def test_sensors_that_say_nonsense_are_left_out(tmp_path: Path, value: str) -> None:
+    _zone(tmp_path, 0, "cpu-thermal", value)
+    assert read_board(tmp_path).temperature_c is None
+
+
+@pytest.mark.parametrize(
+    ("bits", "flags"),
+    [
+        ("0\n", ()),
+        ("0x50005", ("under-voltage", "throttled", "under-voltage earlier", "throttled earlier")),
+        ("80008", ("soft temperature limit", "soft temperature limit earlier")),
+        ("?", None),
+    ],
+)
+def test_flags_of_a_raspberry_pi(tmp_path: Path, bits: str, flags: tuple[str, ...] | None) -> None:
+    _flags(tmp_path, bits)
+    assert read_board(tmp_path).throttled == flags
+
+
+def test_vcgencmd_is_asked_where_the_kernel_does_not_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        assert command == ["/bin/vcgencmd", "get_throttled"]
+        return SimpleNamespace(returncode=0, stdout="throttled=0x4\n")
+
+    monkeypatch.setattr(endurance.shutil, "which", lambda name: f"/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", run)
+    assert read_board().throttled == ("throttled",)
+    monkeypatch.setattr(
+        subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=1, stdout="")
+    )
+    assert read_board().throttled is None

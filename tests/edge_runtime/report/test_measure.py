@@ -14,7 +14,6 @@ from edge_runtime.report.measure import (
     derain_noise,
     measure_latency,
     peak_memory_of,
-    resident_bytes,
 )
 
 BLOCK = 150_000_000
@@ -98,21 +97,18 @@ def test_the_peak_of_another_process_without_ours() -> None:
     assert large.result[1] == ours.size
     assert small.peak_bytes < BLOCK
     assert BLOCK <= large.peak_bytes - small.peak_bytes + 10**7 < 2 * BLOCK
-    del ours
-    assert resident_bytes(peak=True) >= BLOCK
-    assert resident_bytes(peak=True) >= resident_bytes()
 
 
 @pytest.mark.parametrize(
-    ("kind", "message"),
+    ("kind", "error", "message"),
     [
-        ("ours", "as the engine said"),
-        ("other", "_fail: ValueError: no"),
-        ("die", "_fail: its process died with exit code 3"),
+        ("ours", SessionError, "as the engine said"),
+        ("other", ValueError, "no"),
+        ("die", SessionError, "_fail: its process died; it may need more memory"),
     ],
 )
-def test_what_fails_there_is_told_here(kind: str, message: str) -> None:
-    with pytest.raises(SessionError, match=message):
+def test_what_fails_there_is_told_here(kind: str, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
         peak_memory_of(_fail, kind)
 
 
