@@ -1,1 +1,1 @@
-"""What a model is, and which file is taken for a name."""
+"""Models: the card of one, and the file that a name stands for."""

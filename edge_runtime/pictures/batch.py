@@ -1,4 +1,4 @@
-"""Carry out a batch: load, derain and save pictures at once, none of which can stop the others."""
+"""Batches of pictures: loaded, derained and saved at once, none of which can stop the others."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge_runtime.derainer import Derainer
 from edge_runtime.engines.base import (
     Batch,
     Session,
 )
-from edge_runtime.engines.stages import counted_stages
 from edge_runtime.errors import EdgeDerainError, ImageError
 from edge_runtime.machine import return_large_blocks_at_once
 from edge_runtime.pictures.picture import (
@@ -32,6 +33,8 @@ from edge_runtime.pictures.plan import Job
 from edge_runtime.pictures.sources import STDIO
 from edge_runtime.prefetch import ahead
 
+_DIVIDER_SHARE = 300
+"""The divider is one pixel wide for so many of the picture's width."""
 PIXELS_IN_FLIGHT = 25_000_000
 """Above as many pixels loaded and not yet saved, no further picture is loaded."""
 
@@ -126,6 +129,33 @@ def derain_batch(
         yield from saved
 
 
+def compare(rainy: Picture, derained: Picture) -> Picture:
+    """Return rainy (left) and derained (right) side by side with a white divider.
+
+    Both have the same size, depth and channels; alpha, where there is one, is opaque in the
+    divider.
+    """
+    height, width = rainy.rgb.shape[:2]
+    gap = max(2, round(width / _DIVIDER_SHARE))
+    white = np.iinfo(rainy.rgb.dtype).max
+    line = np.full((height, gap, 3), white, rainy.rgb.dtype)
+    alpha = None
+    if rainy.alpha is not None and derained.alpha is not None:
+        alpha = np.hstack([rainy.alpha, line[..., 0], derained.alpha])
+    rgb = np.hstack([rainy.rgb, line, derained.rgb])
+    return dataclasses.replace(derained, rgb=rgb, alpha=alpha)
+
+
+def difference(rainy: Picture, derained: Picture) -> Picture:
+    """Return the removed rain, rainy less derained, as light on black.
+
+    Where derained is the brighter one, which rain hardly ever asks for, it is black. Both have
+    the same size and depth; alpha is that of ``derained``.
+    """
+    brighter = np.maximum(rainy.rgb, derained.rgb)
+    return dataclasses.replace(derained, rgb=brighter - derained.rgb)
+
+
 class _Worker:
     """The steps that a picture takes, and a context whose end stops them."""
 
@@ -173,10 +203,15 @@ class _Worker:
         rainy = outcome._picture
         assert rainy is not None
         start = time.perf_counter()
-        with counted_stages() as stages:
+        if self._derainer.card.step is None:
             rgb = self._derainer(rainy.rgb)
+        else:
+            from edge_runtime.engines.stages import counted_stages
+
+            with counted_stages() as stages:
+                rgb = self._derainer(rainy.rgb)
+            outcome.stages = max(stages, default=None)
         outcome.seconds = time.perf_counter() - start
-        outcome.stages = max(stages, default=None)
         derained = dataclasses.replace(rainy, rgb=rgb)
         outcome._picture = _view(self.settings.view, rainy, derained)
 
@@ -240,11 +275,8 @@ class _StoppableSession:
 
 def _view(view: str, rainy: Picture, derained: Picture) -> Picture:
     """Return what is written of a picture."""
-    if view == "derained":
-        return derained
-    from edge_runtime.pictures.compare import compare, difference
-
-    return {"compare": compare, "diff": difference}[view](rainy, derained)
+    views = {"compare": compare, "diff": difference}
+    return views[view](rainy, derained) if view in views else derained
 
 
 def _read(source: Path) -> bytes:

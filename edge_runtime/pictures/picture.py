@@ -1,4 +1,4 @@
-"""Read and write pictures: upright, in RGB order, with alpha, bit depth and metadata.
+"""Pictures, read and written: upright, in RGB order, with alpha, bit depth and metadata.
 
 EXIF, ICC profile, XMP and pixels an inch are kept wherever the format that is written holds them.
 """

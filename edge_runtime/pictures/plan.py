@@ -1,4 +1,4 @@
-"""Decide before any work which picture goes where, and that no original is lost on the way."""
+"""Plan of a batch: before any work, which picture goes where, and that no original is lost."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a model is worth on this device: quality, loss against the teacher, time and heat."""
+"""Models on this device: quality, loss against the teacher, speed, memory and heat."""

@@ -1,4 +1,4 @@
-"""What artifacts are worth on this device: quality against their teacher, speed and memory.
+"""Worth of artifacts on this device: quality against their teacher, speed and memory.
 
     report = make_report(["small"], read_reference(SHIPPED), Plan())
 

@@ -1,4 +1,4 @@
-"""Prove in a second that this engine on this chip computes what an artifact's card says.
+"""Golden pairs: a second's proof that this engine on this chip computes what a card says.
 
 The card holds the hash of a derained picture and some of its values. The rainy picture is drawn
 here, in integer arithmetic on arrays alone, so that it has the same bytes on every machine and with

@@ -1,4 +1,4 @@
-"""Score an artifact against clean pictures and against its teacher, on a reference set.
+"""Scores of an artifact against clean pictures and against its teacher, on a reference set.
 
     psnr_loss_db = psnr(teacher, clean) - psnr(student, clean)      ssim_loss likewise
     fidelity_db  = psnr(student, teacher)

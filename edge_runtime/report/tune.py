@@ -1,4 +1,4 @@
-"""Measure every artifact of a name in every engine of this machine, and remember the times."""
+"""Times of every artifact of a name in every engine of this machine, measured and remembered."""
 
 from __future__ import annotations
 

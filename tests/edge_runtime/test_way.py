@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-MODULES = 28
+MODULES = 27
 
 _SCRIPT = """
 import json, sys
