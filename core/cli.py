@@ -7,19 +7,13 @@ import contextlib
 import dataclasses
 import importlib
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import edge_runtime
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
 from edge_runtime.terminal import aligned
-
-if TYPE_CHECKING:
-    from core.evaluation.evaluate import Derain, EvaluationConfig
-    from core.evaluation.files import ReferenceWriter
 
 COMMANDS = {
     "train": ("core.training.train", "train a network", "--config configs/students/first.yaml"),
@@ -119,7 +113,6 @@ def command(arguments: Sequence[str]) -> int:
         help="passes of a checkpoint over a picture, mirrored (2), upside down (4) and turned (8) "
         "as well: the mean of all is scored (default: 1)",
     )
-    parser.add_argument("--iterations", type=int, metavar="N", help="of --method gmm (default 6)")
     parser.add_argument("--json", metavar="FILE", help="write the rows to this file as well")
     parser.add_argument("--csv", metavar="FILE", help="write the scores of every picture to it")
     parser.add_argument("--save", metavar="DIR", help="write derained pictures: DIR/SET/NAME.png")
@@ -135,26 +128,55 @@ def command(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     _check_evaluation(options)
 
-    from core.evaluation.evaluate import mean_rows, score_pairs
+    from core.checkpoint import find_checkpoint, load_checkpoint
+    from core.config import config_parser, parse_config
+    from core.evaluation.evaluate import Derain, EvaluationConfig, mean_rows, score_pairs
     from core.evaluation.files import (
+        ReferenceWriter,
         check_picture_targets,
         check_text_target,
+        downloaded_sets,
         save_picture,
         scores_csv,
+        teacher_of,
         write_text,
     )
     from core.evaluation.table import quality_table
+    from core.inference import derainer_of
+    from core.papers.gmm.derain import gmm_derainer
+    from core.papers.gmm.mixture import load_background
+    from edge_runtime import Derainer
+    from edge_runtime.models.catalog import find_model
 
-    config = _downloaded(options) if options.root else _configured(options)
+    if options.root:
+        config = downloaded_sets(options.root, options.dataset)
+    else:
+        values = ["--config", options.config]
+        values += ["--data_root", options.data_root] if options.data_root else []
+        config = parse_config(EvaluationConfig, config_parser(EvaluationConfig), values)
+        config = config.only(options.sets) if options.sets else config
     save = Path(options.save) if options.save else None
     for option in ("json", "csv"):
         if getattr(options, option):
             check_text_target(f"--{option}", Path(getattr(options, option)))
     if save:
         check_picture_targets(config, save, force=options.force)
-    model = _model(options)
+    model: Derain
+    if options.checkpoint:
+        checkpoint = load_checkpoint(options.checkpoint)
+        model = derainer_of(checkpoint, options.precision or "32-true", options.views or 1)
+    elif options.method:
+        model = gmm_derainer(load_background())
+    else:
+        model = Derainer.load(options.model)
     scores = []
-    with _reference_writer(options) as reference:
+    with contextlib.ExitStack() as stack:
+        reference = None
+        if options.reference:
+            named = options.checkpoint
+            teacher = teacher_of(find_checkpoint(named) if named else find_model(options.model))
+            writer = ReferenceWriter(Path(options.reference), teacher, force=options.force)
+            reference = stack.enter_context(writer)
         for scored in score_pairs(model, config, progress=True):
             scores.append(scored.score)
             if save:
@@ -188,8 +210,6 @@ def _check_evaluation(options: argparse.Namespace) -> None:
             f"--reference {options.reference}: its teacher is a file, which --method "
             f"{options.method} has none of; give --checkpoint or --model"
         )
-    if options.iterations is not None and not options.method:
-        raise UsageError(f"--iterations {options.iterations} goes with --method gmm; leave it out")
     for option in ("precision", "views"):
         value = getattr(options, option)
         if value and not options.checkpoint:
@@ -203,62 +223,3 @@ def _check_evaluation(options: argparse.Namespace) -> None:
         raise UsageError(
             "--force lets --save replace files; give --save DIR or --reference DIR, or leave it out"
         )
-
-
-def _downloaded(options: argparse.Namespace) -> EvaluationConfig:
-    from core.evaluation.evaluate import EvaluationConfig, TestSetConfig, published_sets
-    from core.evaluation.files import as_data_sets
-    from core.pairs import SourceConfig
-    from edge_runtime.report.reference import is_reference
-
-    if options.dataset:
-        return published_sets(options.dataset, options.root)
-    if is_reference(Path(options.root)):
-        return as_data_sets(Path(options.root))
-    source = SourceConfig(layout="published", root=os.path.abspath(options.root))
-    return EvaluationConfig({source.name: TestSetConfig(source)}, data_root=".")
-
-
-def _configured(options: argparse.Namespace) -> EvaluationConfig:
-    from core.config import config_parser, parse_config
-    from core.evaluation.evaluate import EvaluationConfig
-
-    values = ["--config", options.config]
-    if options.data_root:
-        values += ["--data_root", options.data_root]
-    config = parse_config(EvaluationConfig, config_parser(EvaluationConfig), values)
-    return config.only(options.sets) if options.sets else config
-
-
-def _model(options: argparse.Namespace) -> Derain:
-    if options.checkpoint:
-        from core.checkpoint import load_checkpoint
-        from core.inference import derainer_of
-
-        checkpoint = load_checkpoint(options.checkpoint)
-        return derainer_of(checkpoint, options.precision or "32-true", options.views or 1)
-    if options.method:
-        from core.papers.gmm.derain import GmmConfig, gmm_derainer
-        from core.papers.gmm.mixture import load_background
-
-        settings = GmmConfig()
-        if options.iterations is not None:
-            settings = dataclasses.replace(settings, iterations=options.iterations)
-        return gmm_derainer(load_background(), settings)
-    from edge_runtime import Derainer
-
-    return Derainer.load(options.model)
-
-
-def _reference_writer(
-    options: argparse.Namespace,
-) -> contextlib.AbstractContextManager[ReferenceWriter | None]:
-    if not options.reference:
-        return contextlib.nullcontext()
-    from core.checkpoint import find_checkpoint
-    from core.evaluation.files import ReferenceWriter, teacher_of
-    from edge_runtime.models.catalog import find_model
-
-    checkpoint = options.checkpoint
-    path = find_checkpoint(checkpoint) if checkpoint else find_model(options.model)
-    return ReferenceWriter(Path(options.reference), teacher_of(path), force=options.force)

@@ -13,7 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from core.errors import DataError
-from core.evaluation.evaluate import EvaluationConfig, PictureScore, ScoredPicture, TestSetConfig
+from core.evaluation.evaluate import (
+    EvaluationConfig,
+    PictureScore,
+    ScoredPicture,
+    TestSetConfig,
+    published_sets,
+)
 from core.pairs import Image, SourceConfig, find_pairs
 from edge_runtime import __version__
 from edge_runtime.errors import UsageError
@@ -160,14 +166,29 @@ def as_data_sets(folder: Path) -> EvaluationConfig:
         ReferenceSetError, RecordError: no reference set, or a malformed one.
     """
     root = folder.absolute()
-    datasets = read_reference(root).datasets
-    sources = {
-        name: SourceConfig("folders", rainy=f"rainy/{name}", clean=f"clean/{name}")
-        for name in datasets
+    sets = {
+        name: TestSetConfig(SourceConfig("folders", rainy=f"rainy/{name}", clean=f"clean/{name}"))
+        for name in read_reference(root).datasets
     }
-    return EvaluationConfig(
-        {name: TestSetConfig(source) for name, source in sources.items()}, data_root=str(root)
-    )
+    return EvaluationConfig(sets, data_root=str(root))
+
+
+def downloaded_sets(root: str, dataset: str | None) -> EvaluationConfig:
+    """Say how to read what lies in a folder: a reference set, or a data set as it was downloaded.
+
+    Args:
+        root: the folder.
+        dataset: which published set it is; None finds out from how its files are laid out.
+
+    Raises:
+        UsageError, ReferenceSetError, RecordError: an unknown name, or a malformed reference set.
+    """
+    if dataset:
+        return published_sets(dataset, root)
+    if is_reference(Path(root)):
+        return as_data_sets(Path(root))
+    source = SourceConfig(layout="published", root=os.path.abspath(root))
+    return EvaluationConfig({source.name: TestSetConfig(source)}, data_root=".")
 
 
 class ReferenceWriter:

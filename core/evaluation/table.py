@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,11 +62,6 @@ class TableRow:
     hardware: str | None = None
     psnr: dict[str, float] = field(default_factory=dict)
     carded: bool = True
-
-    def to_json(self) -> str:
-        """Return the row as one line of JSON, which has no infinity and says null there."""
-        psnr = {k: v if math.isfinite(v) else None for k, v in self.psnr.items()}
-        return json.dumps({**dataclasses.asdict(self), "psnr": psnr}, allow_nan=False)
 
 
 @dataclass(frozen=True)
@@ -262,15 +255,10 @@ def command(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--columns", nargs="+", metavar="SET/PROTOCOL", help="such as validation/rgb rain100h/y"
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     options = parser.parse_args(arguments)
 
     table = make_table(find_checkpoints(options.places), options.columns)
-    if options.json:
-        for row in table.rows:
-            print(row.to_json())
-    else:
-        print(markdown(table))
+    print(markdown(table))
     for row in table.rows:
         if row.path and not row.carded:
             print(

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -96,14 +95,6 @@ def test_markdown(make: Make) -> None:
 def test_sizes_are_in_mib() -> None:
     made = table.Table((), (table.TableRow("a", bytes=3 * 2**20),))
     assert table.markdown(made).splitlines()[2].startswith("| a | – | – | – | 3.00 |")
-
-
-def test_json_has_no_infinity(make: Make) -> None:
-    made = table.make_table([make("a", _row("dry", "rgb", math.inf))])
-    given, a = (json.loads(row.to_json()) for row in made.rows)
-    assert (given["name"], given["path"], given["psnr"]) == (table.INPUT, None, {"dry/rgb": 20.0})
-    assert (a["name"], a["macs_per_pixel"], a["steps"]) == ("a", 7570.0, None)
-    assert a["psnr"] == {"dry/rgb": None}
 
 
 def test_default_columns_are_those_that_a_card_has(make: Make) -> None:
