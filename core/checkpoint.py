@@ -30,7 +30,7 @@ _KEY = "edge_derain.checkpoint"
 
 @dataclass(frozen=True)
 class TrainingCost:
-    """What it took to train a network, the network that it started from included.
+    """The cost of training a network, the network that it started from included.
 
     Attributes:
         steps: optimizer steps.

@@ -18,7 +18,7 @@ LEAST, MOST = -128, 127
 
 @dataclass(frozen=True)
 class TensorScale:
-    """How an activation is stored: ``x = scale (code - zero_point)``, codes -128 to 127.
+    """The storage of an activation: ``x = scale (code - zero_point)``, codes -128 to 127.
 
     Attributes:
         scale: above 0, in units of the tensor.

@@ -1,4 +1,4 @@
-"""Where a network is quantized: found on its traced graph, the same for every architecture."""
+"""Places at which a network is quantized, found on its traced graph whatever its architecture."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Score a checkpoint on named data sets, and write what the scores leave behind."""
+"""Scores of checkpoints on named data sets, and what scoring leaves behind."""

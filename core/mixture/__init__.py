@@ -1,1 +1,1 @@
-"""What a training step sees: crops from a weighted mixture of pairs, rained-on and dry."""
+"""Training samples: crops from a weighted mixture of pairs, rained-on and dry pictures."""

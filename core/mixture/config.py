@@ -1,4 +1,4 @@
-"""What the training set is mixed of, as configs say it."""
+"""The mixture of the training set, as configs say it."""
 
 from __future__ import annotations
 

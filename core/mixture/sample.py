@@ -1,4 +1,4 @@
-"""What a training step sees: pictures, and what may be learned from each of them."""
+"""Samples of a training step: pictures, and what may be learned from each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JORDER: finds where rain is, how bright it is, and what is behind it, in this order."""
+"""JORDER: the places of rain, its brightness and what is behind it, found in this order."""
 
 from __future__ import annotations
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol, get_args, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from core.errors import ConfigError
 
 Attention = Literal["none", "channel", "spatial"]
 
@@ -124,9 +122,10 @@ class AttentionBlock(nn.Module):
 
     Args:
         width: channels in and out.
-        attention: as :func:`make_attention`.
+        attention: ``channel`` for :class:`ChannelAttention`, ``spatial`` for
+            :class:`SpatialAttention`, ``none`` for the identity.
         inner: channels between the convolutions; 0 for ``width``.
-        squeezed: as :func:`make_attention`.
+        squeezed: as that of :class:`ChannelAttention`.
     """
 
     def __init__(
@@ -136,32 +135,15 @@ class AttentionBlock(nn.Module):
         inner = inner or width
         self.first = nn.Conv2d(width, inner, 3, padding=1)
         self.second = nn.Conv2d(inner, width, 3, padding=1)
-        self.attention = make_attention(attention, width, squeezed)
+        self.attention: nn.Module = nn.Identity()
+        if attention == "channel":
+            self.attention = ChannelAttention(width, squeezed)
+        elif attention == "spatial":
+            self.attention = SpatialAttention(width)
 
     def forward(self, x: Tensor) -> Tensor:
         features = torch.relu(self.second(torch.relu(self.first(x))))
         return torch.relu(self.attention(features) + x)
-
-
-def make_attention(kind: Attention, width: int, squeezed: int = 0) -> nn.Module:
-    """Build an attention module for (N, width, H, W).
-
-    Args:
-        kind: ``channel`` for :class:`ChannelAttention`, ``spatial`` for
-            :class:`SpatialAttention`, ``none`` for the identity.
-        width: channels.
-        squeezed: channels inside the channel attention; 0 for a quarter of ``width``, 4 or more.
-
-    Raises:
-        ConfigError: any other kind.
-    """
-    if kind == "channel":
-        return ChannelAttention(width, squeezed)
-    if kind == "spatial":
-        return SpatialAttention(width)
-    if kind == "none":
-        return nn.Identity()
-    raise ConfigError(f"attention {kind!r} is not one of {', '.join(get_args(Attention))}")
 
 
 class ChannelAttention(nn.Module):
@@ -169,6 +151,10 @@ class ChannelAttention(nn.Module):
 
     Every output pixel depends on the whole picture, so results on tiles differ from those on the
     whole picture, whatever the halo: the receptive field is unbounded.
+
+    Args:
+        width: channels.
+        squeezed: channels inside; 0 for a quarter of ``width``, 4 or more.
     """
 
     def __init__(self, width: int, squeezed: int = 0) -> None:

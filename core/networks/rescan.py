@@ -103,7 +103,7 @@ class ContextLayer(nn.Module):
         inputs: channels of x.
         width: channels of the result.
         dilation: of the 3x3 convolution over x; that over the hidden state is plain.
-        squeezed: as :func:`core.networks.layers.make_attention`.
+        squeezed: as that of :class:`core.networks.layers.ChannelAttention`.
     """
 
     def __init__(self, unit: Unit, inputs: int, width: int, dilation: int, squeezed: int) -> None:

@@ -27,8 +27,8 @@ def command(arguments: Sequence[str]) -> int:
     """Run ``derain strip`` and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="derain strip",
-        description="Draw pictures of a reference set side by side, one a row: rainy, derained by "
-        "each model, and clean, with PSNR (rgb).",
+        description="Draw pictures of the shipped reference set side by side, one a row: rainy, "
+        "derained by each model, and clean, with PSNR (rgb).",
     )
     parser.add_argument(
         "models", nargs="+", metavar="MODEL", help="artifact: shipped name, or path"
@@ -39,20 +39,14 @@ def command(arguments: Sequence[str]) -> int:
         nargs="+",
         metavar="DATASET/NAME",
         default=["light/coffee", "heavy/rocket"],
-        help="of the reference set (default: light/coffee heavy/rocket)",
+        help="which ones (default: light/coffee heavy/rocket)",
     )
-    parser.add_argument(
-        "--reference", metavar="DIR", default=SHIPPED, help="set (default: the one that ships)"
-    )
-    parser.add_argument("--force", action="store_true", help="replace FILE")
     options = parser.parse_args(arguments)
 
     out = Path(options.out)
     check_suffix(out)
     check_text_target("-o", out)
-    if out.exists() and not options.force:
-        raise UsageError(f"-o {out}: is there already; add --force, or name another")
-    pairs = [read_pair(name, Path(options.reference)) for name in options.picture]
+    pairs = [read_pair(name) for name in options.picture]
     derained: list[dict[str, Image]] = [{} for _ in pairs]
     for model in options.models:
         with Derainer.load(model) as derain:
@@ -72,17 +66,16 @@ def command(arguments: Sequence[str]) -> int:
     return 0
 
 
-def read_pair(picture: str, folder: Path = SHIPPED) -> tuple[Image, Image]:
-    """Read ``(rainy, clean)`` of a reference set, uint8 (H, W, 3) RGB each.
+def read_pair(picture: str) -> tuple[Image, Image]:
+    """Read ``(rainy, clean)`` of the shipped reference set, uint8 (H, W, 3) RGB each.
 
     Args:
         picture: ``DATASET/NAME``, such as ``heavy/chelsea``.
-        folder: of the reference set.
 
     Raises:
         UsageError: no such picture; lists what there is.
     """
-    reference = read_reference(folder)
+    reference = read_reference(SHIPPED)
     found = {f"{each.dataset}/{each.name}": each for each in reference.index.pictures}
     if picture not in found:
         raise UsageError(f"--picture {picture}: unknown; there are {', '.join(found)}")

@@ -1,4 +1,4 @@
-"""How far away every pixel is: read from depth pictures, or a flat ground under a far sky."""
+"""Depth of every pixel: read from depth pictures, or a flat ground under a far sky."""
 
 from __future__ import annotations
 
@@ -81,15 +81,6 @@ def fill_depth(depth: Depth) -> Depth:
     return np.where(unknown, smooth, depth).astype(np.float32)
 
 
-def resize_depth(depth: Depth, height: int, width: int) -> Depth:
-    """Bring a filled depth map to the size of its picture; float32 in metres in and out."""
-    if depth.shape == (height, width):
-        return depth
-    return np.asarray(
-        cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR), np.float32
-    )
-
-
 def read_depth(path: str | Path, height: int, width: int) -> Depth:
     """Read a depth picture for a picture of the given size, mended where it is unknown or wrong.
 
@@ -113,7 +104,11 @@ def read_depth(path: str | Path, height: int, width: int) -> Depth:
     depth = np.asarray(picture.rgb[..., 0], np.float32) / np.float32(100)
     if not depth.any():
         raise DataError(f"{path}: every pixel is 0, so no depth is known; remove it")
-    return resize_depth(fill_depth(drop_specks(depth)), height, width)
+    depth = fill_depth(drop_specks(depth))
+    if depth.shape == (height, width):
+        return depth
+    sized = cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(sized, np.float32)
 
 
 def find_depths(folder: str | Path) -> dict[str, Path]:

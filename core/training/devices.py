@@ -1,4 +1,4 @@
-"""What a run computes on: devices, processes, threads and precision, through Lightning Fabric."""
+"""Devices, processes, threads and precision of a run, through Lightning Fabric."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start a larger student from a smaller trained one that computes the same function."""
+"""Growth of a small trained student into a larger one that computes the same function."""
 
 from __future__ import annotations
 

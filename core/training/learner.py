@@ -1,4 +1,4 @@
-"""A network in training: what it is trained for, its optimizer, and one step; no files."""
+"""A network in training: objective, optimizer and one step, without files."""
 
 from __future__ import annotations
 
@@ -332,20 +332,18 @@ class _Forward(nn.Module):
 
 
 def _check_unlabelled(config: TrainConfig, objective: Objective) -> None:
-    for part in config.mixture.parts.values():
-        if part.rain == "unlabelled":
-            name = part.source.root or part.source.rainy
-            if not objective.takes_unlabelled:
-                raise ConfigError(
-                    f"mixture.parts: rain 'unlabelled' of {name!r} has no clean pictures to learn "
-                    "from; leave it out, or learn from a teacher: compress distill --teacher CKPT"
-                )
-            if config.adversarial.weight:
-                raise ConfigError(
-                    f"mixture.parts: rain 'unlabelled' of {name!r} has no clean pictures for the "
-                    f"discriminator; leave it out, or set adversarial.weight to 0, not "
-                    f"{config.adversarial.weight}"
-                )
+    sources = [p.source for p in config.mixture.parts.values() if p.rain == "unlabelled"]
+    for said in (f"rain 'unlabelled' of {(each.root or each.rainy)!r}" for each in sources):
+        if not objective.takes_unlabelled:
+            raise ConfigError(
+                f"mixture.parts: {said} has no clean pictures to learn from; leave it out, or learn "
+                "from a teacher: compress distill --teacher CKPT"
+            )
+        if config.adversarial.weight:
+            raise ConfigError(
+                f"mixture.parts: {said} has no clean pictures for the discriminator; leave it out, "
+                f"or set adversarial.weight to 0, not {config.adversarial.weight}"
+            )
 
 
 def _initial(config: TrainConfig) -> Checkpoint:

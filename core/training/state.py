@@ -1,4 +1,4 @@
-"""Everything that a run needs to go on exactly where it stopped, in one safetensors file."""
+"""The state of a run, with which it goes on exactly where it stopped, in one safetensors file."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class StopRequest:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """How a run ended.
+    """The end of a run.
 
     Attributes:
         folder: where ``best``, ``last`` and ``state`` (.safetensors), ``config.yaml`` and the

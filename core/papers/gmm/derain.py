@@ -1,4 +1,4 @@
-"""Split a picture into background and rain by two mixtures (Li, Tan, Guo, Lu, Brown, CVPR 2016).
+"""Background and rain told apart by two mixtures of patches (Li, Tan, Guo, Lu, Brown, CVPR 2016).
 
 "Rain Streak Removal Using Layer Priors" takes the luma O of a rainy picture as B + R and finds the
 background B and the streak layer R, both within [0, O], that minimize::

@@ -7,7 +7,6 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.errors import ConfigError
 from core.networks.layers import (
     AttentionBlock,
     ChannelAttention,
@@ -15,7 +14,6 @@ from core.networks.layers import (
     SpatialAttention,
     box_mean,
     guided_filter,
-    make_attention,
 )
 
 WIDTH = 6
@@ -109,11 +107,6 @@ def test_how_far_a_block_looks(kind: str, reach: int) -> None:
     assert x.grad is not None
     touched = x.grad[0].ne(0).any(dim=0).any(dim=0).nonzero().flatten()
     assert (int(touched[0]), int(touched[-1])) == (15 - reach, 15 + reach)
-
-
-def test_an_unknown_attention_is_refused() -> None:
-    with pytest.raises(ConfigError, match="attention 'self' is not one of none, channel, spatial"):
-        make_attention("self", WIDTH)  # type: ignore[arg-type]
 
 
 def picture(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
