@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from compress.checkpoint_card import teacher_loss
-from compress.taught import TaughtPictures
-from compress.teacher import Teacher
+from compress.teacher import TaughtPictures, Teacher
 from core.evaluation.evaluate import (
     Derain,
     EvaluationConfig,

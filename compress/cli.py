@@ -227,10 +227,9 @@ def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoin
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from compress.recipe.pipeline import Pipeline
-    from compress.recipe.plan import make_plan
+    from compress.recipe.pipeline import Pipeline, outcome_rows
+    from compress.recipe.plan import make_plan, plan_rows
     from compress.recipe.recipe import read_recipe
-    from compress.recipe.tables import outcome_rows, plan_rows
 
     given = {"data_root": arguments.data_root, "teacher": arguments.teacher}
     recipe = read_recipe(arguments.recipe, **given)

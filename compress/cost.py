@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-from compress.receptive_field import measure_receptive_field
 
 _FLOPS_PER_MAC = 2
 _COUNTED_SIDE = 64
@@ -70,3 +71,150 @@ def macs_per_pixel(module: nn.Module, size_multiple: int) -> float:
         module(picture)
     flops: int = counter.get_total_flops()
     return flops / _FLOPS_PER_MAC / side**2
+
+
+PROBES = (512, 1024)
+"""Lengths in pixels of the pictures on which a receptive field is looked for, half as long."""
+
+_WIDTH = 16
+
+
+@dataclass(frozen=True)
+class ReceptiveField:
+    """Which input pixels an output pixel depends on.
+
+    Attributes:
+        size: side in pixels of the smallest square that holds all of them, for the output pixel
+            that needs the largest.
+        radius: pixels from an output pixel to the farthest of them, along either axis.
+    """
+
+    size: int
+    radius: int
+
+
+def measure_receptive_field(module: nn.Module, size_multiple: int) -> ReceptiveField | None:
+    """Measure the receptive field of a network of three channels in and out.
+
+    A float64 copy gets positive weights and biases and sees a positive picture, so every ReLU
+    stays open and contributions add up instead of cancelling. The gradient of one output pixel is
+    then non-zero at just those inputs that the structure connects to it, whatever the weights are:
+    the theoretical field of Luo et al. 2016 (arXiv:1701.04128). With strides it depends on the
+    pixel's place on the grid, so every phase of ``size_multiple`` is tried. Height and width are
+    measured one after the other on long strips, because the reach of a convolution along one axis
+    does not depend on the other.
+
+    Args:
+        module: takes and returns float (N, 3, H, W); it is left as it is.
+        size_multiple: height and width must be multiples of this many pixels.
+
+    Returns:
+        The field, or None where it is longer than half of the longest strip, as with global
+        pooling: every pixel may then depend on the whole picture.
+    """
+    probe = _positive_copy(module)
+    for length in PROBES:
+        field = _measure_within(probe, _round_up(length, size_multiple), size_multiple)
+        if field is not None:
+            return field
+    return None
+
+
+def _positive_copy(module: nn.Module) -> nn.Module:
+    probe = copy.deepcopy(module).cpu().double().eval()
+    for parameter in probe.parameters():
+        # Layers that quarter their input keep values near 1, also where several add up: deep
+        # residual networks do not overflow, and gates stay open, where a saturated sigmoid or tanh
+        # would pass on no gradient.
+        fan_in = parameter[0].numel() if parameter.dim() > 1 else 1
+        parameter.data.fill_(0.25 / fan_in)
+        parameter.requires_grad_(False)
+    return probe
+
+
+def _measure_within(probe: nn.Module, length: int, size_multiple: int) -> ReceptiveField | None:
+    """Measure on strips of ``length`` pixels; None where the field leaves their middle half.
+
+    Beyond that, dilated taps could jump over the end of the strip without ever touching it.
+    """
+    size = radius = 0
+    start = length // 2 // size_multiple * size_multiple
+    for position in range(start, start + size_multiple):
+        for vertical in (False, True):
+            first, last = _reach(
+                probe, length, _round_up(_WIDTH, size_multiple), position, vertical
+            )
+            if first < length // 4 or last >= 3 * length // 4:
+                return None
+            size = max(size, last - first + 1)
+            radius = max(radius, position - first, last - position)
+    return ReceptiveField(size, radius)
+
+
+def _reach(
+    probe: nn.Module, length: int, width: int, position: int, vertical: bool
+) -> tuple[int, int]:
+    """Return the first and last pixel along a strip on which that at ``position`` depends."""
+    shape = (1, 3, length, width) if vertical else (1, 3, width, length)
+    strip = torch.ones(shape, dtype=torch.float64, requires_grad=True)
+    row, column = (position, width // 2) if vertical else (width // 2, position)
+    with torch.enable_grad():
+        output = probe(strip)[0, :, row, column].sum()
+        (gradient,) = torch.autograd.grad(output, strip)
+    reached = gradient[0].ne(0).any(dim=0).any(dim=1 if vertical else 0).nonzero().flatten()
+    return (int(reached[0]), int(reached[-1])) if len(reached) else (position, position)
+
+
+def _round_up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+Precision = Literal["fp32", "fp16", "int8"]
+WEIGHT_BYTES: dict[Precision, int] = {"fp32": 4, "fp16": 2, "int8": 1}
+_BIAS_AND_SCALE = 9
+"""int8: each output channel has a bias of 4 bytes, a scale of 4 and a zero point of 1."""
+_GRAPH, _LAYER = 2700, 575
+"""Bytes of an ONNX file beside the weights, and for each layer: nodes, names, scales, and a card
+with its golden pair, but without scores, which take some 170 bytes a row. Rather too large: exports
+of students of 4 to 22 layers had 500 to 1800 bytes less."""
+
+
+def artifact_bytes(net: nn.Module, precision: Precision, keep_float: Collection[str] = ()) -> int:
+    """Return about how many bytes the ONNX file of ``net`` has.
+
+    Weights, biases and scales are counted; the graph around them is estimated, rather too large.
+
+    Args:
+        net: not quantized; its layers may be on any device.
+        precision: of the artifact.
+        keep_float: names of layers whose weights stay in float in an int8 artifact.
+    """
+    named = {
+        name: layer
+        for name, layer in net.named_modules()
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d))
+    }
+    weights = WEIGHT_BYTES[precision] * sum(parameter.numel() for parameter in net.parameters())
+    extra = 0
+    if precision == "int8":
+        for name, layer in named.items():
+            if name in keep_float:
+                held = sum(parameter.numel() for parameter in layer.parameters())
+                extra += (WEIGHT_BYTES["fp32"] - WEIGHT_BYTES["int8"]) * held
+            elif layer.bias is not None:
+                extra += (_BIAS_AND_SCALE - 1) * layer.out_channels
+    return weights + extra + _GRAPH + _LAYER * len(named)
+
+
+def parameters_within(net: nn.Module, precision: Precision, limit: int) -> int:
+    """Return how many parameters ``net`` may keep for its artifact to stay within a limit.
+
+    Whichever are taken away: one is at least as many bytes as a weight has. May be below 0.
+
+    Args:
+        net: as :func:`artifact_bytes`, and ``precision``.
+        limit: bytes of the artifact.
+    """
+    over = artifact_bytes(net, precision) - limit
+    parameters = sum(parameter.numel() for parameter in net.parameters())
+    return parameters - max(0, -(-over // WEIGHT_BYTES[precision]))

@@ -19,8 +19,13 @@ from compress.quantize.calibrate import (
     choose_scales,
     observe,
 )
-from compress.quantize.sensitivity import Harm, keep_in_float, measure_harm
-from compress.quantize.validate import Judge, Judged
+from compress.quantize.sensitivity import (
+    Harm,
+    Judge,
+    Judged,
+    keep_in_float,
+    measure_harm,
+)
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import config_parser, nearest, parse_config, to_plain
 from core.errors import CheckpointError, ConfigError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -13,7 +13,7 @@ from compress.prune.prune import PruneConfig, prune
 from compress.quantize.quantize import Quantized, to_fp16, to_int8
 from compress.recipe.recipe import QuantizeConfig, Recipe, Step, network_values
 from compress.recipe.records import Record, StepFiles, digest
-from compress.recipe.scores import Scorer
+from compress.recipe.scores import Scorer, mean_score, psnr_by_set
 from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.config import to_plain
@@ -23,6 +23,9 @@ from edge_runtime.errors import EdgeDerainError
 from edge_runtime.models.card import ModelCard, read_card
 
 Say = Callable[[str], None]
+Row = tuple[str, ...]
+UNKNOWN = "-"
+"""Stands in tables for what is not known."""
 
 
 @dataclass(frozen=True)
@@ -241,3 +244,45 @@ def _said(step: Step) -> str:
     if step.kind == "distill":
         options["teacher"] = step.training.teacher
     return ", ".join(f"{name} {value}" for name, value in options.items())
+
+
+def outcome_rows(outcome: Outcome) -> list[Row]:
+    """Lay out what each step reached, rgb PSNR in dB, and what it cost; the teacher first."""
+    cards = [done.card for done in outcome.finished]
+    sets = list(psnr_by_set(cards[0].quality))
+    rows: list[Row] = [
+        ("", *sets, "score", "to teacher", "parameters", "kMAC/pixel", "optimizer steps", "time")
+    ]
+    if outcome.teacher:
+        rows.append(_reached("teacher", outcome.teacher, sets, None, None))
+    for done in outcome.finished:
+        taken = (f"{done.steps:,}", duration(done.seconds))
+        rows.append(_reached(done.step.name, done.card, sets, outcome.teacher, taken))
+    return rows
+
+
+def duration(seconds: float) -> str:
+    """Say a time in the largest unit that it has one of: ``5 s``, ``12 min``, ``1.5 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
+
+
+def _reached(
+    name: str,
+    card: ModelCard,
+    sets: Sequence[str],
+    teacher: ModelCard | None,
+    taken: tuple[str, str] | None,
+) -> Row:
+    psnr, score = psnr_by_set(card.quality), mean_score(card.quality)
+    loss = f"{score - mean_score(teacher.quality):+.2f}" if teacher else UNKNOWN
+    return (
+        name,
+        *(f"{psnr[each]:.2f}" for each in sets),
+        f"{score:.2f}",
+        loss,
+        f"{card.parameters:,}",
+        f"{card.macs_per_pixel / 1000:.3f}",
+        *(taken or (UNKNOWN, UNKNOWN)),
+    )

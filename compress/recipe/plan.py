@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from compress.cost import macs_per_pixel
-from compress.footprint import Precision, artifact_bytes
+from compress.cost import (
+    Precision,
+    artifact_bytes,
+    macs_per_pixel,
+)
 from compress.prune.prune import PruneConfig, foresee
-from compress.recipe.pipeline import Pipeline
+from compress.recipe.pipeline import UNKNOWN, Pipeline, Row, duration
 from compress.recipe.recipe import QuantizeConfig, Recipe, Step
 from compress.recipe.records import Record, StepFiles
 from core.checkpoint import Checkpoint, load_checkpoint
@@ -104,3 +108,23 @@ def start_of(recipe: Recipe) -> Checkpoint:
         torch.manual_seed(training.seed)  # the very weights that training will start from
         net = ARCHITECTURES[training.architecture].module(config)
     return Checkpoint(recipe.name, training.role, training.architecture, config, net.state_dict())
+
+
+def plan_rows(plan: Sequence[Planned]) -> list[Row]:
+    """Lay out a plan: what each step is, how it stands, and what its result costs."""
+    rows: list[Row] = [
+        ("step", "state", "optimizer steps", "took", "parameters", "kMAC/pixel", "ONNX kB")
+    ]
+    for planned in plan:
+        rows.append(
+            (
+                planned.step.name,
+                planned.state,
+                f"{planned.step.steps:,}",
+                UNKNOWN if planned.seconds is None else duration(planned.seconds),
+                f"{planned.parameters:,}",
+                f"{planned.macs_per_pixel / 1000:.3f}",
+                f"{planned.bytes / 1000:.1f}",
+            )
+        )
+    return rows

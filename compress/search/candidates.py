@@ -9,8 +9,13 @@ from typing import Any
 
 from torch import nn
 
-from compress.cost import macs_per_pixel
-from compress.footprint import WEIGHT_BYTES, Precision, artifact_bytes, parameters_within
+from compress.cost import (
+    WEIGHT_BYTES,
+    Precision,
+    artifact_bytes,
+    macs_per_pixel,
+    parameters_within,
+)
 from compress.prune.narrow import Goal
 from compress.prune.prune import PruneConfig
 from core.config import network_config

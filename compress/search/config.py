@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compress.cost import Precision
 from compress.distill import DistillConfig
-from compress.footprint import Precision
 from core.config import build_config, check_keys, read_config
 from core.errors import ConfigError
 

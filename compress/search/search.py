@@ -15,8 +15,8 @@ from typing import Any
 
 import yaml
 
+from compress.cost import artifact_bytes
 from compress.distill import DistillConfig
-from compress.footprint import artifact_bytes
 from compress.pareto import unbeaten
 from compress.recipe.pipeline import Finished, Pipeline, Say
 from compress.recipe.recipe import build_recipe

@@ -102,7 +102,7 @@ def test_the_teacher_derains_each_picture_once_for_all_students(
         calls.append(0)
         return derain(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("compress.taught.derain", counted)
+    monkeypatch.setattr("compress.teacher.derain", counted)
     score = AgainstTeacher(teacher, config, tmp_path / "kept", progress=False)
     first = [score(student) for student in (darker, nothing, darker)]
     assert first[0] == first[2] != first[1]

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from compress.cli import main
-from compress.cost import macs_per_pixel
-from compress.footprint import artifact_bytes
+from compress.cost import artifact_bytes, macs_per_pixel
 from compress.prune.prune import foresee
 from compress.recipe.pipeline import Pipeline
 from compress.recipe.plan import make_plan
