@@ -1,4 +1,4 @@
-"""What a quantized ONNX model stores: int8 codes of the weights, and codes that engines run."""
+"""Codes that a quantized ONNX model stores: int8 weights, and activations as engines run them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import MissingExtraError
-from export.compact import compact
 
 try:
     import onnx
@@ -56,7 +55,6 @@ def store_codes(model: onnx.ModelProto) -> None:
     for name, tensor in tensors.items():
         if name not in used:
             graph.initializer.remove(tensor)
-    compact(graph)
 
 
 def _codes(node: onnx.NodeProto, tensors: dict[str, onnx.TensorProto]) -> NDArray[np.int8]:

@@ -1,14 +1,15 @@
-"""Build all artifacts that ship, and tell whether those that ship are the ones that it builds."""
+"""The artifacts that ship, all built by one command, and checked against their checkpoints."""
 
 from __future__ import annotations
 
-import tempfile
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from compress.against_teacher import Score, Scores
+from core.checkpoint import Checkpoint
 from core.config import network_config
 from core.errors import ConfigError
 from core.evaluation.evaluate import Derain
@@ -16,10 +17,10 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import WEIGHTS, list_models
-from export.artifact_card import load_described
+from export.artifact_card import load_described, make_card
 from export.build import Built, build_onnx, build_tflite
-from export.precision import Precision
-from export.sameness import difference
+from export.graph import Precision, at_precision
+from export.verify import verify
 
 _MEASURED = {"quality", "teacher", "golden", "versions", "bytes", "sha256"}
 """Fields of a card that a rebuild elsewhere, or without data sets, may find otherwise."""
@@ -84,7 +85,7 @@ def build_release(
         config: what to build.
         folder: made if it is missing. Artifacts in it that ``config`` does not list stay.
         quality: scores the artifacts. None keeps the scores of the artifact of the same name, if
-            it holds the same graph and weights.
+            it has the same golden pair: computes the same to the last bit.
 
     Raises:
         EdgeDerainError: as ``build_onnx``; what was built before stays.
@@ -98,23 +99,42 @@ def build_release(
 
 
 def check_release(config: ReleaseConfig, folder: Path = WEIGHTS) -> Iterator[tuple[str, list[str]]]:
-    """Build every artifact elsewhere and compare it with the one in ``folder``.
+    """Check that every artifact in ``folder`` computes what the checkpoint of its line does.
 
     Yields:
-        The name of each artifact, and what differs from the one that was built, in words; nothing
-        where they are the same. Then those in ``folder`` that ``config`` does not list.
+        The name of each artifact, and what is wrong with it or its card, in words; nothing where
+        it is what would be built. Then those in ``folder`` that ``config`` does not list.
 
     Raises:
-        EdgeDerainError: as ``build_onnx``.
+        CheckpointError, ExportError: a checkpoint that cannot be exported.
     """
     listed = set()
-    with tempfile.TemporaryDirectory() as scratch:
-        for built in build_release(config, Path(scratch)):
-            listed.add(built.artifact.name)
-            yield built.artifact.name, _differences(folder / built.artifact.name, built)
+    for model in config.models:
+        checkpoint = load_described(model.checkpoint)
+        for precision in model.precisions:
+            artifact = folder / f"{_name(model, checkpoint)}_{precision}.{model.format}"
+            listed.add(artifact.name)
+            yield artifact.name, _problems(artifact, model, at_precision(checkpoint, precision))
     for path, _ in list_models(folder):
         if path.name not in listed:
             yield path.name, ["is not listed"]
+
+
+def _name(model: ReleasedModel, checkpoint: Checkpoint) -> str:
+    return f"{model.name or checkpoint.name}{'_step' if model.step else ''}"
+
+
+def _problems(artifact: Path, model: ReleasedModel, checkpoint: Checkpoint) -> list[str]:
+    named = dataclasses.replace(checkpoint, name=_name(model, checkpoint))
+    precision = cast("Precision", artifact.stem.rpartition("_")[2])
+    wanted = _fields(make_card(named, model.format, precision=precision, step=model.step))
+    try:
+        card = load_card(artifact)
+        verify(artifact, checkpoint)
+    except EdgeDerainError as error:
+        return [str(error)]
+    changed = [name for name, value in _fields(card).items() if value != wanted[name]]
+    return [f"its card has another {name}" for name in changed]
 
 
 def _build(model: ReleasedModel, precision: Precision, folder: Path, quality: Score) -> Built:
@@ -149,7 +169,7 @@ class _Once:
 
 
 class _Kept:
-    """Scores an artifact with the scores of the one that it replaces, if that is the same."""
+    """Scores an artifact with the scores of the one that it replaces, if that computes the same."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -157,28 +177,16 @@ class _Kept:
 
     def __call__(self, derain: Derain, recipe: Sequence[str]) -> Scores:
         if isinstance(derain, Derainer):  # otherwise it is the network that it was made of
-            self._scores = self._kept(derain.model_path)
+            self._scores = self._kept(derain)
         return self._scores
 
-    def _kept(self, built: Path) -> Scores:
-        old = self._folder / built.name
+    def _kept(self, built: Derainer) -> Scores:
         try:
-            card = load_card(old)
-            return Scores() if difference(old, built) else Scores(card.quality, card.teacher)
+            old = load_card(self._folder / built.model_path.name)
+            same = old.golden is not None and old.golden == built.card.golden
         except EdgeDerainError:  # there is none, or it is damaged
             return Scores()
-
-
-def _differences(shipped: Path, built: Built) -> list[str]:
-    try:
-        card = load_card(shipped)
-        found = difference(shipped, built.artifact)
-        fields = _fields(built.card)
-        changed = [name for name, value in _fields(card).items() if value != fields[name]]
-    except EdgeDerainError as error:
-        return [str(error)]
-    differing = [f"{found} differ from what is built"] if found else []
-    return [*differing, *[f"its card has another {name}" for name in changed]]
+        return Scores(old.quality, old.teacher) if same else Scores()
 
 
 def _fields(card: ModelCard) -> dict[str, Any]:

@@ -15,9 +15,15 @@ from core.checkpoint import Checkpoint
 from edge_runtime import __version__
 from edge_runtime.errors import MissingExtraError
 from export.errors import ExportError
-from export.graph import ExportGraph
+from export.graph import (
+    INPUTS,
+    OUTPUTS,
+    ExportGraph,
+    HalfStep,
+    state_shape,
+    step_graph,
+)
 from export.qdq import store_codes
-from export.stage_step import INPUTS, OUTPUTS, HalfStep, state_shape, step_graph
 
 try:
     import onnx
@@ -62,7 +68,7 @@ def step_to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
     """Export one stage of a recurrent checkpoint.
 
     Returns:
-        A model with the inputs and outputs of :class:`export.stage_step.StepGraph`, float32 and
+        A model with the inputs and outputs of :class:`export.graph.StepGraph`, float32 and
         dynamic in batch, height and width; otherwise as :func:`to_onnx`.
 
     Raises:

@@ -6,8 +6,15 @@ from core.checkpoint import Checkpoint
 from core.quantization import TensorScale
 from edge_runtime import __version__
 from export.errors import ExportError
-from export.precision import Io, Precision, at_precision
-from export.stage_step import INPUTS, OUTPUTS, state_shape, step_graph
+from export.graph import (
+    INPUTS,
+    OUTPUTS,
+    Io,
+    Precision,
+    at_precision,
+    state_shape,
+    step_graph,
+)
 from export.tflite.lowering import Lowering
 from export.tflite.ops import Emitter
 from export.tflite.writer import TfliteWriter
@@ -64,7 +71,7 @@ def step_to_tflite(checkpoint: Checkpoint, precision: Precision) -> bytes:
     """Export one stage of a recurrent checkpoint.
 
     Returns:
-        A file with the inputs and outputs of :class:`export.stage_step.StepGraph`, float32 NHWC,
+        A file with the inputs and outputs of :class:`export.graph.StepGraph`, float32 NHWC,
         which can be resized to any batch, height and width; otherwise as :func:`to_tflite`.
 
     Raises:

@@ -23,8 +23,11 @@ from edge_runtime.models.card import Golden, ModelCard, QualityRow, load_card
 from edge_runtime.report.golden import GoldenResult, check_golden, compare_with_golden, golden_input
 from export.artifact import read_embedded_card
 from export.errors import ExportError, ParityError
-from export.graph import ExportGraph
-from export.precision import Precision, at_precision
+from export.graph import (
+    ExportGraph,
+    Precision,
+    at_precision,
+)
 
 
 class Limits(NamedTuple):

@@ -15,7 +15,7 @@ from torch import fx, nn
 from core.quantization import MOST, Quantization, TensorScale, weight_scales
 from core.quantized_graph import Placement
 from export.errors import ExportError
-from export.precision import Precision
+from export.graph import Precision
 from export.tflite.layers import Convolution, as_convolution
 from export.tflite.ops import OPERATIONS, Emitter, activation
 from export.tflite.writer import Tensor, TfliteWriter, schema

@@ -18,8 +18,7 @@ from core.networks.gan_lstm import GanLstmConfig
 from core.networks.jorder import JorderConfig
 from core.networks.rescan import RescanConfig
 from export.build import build_onnx
-from export.graph import ExportGraph
-from export.precision import Precision
+from export.graph import ExportGraph, Precision
 from export.to_onnx import to_onnx
 from tests.export.conftest import int8_of
 

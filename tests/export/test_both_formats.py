@@ -15,7 +15,7 @@ from core.networks.gan_lstm import GanLstmConfig
 from core.networks.student import StudentConfig
 from edge_runtime.models.card import METADATA_KEY, card_path
 from export.build import Built, build_onnx, build_tflite
-from export.precision import Precision
+from export.graph import Precision
 from export.tflite.writer import schema
 from tests.export.test_architectures import make_teacher
 

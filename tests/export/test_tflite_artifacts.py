@@ -21,7 +21,7 @@ from export.artifact_card import make_card
 from export.build import build_onnx, build_tflite
 from export.cli import main
 from export.errors import ExportError, ParityError
-from export.precision import Precision
+from export.graph import Precision
 from export.tflite.metadata import read_metadata, with_metadata
 from export.tflite.writer import pack, schema
 from export.to_tflite import to_tflite

@@ -27,8 +27,7 @@ from edge_runtime.engines.litert import TfliteSession
 from edge_runtime.errors import MissingExtraError
 from edge_runtime.metrics import psnr
 from export.errors import ExportError
-from export.graph import ExportGraph
-from export.precision import Precision
+from export.graph import ExportGraph, Precision
 from export.tflite.writer import schema
 from export.to_tflite import to_tflite
 from tests.export.conftest import int8_of
