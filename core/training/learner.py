@@ -336,8 +336,8 @@ def _check_unlabelled(config: TrainConfig, objective: Objective) -> None:
     for said in (f"rain 'unlabelled' of {(each.root or each.rainy)!r}" for each in sources):
         if not objective.takes_unlabelled:
             raise ConfigError(
-                f"mixture.parts: {said} has no clean pictures to learn from; leave it out, or learn "
-                "from a teacher: compress distill --teacher CKPT"
+                f"mixture.parts: {said} has no clean pictures to learn from; leave it out, or "
+                "learn from a teacher: compress distill --teacher CKPT"
             )
         if config.adversarial.weight:
             raise ConfigError(
