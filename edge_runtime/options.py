@@ -35,13 +35,13 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--stages",
-        type=_checked(whole_or_auto),
+        type=checked(whole_or_auto),
         metavar="N|auto",
         help="of a model that is one stage; auto: until the picture is still (default: all)",
     )
     parser.add_argument(
         "--scale",
-        type=_checked(whole_or_auto),
+        type=checked(whole_or_auto),
         default="auto",
         metavar="N|auto",
         help="look for rain at 1/N of the size: 1, 2, 4, 8, 16 (default: auto, by the size)",
@@ -59,13 +59,13 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument(
         "--tile",
-        type=_checked(whole_number(0)),
+        type=checked(whole_number(0)),
         metavar="N",
         help="derain in tiles of N pixels, to save memory; 0: whole (default: large pictures)",
     )
     parser.add_argument(
         "--max-pixels",
-        type=_checked(parse_amount),
+        type=checked(parse_amount),
         metavar="N",
         help="refuse larger pictures before decoding them (default: 100M)",
     )
@@ -88,7 +88,7 @@ def _add_engines(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--threads",
-        type=_checked(whole_number(1)),
+        type=checked(whole_number(1)),
         metavar="N",
         help="threads (default: physical cores)",
     )
@@ -106,7 +106,7 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--format", choices=FORMATS, help="of outputs (default: as the input)")
     group.add_argument(
         "--quality",
-        type=_checked(whole_number(1, 100)),
+        type=checked(whole_number(1, 100)),
         metavar="Q",
         help="of JPEG, WebP and AVIF, 1 to 100 (default: as the input, or 95)",
     )
@@ -125,7 +125,7 @@ def _add_batches(parser: argparse.ArgumentParser) -> None:
         "--skip-existing", action="store_true", help="leave out what has its output already"
     )
     group.add_argument(
-        "--shard", type=_checked(parse_shard), metavar="I/N", help="only part I (1 to N) of N"
+        "--shard", type=checked(parse_shard), metavar="I/N", help="only part I (1 to N) of N"
     )
     group.add_argument(
         "--watch", metavar="DIR", help="derain what appears in a folder, until interrupted"
@@ -138,27 +138,27 @@ def _add_moving(parser: argparse.ArgumentParser) -> None:
         "--camera", metavar="N|URL", help="derain a camera (0 is the first) or stream as it comes"
     )
     group.add_argument(
-        "--seconds", type=_checked(parse_seconds), metavar="S", help="stop a camera after so long"
+        "--seconds", type=checked(parse_seconds), metavar="S", help="stop a camera after so long"
     )
     group.add_argument("--steady", action="store_true", help="less flicker where nothing moves")
     group.add_argument(
         "--crf",
-        type=_checked(whole_number(0, 51)),
+        type=checked(whole_number(0, 51)),
         metavar="N",
         help="of the video encoder, 0 (best) to 51 (default: 18)",
     )
 
 
-def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+def checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
     """Return ``parse`` with its ValueError made one that argparse prints."""
 
-    def checked(text: str) -> Value:
+    def explained(text: str) -> Value:
         try:
             return parse(text)
         except ValueError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
-    return checked
+    return explained
 
 
 def parse_amount(text: str) -> int:

@@ -6,13 +6,13 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import edge_runtime
 from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
-from edge_runtime.options import whole_number
+from edge_runtime.options import checked, whole_number
 from edge_runtime.terminal import (
     Terminated,
     native_messages_hidden,
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
 INTERRUPTED = 130
 TERMINATED = 143
-
-Value = TypeVar("Value")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,21 +68,21 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     which.add_argument("--all", action="store_true", help="all artifacts that ship")
     parser.add_argument("--json", metavar="OUT", help="write the report to this file as well")
     parser.add_argument(
-        "--threads", type=_checked(whole_number(1)), metavar="N", help="default: physical cores"
+        "--threads", type=checked(whole_number(1)), metavar="N", help="default: physical cores"
     )
     parser.add_argument(
         "--size",
-        type=_checked(_parse_size),
+        type=checked(_parse_size),
         metavar="WxH",
         default=(1280, 720),
         help="of the picture that is timed (default: 1280x720)",
     )
     parser.add_argument(
-        "--repeats", type=_checked(whole_number(1)), metavar="N", default=10, help="timed runs: 10"
+        "--repeats", type=checked(whole_number(1)), metavar="N", default=10, help="timed runs: 10"
     )
     parser.add_argument(
         "--minutes",
-        type=_checked(_parse_minutes),
+        type=checked(_parse_minutes),
         metavar="N",
         default=0.0,
         help="derain so long on end as well, for heat and throttling",
@@ -181,18 +179,6 @@ def _parse_minutes(text: str) -> float:
     if minutes <= 0:
         raise ValueError(f"must be a number of minutes above 0, got {text!r}")
     return minutes
-
-
-def _checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:
-    """Give argparse the reason of a ValueError."""
-
-    def checked(text: str) -> Value:
-        try:
-            return parse(text)
-        except ValueError as error:
-            raise argparse.ArgumentTypeError(str(error)) from None
-
-    return checked
 
 
 class _Bar:

@@ -12,7 +12,7 @@ from edge_runtime.report import device as report
 from edge_runtime.report.cli import main
 from edge_runtime.report.device import read_report
 from edge_runtime.report.measure import InProcess
-from tests.edge_runtime.reference_sets import flat, write_set
+from tests.helpers import flat, write_set
 
 FAST = ["--size", "24x16", "--repeats", "1", "--threads", "1"]
 

@@ -12,7 +12,7 @@ from edge_runtime.report.device import DeviceReport, Plan, make_report, markdown
 from edge_runtime.report.endurance import BoardState, Sustained
 from edge_runtime.report.measure import InProcess, Latency
 from edge_runtime.report.reference import read_reference
-from tests.edge_runtime.reference_sets import flat, write_set
+from tests.helpers import flat, write_set
 
 PLAN = Plan(threads=1, height=16, width=24, repeats=3)
 

@@ -8,7 +8,7 @@ import pytest
 from edge_runtime.errors import ImageError, RecordError, ReferenceSetError
 from edge_runtime.pictures.picture import Picture, write_picture
 from edge_runtime.report.reference import KINDS, SHIPPED, read_reference
-from tests.edge_runtime.reference_sets import flat, write_set
+from tests.helpers import flat, write_set
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from edge_runtime.metrics import psnr, ssim
 from edge_runtime.report.reference import read_reference
 from edge_runtime.report.scores import RAINY, PictureScores, score_reference, sum_up
-from tests.edge_runtime.reference_sets import flat, write_set
+from tests.helpers import flat, write_set
 
 
 def _off_by(levels: float) -> float:
