@@ -38,15 +38,6 @@ def list_pictures(folder: Path) -> list[Path]:
     return found
 
 
-def equal_stems(rainy: Path, clean: Path) -> Twins:
-    """Pair the pictures of two folders that have the same name up to the suffix.
-
-    Raises:
-        DataError: a folder without pictures, a rainy picture without its twin, or with two.
-    """
-    return _match(list_pictures(rainy), list_pictures(clean), lambda path: path.stem)
-
-
 def published(root: Path) -> Twins:
     """Pair the pictures of a published data set; returns ``(rainy, clean)`` paths.
 
@@ -242,10 +233,10 @@ def find_pairs(source: SourceConfig, data_root: str | Path = ".") -> tuple[PairF
     """
     base = Path(data_root)
     if source.layout == "folders":
-        twins = equal_stems(base / source.rainy, base / source.clean)
-        pairs = [PairFile(rainy, clean) for rainy, clean in twins]
+        rainy, clean = list_pictures(base / source.rainy), list_pictures(base / source.clean)
+        pairs = [PairFile(*twins) for twins in _match(rainy, clean, lambda path: path.stem)]
     elif source.layout == "published":
-        pairs = [PairFile(rainy, clean) for rainy, clean in published(base / source.root)]
+        pairs = [PairFile(*twins) for twins in published(base / source.root)]
     else:
         half = source.clean_side if source.layout == "side_by_side" else ""
         pairs = [PairFile(path, path, half) for path in list_pictures(base / source.root)]

@@ -38,8 +38,8 @@ def command(arguments: Sequence[str]) -> int:
         "--picture",
         nargs="+",
         metavar="DATASET/NAME",
-        default=["light/coffee", "heavy/rocket"],
-        help="which ones (default: light/coffee heavy/rocket)",
+        default=["light/coffee", "heavy/rocket", "veil/astronaut"],
+        help="which ones (default: light/coffee heavy/rocket veil/astronaut)",
     )
     options = parser.parse_args(arguments)
 

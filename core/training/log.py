@@ -43,7 +43,8 @@ class RunLog:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            rows = [_HEADER, *_rows_until(self._table, step)]
+            before = _rows(self._table) if step and self._table.exists() else []
+            rows = [_HEADER, *(row for row in before if int(row[0]) <= step)]
             write_atomically(self._table, _as_csv(rows).encode())
         except OSError as error:
             raise self._failure(error) from error
@@ -76,12 +77,6 @@ class RunLog:
 
     def _failure(self, error: OSError) -> TrainingError:
         return TrainingError(f"{self._table}: cannot be written ({error.strerror})")
-
-
-def _rows_until(table: Path, step: int) -> list[tuple[str, ...]]:
-    if step == 0 or not table.exists():
-        return []
-    return [row for row in _rows(table) if int(row[0]) <= step]
 
 
 def _rows(table: Path) -> list[tuple[str, ...]]:
