@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import pyvips
 from numpy.typing import NDArray
+from pyvips.vimage import FORMAT_TO_TYPESTR
 
 from edge_runtime.pictures import tags
 
@@ -47,10 +48,6 @@ _TEXT = "png-comment-"
 _PNG_HEAD = 33  # bytes of the signature and of IHDR, which comes first
 _START_OF_SCAN, _QUANTIZATION = 0xDA, 0xDB
 _BLOCKS = {"icc": "icc-profile-data", "xmp": "xmp-data", "iptc": "iptc-data"}
-_TYPES = {
-    "uchar": "u1", "char": "i1", "ushort": "u2", "short": "i2", "uint": "u4", "int": "i4",
-    "float": "f4", "double": "f8", "complex": "c8", "dpcomplex": "c16",
-}  # fmt: skip
 _KEPT = "icc|xmp|iptc|other"
 
 
@@ -123,9 +120,9 @@ def encode(pixels: Pixels, metadata: Metadata, suffix: str, quality: int) -> byt
     """
     if suffix in (".webp", ".avif", ".bmp") or os.getpid() != _OWN_PROCESS:
         return _write_opencv(pixels, metadata, suffix, quality)
+    x, y = metadata.density or (25.4, 25.4)
     deep, grey = pixels.dtype == np.uint16, pixels.ndim == 2
     space = ("grey16" if deep else "b-w") if grey else ("rgb16" if deep else "srgb")
-    x, y = metadata.density or (25.4, 25.4)
     image = pyvips.Image.new_from_array(pixels, interpretation=space)
     image = image.copy(xres=x / 25.4, yres=y / 25.4)
     for name, value in metadata.texts.items():
@@ -177,7 +174,7 @@ def _read_vips(data: bytes, suffix: str, check_size: CheckSize) -> Read:
         **{name: found.get(field_name) for name, field_name in _BLOCKS.items()},
     )
     # Rows are fetched in this thread, because a forked process has none of those of libvips.
-    dtype = np.dtype(_TYPES[image.format])
+    dtype = np.dtype(FORMAT_TO_TYPESTR[image.format])
     pixels = np.empty((image.height, image.width, image.bands), dtype)
     region = pyvips.Region.new(image)
     for top in range(0, image.height, _ROWS):
@@ -249,19 +246,18 @@ def _upright(data: bytes, metadata: Metadata, pixels: Pixels, orientation: int) 
 
 def _stated_density(data: bytes) -> tags.Density | None:
     """Return what the header says; libvips does not tell 72 dots an inch from nothing said."""
-    x = y = scale = 0.0
+    if data[:2] in (b"II", b"MM"):
+        return tags.density_of(data)
+    x, y, scale = 0, 0, 1 / _METRE
     if jfif := re.match(rb"\xff\xd8\xff\xe0..JFIF\0..([\1\2])(....)", data, re.DOTALL):
         scale = 1.0 if jfif[1] == b"\1" else 2.54
         x, y = struct.unpack(">HH", jfif[2])
-    elif data[:4] == b"\x89PNG":
-        stated = re.search(rb"\0\0\0\x09pHYs(.{8})\x01", data[: data.find(b"IDAT")], re.DOTALL)
-        scale = 1 / _METRE
-        x, y = struct.unpack(">II", stated[1]) if stated else (0, 0)
     elif data[:2] == b"BM" and data[14] >= 40:
-        scale = 1 / _METRE
         x, y = struct.unpack_from("<ii", data, 38)
-    elif data[:2] in (b"II", b"MM"):
-        return tags.density_of(data)
+    elif data[:4] == b"\x89PNG" and (
+        stated := re.search(rb"\0\0\0\x09pHYs(.{8})\x01", data[: data.find(b"IDAT")], re.DOTALL)
+    ):
+        x, y = struct.unpack(">II", stated[1])
     return tags.plausible(x * scale, y * scale)
 
 
@@ -374,7 +370,8 @@ def _luma_tables() -> NDArray[np.int64]:
 
     At 50 it writes the table of ITU-T T.81, K.1, as it is.
     """
-    plain = _luma_table(pyvips.Image.black(8, 8).jpegsave_buffer(Q=50))
+    _, plainest = cv2.imencode(".jpg", np.zeros((8, 8)), [cv2.IMWRITE_JPEG_QUALITY, 50])
+    plain = _luma_table(plainest.tobytes())
     assert plain is not None
     quality = np.arange(1, 101)[:, None]
     scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)

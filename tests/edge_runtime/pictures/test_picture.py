@@ -68,13 +68,6 @@ def test_sixteen_bit_and_alpha_round_trip(tmp_path: Path, suffix: str, noise: No
     np.testing.assert_array_equal(np.dstack([read.rgb, read.alpha]), rgba)
 
 
-def test_sixteen_bits_and_alpha_agree_with_tifffile(tmp_path: Path, noise: Noise) -> None:
-    rgba = noise(5, 6, 4, dtype=np.uint16)
-    tifffile.imwrite(tmp_path / "a.tif", rgba, photometric="rgb", extrasamples=["unassalpha"])
-    read = read_picture(tmp_path / "a.tif")
-    np.testing.assert_array_equal(np.dstack([read.rgb, read.alpha]), rgba)
-
-
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp"])
 def test_grey_stays_grey(tmp_path: Path, suffix: str) -> None:
     path, grey = tmp_path / f"a{suffix}", _smooth(20, 30)[..., 2]
@@ -147,16 +140,6 @@ def test_metadata_too_large_for_the_format_does_not_lose_the_picture(tmp_path: P
     picture = Picture(_smooth(9, 9), metadata=Metadata(exif=b"MM\0*\0\0\0\x08" + bytes(70_000)))
     write_picture(tmp_path / "a.jpg", picture)
     assert read_picture(tmp_path / "a.jpg").rgb.shape == (9, 9, 3)
-
-
-def test_palette_and_cmyk(tmp_path: Path) -> None:
-    colours = Image.fromarray(_smooth(16, 16))
-    colours.quantize(16).save(tmp_path / "p.png")
-    with Image.open(tmp_path / "p.png") as palette:
-        expected = np.asarray(palette.convert("RGB"))
-    np.testing.assert_array_equal(read_picture(tmp_path / "p.png").rgb, expected)
-    colours.convert("CMYK").save(tmp_path / "c.jpg", quality=100)
-    assert np.abs(read_picture(tmp_path / "c.jpg").rgb.astype(int) - _smooth(16, 16)).max() <= 6
 
 
 def test_an_animation_is_its_first_frame(tmp_path: Path) -> None:
@@ -286,10 +269,12 @@ def test_what_cannot_be_written(tmp_path: Path, noise: Noise) -> None:
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_reads_and_writes_too(tmp_path: Path) -> None:
     rgb = _smooth(50, 60)
-    write_picture(tmp_path / "a.png", Picture(rgb))  # with threads that the fork will lack
+    for suffix in (".png", ".jpg"):  # with threads that the fork will lack
+        write_picture(tmp_path / f"a{suffix}", Picture(rgb))
     child = os.fork()
     if not child:
         signal.alarm(20)  # rather than wait for ever
+        assert read_picture(tmp_path / "a.jpg").quality == 95
         read = read_picture(tmp_path / "a.png")
         for suffix in LOSSLESS:
             write_picture(tmp_path / f"b{suffix}", read)
