@@ -1,9 +1,9 @@
 """Formats of picture files: encoded bytes to upright pixels with all that the file says, and back.
 
-libvips reads JPEG, PNG, TIFF and WebP, and writes the first three. OpenCV has the rest: BMP, which
-libvips does not know; AVIF, where libvips reads coarser chroma and no sequences; and WebP to be
-written, with its EXIF block as it is. libvips would write EXIF anew, without maker notes, so the
-block is put into JPEG and PNG here, and its tags into TIFF.
+libvips reads and writes JPEG, PNG and TIFF. OpenCV has the pixels of the others: BMP, which libvips
+does not know; AVIF, where libvips reads coarser chroma and no sequences; WebP, which libvips reads
+with threads and writes without maker notes. libvips writes EXIF anew everywhere, so the block is
+put as it is into JPEG and PNG here, and its tags into TIFF.
 """
 
 from __future__ import annotations
@@ -173,18 +173,22 @@ def _read_vips(data: bytes, suffix: str, check_size: CheckSize) -> Read:
         texts={name: text for name, text in found.items() if name.startswith(_TEXT)},
         **{name: found.get(field_name) for name, field_name in _BLOCKS.items()},
     )
-    # Rows are fetched in this thread, because a forked process has none of those of libvips.
+    pixels = _read_opencv(data)[0] if suffix == ".webp" else _fetched(image)
+    if image.interpretation == "cmyk":
+        pixels = _rgb_of_cmyk(pixels)
+    return pixels, metadata, found.get("orientation", 1)
+
+
+def _fetched(image: pyvips.Image) -> Pixels:
+    """Decode in this thread, because a forked process has none of those of libvips."""
     dtype = np.dtype(FORMAT_TO_TYPESTR[image.format])
     pixels = np.empty((image.height, image.width, image.bands), dtype)
     region = pyvips.Region.new(image)
     for top in range(0, image.height, _ROWS):
         rows = pixels[top : top + _ROWS]
-        rows[:] = np.frombuffer(region.fetch(0, top, image.width, len(rows)), dtype).reshape(
-            rows.shape
-        )
-    if image.interpretation == "cmyk":
-        pixels = _rgb_of_cmyk(pixels)
-    return pixels[..., 0] if image.bands == 1 else pixels, metadata, found.get("orientation", 1)
+        found = region.fetch(0, top, image.width, len(rows))
+        rows[:] = np.frombuffer(found, dtype).reshape(rows.shape)
+    return pixels[..., 0] if image.bands == 1 else pixels
 
 
 def _read_avif(data: bytes, suffix: str, check_size: CheckSize) -> Read:
