@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.checkpoint import find_checkpoint
-from core.evaluation.table import find_checkpoints, make_table, markdown, quality_table
+from core.evaluation.table import checkpoint_table, find_checkpoints, quality_table
 from edge_runtime.models.card import load_card
 from edge_runtime.models.catalog import list_models, model_table
 
@@ -37,7 +37,7 @@ def test_readme_repeats_the_card_of_the_default_model() -> None:
 def test_readme_repeats_the_table_of_checkpoints() -> None:
     shipped = ["nano", "small", "base", "gan_lstm", "gan_lstm_gan"]
     names = [*shipped, "rescan", "jorder", "gan_lstm_paper", "deconv", "deconv_paper"]
-    assert markdown(make_table(find_checkpoints(names))) in README
+    assert checkpoint_table(find_checkpoints(names)) in README
     assert f"derain table {' '.join(names)}`" in README
 
 

@@ -6,7 +6,6 @@ import argparse
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.checkpoint import find_checkpoint, load_checkpoint
@@ -35,48 +34,6 @@ ABSENT = "–"
 """What a table says where nothing is known."""
 
 
-@dataclass(frozen=True)
-class TableRow:
-    """One line of the table; what is not known is None.
-
-    Attributes:
-        name: of the model, or :data:`INPUT`.
-        path: of the checkpoint.
-        architecture: name of the network.
-        parameters: number of weights.
-        macs_per_pixel: multiply-accumulates per input pixel.
-        bytes: size of the checkpoint file.
-        steps: optimizer steps of the training, and ``hours`` and ``hardware`` that they took.
-        psnr: dB by column, such as ``validation/rgb``; a column that was not measured is missing.
-        carded: whether a card lies beside the checkpoint.
-    """
-
-    name: str
-    path: str | None = None
-    architecture: str | None = None
-    parameters: int | None = None
-    macs_per_pixel: float | None = None
-    bytes: int | None = None
-    steps: int | None = None
-    hours: float | None = None
-    hardware: str | None = None
-    psnr: dict[str, float] = field(default_factory=dict)
-    carded: bool = True
-
-
-@dataclass(frozen=True)
-class Table:
-    """Checkpoints to compare.
-
-    Attributes:
-        columns: ``DATASET/PROTOCOL``, in order.
-        rows: the first is the input.
-    """
-
-    columns: tuple[str, ...]
-    rows: tuple[TableRow, ...]
-
-
 def find_checkpoints(places: Iterable[str]) -> list[Path]:
     """List the checkpoints that paths, shipped names and folders stand for, each once.
 
@@ -96,13 +53,15 @@ def find_checkpoints(places: Iterable[str]) -> list[Path]:
     return list(found)
 
 
-def make_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> Table:
-    """Read checkpoints and their cards: a row for the input, then one for each checkpoint.
+def checkpoint_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> str:
+    """Lay out what checkpoints cost and reach, from their cards, as a Markdown table.
+
+    The first row is the input, without deraining. What is not known is :data:`ABSENT`.
 
     Args:
         paths: of the checkpoints.
-        columns: ``DATASET/PROTOCOL``, in order; None is :data:`DEFAULT_COLUMNS`, as far as there
-            is a card that has them.
+        columns: ``DATASET/PROTOCOL``, in order, of which the PSNR in dB is shown; None is
+            :data:`DEFAULT_COLUMNS`, as far as there is a card that has them.
 
     Raises:
         CheckpointError: a file that is missing, torn or no checkpoint.
@@ -119,46 +78,26 @@ def make_table(paths: Sequence[Path], columns: Sequence[str] | None = None) -> T
         if measured and column not in measured:
             raise UsageError(f"column {column!r}: in no card; {nearest(column, measured)}")
     given = inputs(scored, columns)
-    rows = [TableRow(INPUT, psnr={c: row.input_psnr for c, row in given.items()})]
+    before = (number(row.input_psnr if row else None, ".2f") for row in map(given.get, columns))
+    rows = [(INPUT, *[ABSENT] * 7, *before)]
     for path, card in cards.items():
         checkpoint, scores = load_checkpoint(path), scored.get(path, {})
         cost = checkpoint.cost
         rows.append(
-            TableRow(
-                name=checkpoint.name,
-                path=str(path),
-                architecture=checkpoint.architecture,
-                parameters=card.parameters if card else None,
-                macs_per_pixel=card.macs_per_pixel if card else None,
-                bytes=path.stat().st_size,
-                steps=cost.steps if cost else None,
-                hours=cost.hours if cost else None,
-                hardware=cost.hardware if cost else None,
-                psnr={column: scores[column].psnr for column in columns if column in scores},
-                carded=card is not None,
+            (
+                checkpoint.name,
+                checkpoint.architecture,
+                number(card.parameters if card else None, ",d"),
+                number(card.macs_per_pixel if card else None, ",.1f", 1000),
+                number(path.stat().st_size, ".2f", _MIB),
+                number(cost.steps if cost else None, ",d"),
+                number(cost.hours if cost else None, ".1f"),
+                cost.hardware if cost else ABSENT,
+                *(number(row.psnr if row else None, ".2f") for row in map(scores.get, columns)),
             )
         )
-    return Table(tuple(columns), tuple(rows))
-
-
-def markdown(table: Table) -> str:
-    """Lay out a table as Markdown, with the PSNR in dB of each column."""
     costs = ("network", "architecture", "parameters", "kMAC per pixel", "MiB", "steps", "hours")
-    rows = [
-        (
-            row.name,
-            row.architecture or ABSENT,
-            number(row.parameters, ",d"),
-            number(row.macs_per_pixel, ",.1f", 1000),
-            number(row.bytes, ".2f", _MIB),
-            number(row.steps, ",d"),
-            number(row.hours, ".1f"),
-            row.hardware or ABSENT,
-            *(number(row.psnr.get(column), ".2f") for column in table.columns),
-        )
-        for row in table.rows
-    ]
-    head = (*costs, "hardware", *(column.replace("/", " ") for column in table.columns))
+    head = (*costs, "hardware", *(column.replace("/", " ") for column in columns))
     return markdown_table(head, rows, texts=(0, 1, 7), padded=False)
 
 
@@ -257,11 +196,9 @@ def command(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
 
-    table = make_table(find_checkpoints(options.places), options.columns)
-    print(markdown(table))
-    for row in table.rows:
-        if row.path and not row.carded:
-            print(
-                f"derain: {row.path}: no card; make it: {card_command(row.path)}", file=sys.stderr
-            )
+    paths = find_checkpoints(options.places)
+    print(checkpoint_table(paths, options.columns))
+    for path in paths:
+        if not card_path(path).exists():
+            print(f"derain: {path}: no card; make it: {card_command(path)}", file=sys.stderr)
     return 0
