@@ -15,7 +15,7 @@ import safetensors.torch
 from torch import Tensor, nn
 
 from core.config import build_config, nearest, network_config, to_plain
-from core.errors import CheckpointError
+from core.errors import CheckpointError, disk_errors
 from core.networks import ARCHITECTURES
 from core.quantization import Quantization
 from core.quantized_graph import fake_quantized, half_precision
@@ -188,11 +188,9 @@ def save_tensors(
     """
     contiguous = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
     data = safetensors.torch.save(contiguous, dict(metadata))
-    try:
+    with disk_errors(path, CheckpointError):
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(Path(path), data)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

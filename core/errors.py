@@ -1,8 +1,10 @@
-"""Errors of the training side, one line each without a traceback, and checks of configs."""
+"""Errors of the training side, one line each, and what raises them for disks and configs."""
 
 from __future__ import annotations
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any, get_args
 
 from edge_runtime.errors import EdgeDerainError
@@ -24,6 +26,17 @@ class CheckpointError(EdgeDerainError):
 
 class TrainingError(EdgeDerainError):
     """A training run that cannot go on."""
+
+
+@contextlib.contextmanager
+def disk_errors(
+    place: object, kind: type[EdgeDerainError], what: str = "written"
+) -> Iterator[None]:
+    """Say errors of the disk as ``PLACE: cannot be WHAT (cause)``, in an error of ``kind``."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{place}: cannot be {what} ({error.strerror or error})") from error
 
 
 def check_bounds(config: Any, where: str = "", /, **bounds: float | tuple[float, float]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from compress.distill import DistillConfig
 from compress.recipe.recipe import STEP_OPTIONS, Step
 from core.config import build_config, to_plain
-from core.errors import CheckpointError, ConfigError
+from core.errors import CheckpointError, ConfigError, disk_errors
 from core.training.config import differences
 from edge_runtime.files import write_atomically
 from edge_runtime.models.card import card_path
@@ -71,13 +71,9 @@ class StepFiles:
     def write(self, record: Record) -> None:
         """Remember ``record``; raises CheckpointError where the folder cannot be written to."""
         text = json.dumps(dataclasses.asdict(record), indent=1) + "\n"
-        try:
+        with disk_errors(self._record, CheckpointError):
             self._record.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self._record, text.encode())
-        except OSError as error:
-            raise CheckpointError(
-                f"{self._record}: cannot be written ({error.strerror})"
-            ) from error
 
     def stale(self, wanted: Record) -> str | None:
         """Say why what is there is not that of ``wanted``; None where it is, or nothing is."""

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import hashlib
 import io
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from core.errors import DataError
+from core.errors import DataError, disk_errors
 from core.evaluation.evaluate import (
     EvaluationConfig,
     PictureScore,
@@ -79,11 +78,8 @@ def write_text(option: str, path: Path, text: str) -> None:
     Raises:
         UsageError: ``path``, which ``option`` named, cannot be written.
     """
-    try:
+    with disk_errors(f"{option} {path}", UsageError):
         write_atomically(path, text.encode())
-    except OSError as error:
-        cause = error.strerror or error
-        raise UsageError(f"{option} {path}: cannot be written ({cause})") from error
 
 
 def picture_path(folder: Path, dataset: str, picture: str) -> Path:
@@ -138,10 +134,8 @@ def save_picture(folder: Path, score: PictureScore, derained: Image) -> None:
         ImageError: the file cannot be written.
     """
     path = picture_path(folder, score.dataset, score.picture)
-    try:
+    with disk_errors(f"--save {path.parent}", UsageError, "made"):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--save {path.parent}: cannot be made ({error.strerror})") from error
     write_picture(path, Picture(derained))
 
 
@@ -214,13 +208,10 @@ class ReferenceWriter:
         self._folder = folder
         self._teacher = teacher
         self._pictures: list[ReferencePicture] = []
-        try:
-            folder.absolute().parent.mkdir(parents=True, exist_ok=True)
-            self._staging = Path(
-                tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent)
-            )
-        except OSError as error:
-            raise UsageError(f"--reference {folder}: cannot be made ({error.strerror})") from error
+        beside = folder.absolute().parent
+        with disk_errors(f"--reference {folder}", UsageError, "made"):
+            beside.mkdir(parents=True, exist_ok=True)
+            self._staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=beside))
 
     def add(self, scored: ScoredPicture) -> None:
         """Write one picture as three PNG files and note their hashes.
@@ -242,7 +233,7 @@ class ReferenceWriter:
                     f"{picture.dataset}: two pictures are named {stem}; rename one of them"
                 )
             data = encode_picture(Picture(pixels[kind]), ".png", str(path))
-            with self._disk_errors():
+            with disk_errors(self._folder, DataError):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(data)
             hashes[kind] = hashlib.sha256(data).hexdigest()
@@ -259,7 +250,7 @@ class ReferenceWriter:
             pictures=tuple(self._pictures),
             versions={"edge-derain": __version__},
         )
-        with self._disk_errors():
+        with disk_errors(self._folder, DataError):
             (self._staging / FILE).write_text(to_json(index), encoding="utf-8")
             self._staging.chmod(0o777 & ~_umask())
             if not self._folder.exists():
@@ -281,15 +272,6 @@ class ReferenceWriter:
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self._staging, ignore_errors=True)
-
-    @contextlib.contextmanager
-    def _disk_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise DataError(
-                f"{self._folder}: cannot be written ({error.strerror or error})"
-            ) from error
 
 
 def _copy_others(folder: Path, staging: Path) -> None:

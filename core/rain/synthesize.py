@@ -17,14 +17,13 @@ import cv2
 import numpy as np
 
 from core.config import load_config, to_plain
-from core.errors import ConfigError, DataError
+from core.errors import ConfigError, DataError, disk_errors
 from core.pairs import Image, SourceConfig, find_pairs
 from core.progress import track
 from core.rain.depth import find_depths, read_depth
 from core.rain.render import Rendered, render
 from core.rain.scene import PRESETS, RenderConfig, draw_scene
 from core.rain.streaks import Masks, read_masks
-from edge_runtime.errors import ImageError
 from edge_runtime.pictures.picture import Picture, write_picture
 
 FOLDERS = ("rainy", "clean", "streaks", "parameters")
@@ -77,13 +76,14 @@ def synthesize(job: SynthesisJob, progress: bool = False) -> int:
     Raises:
         DataError: a folder that is missing, empty or unreadable, two clean pictures of one stem,
             depth pictures that belong to none of them, or no room on the disk.
+        ImageError: a picture that cannot be written.
         ConfigError: ``job.out`` exists and is not an empty folder.
     """
     out = Path(job.out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"{out}: is there already; choose a new folder or remove it")
     writer = _Writer(job, progress)
-    try:
+    with disk_errors(out, DataError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
             folder = Path(temporary) / out.name
@@ -91,10 +91,6 @@ def synthesize(job: SynthesisJob, progress: bool = False) -> int:
             if out.exists():
                 out.rmdir()
             folder.rename(out)
-    except OSError as error:
-        raise DataError(f"{out}: cannot be written ({error.strerror or error})") from error
-    except ImageError as error:
-        raise DataError(str(error)) from error
     return pairs
 
 

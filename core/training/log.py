@@ -11,7 +11,7 @@ from time import monotonic
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
-from core.errors import TrainingError
+from core.errors import TrainingError, disk_errors
 from edge_runtime.files import write_atomically
 
 if TYPE_CHECKING:
@@ -41,13 +41,11 @@ class RunLog:
         self._events: SummaryWriter | None = None
         if not write:
             return
-        try:
+        with disk_errors(self._table, TrainingError):
             folder.mkdir(parents=True, exist_ok=True)
             before = _rows(self._table) if step and self._table.exists() else []
             rows = [_HEADER, *(row for row in before if int(row[0]) <= step)]
             write_atomically(self._table, _as_csv(rows).encode())
-        except OSError as error:
-            raise self._failure(error) from error
         self._events = _event_writer(folder, step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -55,11 +53,11 @@ class RunLog:
         if self._events is None:
             return
         rows = [(str(step), name, repr(float(value))) for name, value in values.items()]
-        try:
-            with self._table.open("a", encoding="utf-8", newline="") as file:
-                file.write(_as_csv(rows))
-        except OSError as error:
-            raise self._failure(error) from error
+        with (
+            disk_errors(self._table, TrainingError),
+            self._table.open("a", encoding="utf-8", newline="") as file,
+        ):
+            file.write(_as_csv(rows))
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
@@ -74,9 +72,6 @@ class RunLog:
     ) -> None:
         if self._events is not None:
             self._events.close()
-
-    def _failure(self, error: OSError) -> TrainingError:
-        return TrainingError(f"{self._table}: cannot be written ({error.strerror})")
 
 
 def _rows(table: Path) -> list[tuple[str, ...]]:

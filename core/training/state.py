@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from core.checkpoint import load_tensors, save_tensors
-from core.errors import CheckpointError
+from core.errors import CheckpointError, disk_errors
 from edge_runtime.files import write_atomically
 
 SCHEMA = 1
@@ -56,12 +56,8 @@ def save_state(path: Path, state: Stateful, progress: dict[str, Any]) -> None:
             tensors |= {f"{name}.{index}.{key}": value for key, value in moments.items()}
     header = {"schema": SCHEMA, "progress": progress}
     if path.exists():
-        try:
+        with disk_errors(previous(path), CheckpointError):
             write_atomically(previous(path), path.read_bytes())
-        except OSError as error:
-            raise CheckpointError(
-                f"{previous(path)}: cannot be written ({error.strerror})"
-            ) from error
     save_tensors(path, tensors, {_KEY: json.dumps(header)})
 
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 
 from core.checkpoint import save_checkpoint
 from core.config import build_config, to_plain
-from core.errors import CheckpointError, ConfigError
+from core.errors import CheckpointError, ConfigError, disk_errors
 from core.evaluation.evaluate import Pairs, mean_quality
 from core.inference import derain
 from core.mixture.dataset import MixtureDataset, StepSampler
@@ -357,11 +357,9 @@ class Trainer:
 
     def _write_config(self) -> None:
         text = yaml.safe_dump(to_plain(self.config), sort_keys=False)
-        try:
+        with disk_errors(f"out {self.folder}", ConfigError):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.folder / "config.yaml", text.encode())
-        except OSError as error:
-            raise ConfigError(f"out {self.folder}: cannot be written ({error.strerror})") from error
 
 
 def train(
