@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from core import cli
 from core.errors import ConfigError, DataError
 from core.pairs import SourceConfig, find_pairs
 from core.rain.render import render
@@ -97,3 +98,30 @@ def test_wrong_jobs_are_named(data_root: Path) -> None:
     write_picture(data_root / "dry/0.jpg", Picture(np.zeros((30, 30, 3), np.uint8)))
     with pytest.raises(DataError, match="two pictures are named 0"):
         synthesize(_job(data_root))
+
+
+def test_the_command_writes_pairs(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = data_root / "rain"
+    command = ["synthesize", str(data_root / "dry"), "-o", str(out), "--per-image", "2"]
+    assert cli.main([*command, "--preset", "heavy"]) == 0
+    assert capsys.readouterr().out == f"4 pairs in {out}\n"
+    assert (
+        read_picture(out / "rainy/0_01.png").rgb != read_picture(out / "clean/0_01.png").rgb
+    ).any()
+    assert cli.main(command) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_the_command_reads_ranges(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ranges = data_root / "rain.yaml"
+    command = ["synthesize", str(data_root / "dry"), "-o", str(data_root / "rain"), "--per-image"]
+    command += ["1", "--config", str(ranges)]
+    ranges.write_text("densty: [0.1, 0.2]")
+    assert cli.main(command) == 2
+    assert "densty: unknown key; did you mean 'density'?" in capsys.readouterr().err
+    ranges.write_text("{layers: [0, 0], mask: 0, veil: 0, camera: {noise: 0, jpeg: 0}}")
+    assert cli.main(command) == 0
+    dry = data_root / "rain/clean/0_01.png"
+    np.testing.assert_array_equal(
+        read_picture(data_root / "rain/rainy/0_01.png").rgb, read_picture(dry).rgb
+    )

@@ -1,18 +1,15 @@
-"""The renderer as people reach it: the command and the training mixture."""
+"""The rendered parts of a mixture."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
 import torch
 
-from core.cli import main
 from core.config import build_config
-from core.mixture.config import GeneratedConfig, MixtureConfig, PartConfig
-from core.mixture.dataset import MixtureDataset, RenderedConfig
+from core.mixture.config import GeneratedConfig, MixtureConfig, PartConfig, RenderedConfig
+from core.mixture.dataset import MixtureDataset
 from core.pairs import SourceConfig
-from edge_runtime.pictures.picture import read_picture
 
 DRY = SourceConfig("clean", root="dry")
 
@@ -48,12 +45,13 @@ def test_depth_files_of_the_mixture_count(data_root: Path) -> None:
 def test_other_parts_are_drawn_as_without_rendered_ones(data_root: Path) -> None:
     few = GeneratedConfig(pool=2)
     parts = (PartConfig(DRY, 1e9, "generated"), PartConfig(DRY, 1.0, "rendered"))
-    mixed = MixtureDataset(
-        MixtureConfig(dict(enumerate(parts)), crop=16, generated=few), str(data_root)
-    )
     others = (parts[0], PartConfig(DRY, 1.0, "none"))
-    plain = MixtureDataset(
-        MixtureConfig(dict(enumerate(others)), crop=16, generated=few), str(data_root)
+    mixed, plain = (
+        MixtureDataset(
+            MixtureConfig(dict(zip("ab", each, strict=True)), crop=16, generated=few),
+            str(data_root),
+        )
+        for each in (parts, others)
     )
     for index in range(5):
         assert torch.equal(mixed[index][0], plain[index][0])
@@ -65,30 +63,3 @@ def test_configs_name_presets_and_ranges(data_root: Path) -> None:
     config = build_config(MixtureConfig, values, "mixture")
     assert config.rendered.rain is not None
     assert config.rendered.rain.layers == (1, 1)
-
-
-def test_the_command_writes_pairs(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = data_root / "rain"
-    command = ["synthesize", str(data_root / "dry"), "-o", str(out), "--per-image", "2"]
-    assert main([*command, "--preset", "heavy"]) == 0
-    assert capsys.readouterr().out == f"4 pairs in {out}\n"
-    assert (
-        read_picture(out / "rainy/0_01.png").rgb != read_picture(out / "clean/0_01.png").rgb
-    ).any()
-    assert main(command) == 2
-    assert "is there already" in capsys.readouterr().err
-
-
-def test_the_command_reads_ranges(data_root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ranges = data_root / "rain.yaml"
-    command = ["synthesize", str(data_root / "dry"), "-o", str(data_root / "rain"), "--per-image"]
-    command += ["1", "--config", str(ranges)]
-    ranges.write_text("densty: [0.1, 0.2]")
-    assert main(command) == 2
-    assert "densty: unknown key; did you mean 'density'?" in capsys.readouterr().err
-    ranges.write_text("{layers: [0, 0], mask: 0, veil: 0, camera: {noise: 0, jpeg: 0}}")
-    assert main(command) == 0
-    dry = data_root / "rain/clean/0_01.png"
-    np.testing.assert_array_equal(
-        read_picture(data_root / "rain/rainy/0_01.png").rgb, read_picture(dry).rgb
-    )
