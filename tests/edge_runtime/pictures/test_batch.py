@@ -78,7 +78,7 @@ def test_loading_goes_on_while_the_engine_works(
 ) -> None:
     read: list[Path] = []
     second_read = threading.Event()
-    reading, running = work._read, derainer.session.run
+    reading, running = work.read_file, derainer.session.run
 
     def note(source: Path) -> bytes:
         read.append(source)
@@ -90,7 +90,7 @@ def test_loading_goes_on_while_the_engine_works(
         assert second_read.wait(10)
         return running(batch)
 
-    monkeypatch.setattr(work, "_read", note)
+    monkeypatch.setattr(work, "read_file", note)
     monkeypatch.setattr(derainer.session, "run", run)
     assert [outcome.error for outcome in derain_batch(derainer, jobs[:2])] == [None, None]
 
