@@ -30,14 +30,13 @@ TERMINATED = 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code.
 
-    0 when all was measured, or every golden pair held; 1 when something failed or drifted; 2 when
-    the request itself is wrong; 130 after Ctrl-C, 143 after SIGTERM.
+    0 when all was measured; 1 when something failed; 2 when the request itself is wrong; 130 after
+    Ctrl-C, 143 after SIGTERM.
     """
     never_fail_on_encoding()
     try:
         with termination_raised():
-            arguments = _parse(argv)
-            return _self_test(arguments) if arguments.self_test else _report(arguments)
+            return _report(_parse(argv))
     except EdgeDerainError as error:
         print(f"edge-report: error: {error}", file=sys.stderr)
         return error.exit_code
@@ -87,11 +86,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         default=0.0,
         help="derain so long on end as well, for heat and throttling",
     )
-    parser.add_argument(
-        "--self-test",
-        action="store_true",
-        help="only check that each artifact computes what its card says",
-    )
     return parser.parse_args(argv)
 
 
@@ -123,24 +117,6 @@ def _report(arguments: argparse.Namespace) -> int:
             raise UsageError(f"--json {out}: cannot be written ({error.strerror})") from error
     print(markdown(report))
     return 0
-
-
-def _self_test(arguments: argparse.Namespace) -> int:
-    """Test golden pairs, show a table, and return the exit code: 1 unless all that ran passed."""
-    from edge_runtime.report.self_test import artifacts_of, self_test, self_test_table
-
-    if arguments.reference or arguments.json or arguments.minutes:
-        raise UsageError("--self-test takes neither DIR nor --json nor --minutes; leave them out")
-    paths = [path for model in arguments.model or [None] for path in artifacts_of(model)]
-    with native_messages_hidden():
-        verdicts = list(self_test(paths, arguments.threads))
-    for line in self_test_table(verdicts):
-        print(line)
-    for verdict in verdicts:
-        if verdict.reason:
-            print(f"edge-report: {verdict.state}: {verdict.reason}", file=sys.stderr)
-    states = {verdict.state for verdict in verdicts}
-    return int("failed" in states or "passed" not in states)
 
 
 def _models(arguments: argparse.Namespace) -> list[str | Path]:

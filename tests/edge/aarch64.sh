@@ -108,7 +108,6 @@ cp tests/edge/outputs.py "$root$board"
 say "self-tests there"
 there "$board/env/bin/edge-derain" --version
 there "$board/env/bin/edge-derain" --self-test
-there "$board/env/bin/edge-report" --self-test
 
 say "deraining a picture there and here"
 for backend in onnx:fp32 onnx:int8 tflite:fp16 tflite:int8; do

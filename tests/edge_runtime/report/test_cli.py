@@ -78,7 +78,6 @@ def test_all_leaves_out_what_no_engine_here_runs(
         (["nowhere"], 1, "nowhere: no reference set"),
         (["--model", "smal"], 2, "did you mean 'small"),
         (["--json", "missing/out.json"], 2, "--json missing/out.json: cannot be written"),
-        (["--self-test", "--minutes", "1"], 2, "--self-test takes neither"),
     ],
 )
 def test_errors_are_one_line(
@@ -112,20 +111,3 @@ def test_wrong_options_are_explained(
         main(arguments)
     assert stopped.value.code == 2
     assert message in capsys.readouterr().err
-
-
-def test_self_test_fails_where_an_artifact_drifts(
-    save_model: Callable[..., Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    from edge_runtime import Derainer
-    from edge_runtime.report.golden import make_golden
-
-    golden = make_golden(Derainer.load(save_model("right", gain=0.5)))
-    right = str(save_model("right", gain=0.5, golden=golden))
-    wrong = str(save_model("wrong", gain=0.4, golden=golden))
-    assert main(["--self-test", "--model", right]) == 0
-    assert main(["--self-test", "--model", right, wrong]) == 1
-    out = capsys.readouterr()
-    assert "right.onnx" in out.out
-    assert "failed: " in out.err
-    assert "wrong.onnx: computes something else" in out.err
