@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compress.options import command_parser, prune_parser
-from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
+from edge_runtime.errors import UsageError
 from edge_runtime.options import parse_amount
-from edge_runtime.terminal import aligned
+from edge_runtime.terminal import aligned, exit_code
 
 if TYPE_CHECKING:
     from compress.quantize.quantize import Quantized
@@ -47,14 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "search": _search,
         "report": _report,
     }
-    try:
-        return commands[arguments.command](arguments)
-    except EdgeDerainError as error:
-        return _fail(error)
-    except ModuleNotFoundError as error:
-        return _fail(MissingExtraError(error.name or str(error), "train"))
-    except KeyboardInterrupt:
-        return 130
+    return exit_code("compress", lambda: commands[arguments.command](arguments), extra="train")
 
 
 def _distill(arguments: argparse.Namespace) -> int:
@@ -346,11 +339,6 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
 def _print_table(rows: Sequence[Sequence[str]], texts: int = 2) -> None:
     """Print rows of which the first ``texts`` columns are words."""
     print("\n".join(aligned(rows, numbers=range(texts, len(rows[0])))), flush=True)
-
-
-def _fail(error: EdgeDerainError) -> int:
-    print(f"compress: error: {error}", file=sys.stderr)
-    return error.exit_code
 
 
 if __name__ == "__main__":

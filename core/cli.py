@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import edge_runtime
-from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
-from edge_runtime.terminal import aligned
+from edge_runtime.errors import UsageError
+from edge_runtime.terminal import aligned, exit_code
 
 COMMANDS = {
     "train": ("core.training.train", "train a network", "--config configs/students/first.yaml"),
@@ -40,21 +40,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments[0] == "--version":
         print(f"derain {edge_runtime.__version__}")
         return 0
-    try:
-        if arguments[0] not in COMMANDS:
-            raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
-        module, *_ = COMMANDS[arguments[0]]
-        if arguments[:2] == ["table", "papers"]:
-            module, arguments = "core.papers.page", arguments[1:]
-        run: Callable[[Sequence[str]], int] = importlib.import_module(module).command
-        return run(arguments[1:])
-    except EdgeDerainError as error:
-        return _fail(error)
-    except ModuleNotFoundError as error:
-        return _fail(MissingExtraError((error.name or str(error)).split(".")[0], "train"))
-    except KeyboardInterrupt:
-        print("derain: interrupted", file=sys.stderr)
-        return 130
+    return exit_code("derain", lambda: _run(arguments), extra="train")
+
+
+def _run(arguments: Sequence[str]) -> int:
+    if arguments[0] not in COMMANDS:
+        raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
+    module, *_ = COMMANDS[arguments[0]]
+    if arguments[:2] == ["table", "papers"]:
+        module, arguments = "core.papers.page", arguments[1:]
+    run: Callable[[Sequence[str]], int] = importlib.import_module(module).command
+    return run(arguments[1:])
 
 
 def _usage() -> str:
@@ -73,11 +69,6 @@ def _usage() -> str:
             "`derain --version` prints the version.",
         ]
     )
-
-
-def _fail(error: EdgeDerainError) -> int:
-    print(f"derain: error: {error}", file=sys.stderr)
-    return error.exit_code
 
 
 def command(arguments: Sequence[str]) -> int:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from edge_runtime.errors import EdgeDerainError, UsageError
 from edge_runtime.options import parse_options
 from edge_runtime.terminal import (
+    INTERRUPTED,
+    TERMINATED,
     FrameProgress,
     Progress,
     Terminated,
@@ -28,9 +30,7 @@ if TYPE_CHECKING:
     from edge_runtime.pictures.batch import Settings
     from edge_runtime.pictures.plan import Job, Naming
 
-INTERRUPTED = 130
 BROKEN_PIPE = 141
-TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:

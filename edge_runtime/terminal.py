@@ -8,15 +8,49 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
+
+from edge_runtime.errors import EdgeDerainError, MissingExtraError
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
 
+INTERRUPTED = 130
+TERMINATED = 143
+
+
 class Terminated(KeyboardInterrupt):
     """SIGTERM arrived. Like Ctrl-C it is raised in the main thread, wherever that is."""
+
+
+def exit_code(program: str, run: Callable[[], int], extra: str | None = None) -> int:
+    """Run a command, say in one line on stderr what ended it, and return its exit code.
+
+    Args:
+        program: What the line begins with.
+        run: The command; returns its own exit code.
+        extra: Of this package, for the line on a module that is missing; None lets that pass.
+
+    Returns:
+        What ``run`` returns, or the code of its error; 130 after Ctrl-C, 143 after SIGTERM.
+    """
+    try:
+        return run()
+    except EdgeDerainError as error:
+        said, code = f"error: {error}", error.exit_code
+    except ModuleNotFoundError as error:
+        if extra is None:
+            raise
+        missing = MissingExtraError((error.name or str(error)).partition(".")[0], extra)
+        said, code = f"error: {missing}", missing.exit_code
+    except Terminated:
+        said, code = "terminated", TERMINATED
+    except KeyboardInterrupt:
+        said, code = "interrupted", INTERRUPTED
+    print(f"{program}: {said}", file=sys.stderr, flush=True)
+    return code
 
 
 @contextlib.contextmanager

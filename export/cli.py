@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import edge_runtime
-from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
-from edge_runtime.terminal import Terminated, termination_raised
+from edge_runtime.errors import UsageError
+from edge_runtime.terminal import exit_code, termination_raised
 from export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -28,17 +28,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``derain-export`` command and return its exit code."""
     arguments = _parser().parse_args(argv)
     commands = {"onnx": _onnx, "tflite": _tflite, "verify": _verify, "card": _card, "all": _all}
-    try:
-        with termination_raised():  # so that what is staged is cleared away
-            return commands[arguments.command](arguments)
-    except EdgeDerainError as error:
-        return _fail(error)
-    except ModuleNotFoundError as error:
-        return _fail(MissingExtraError(error.name or str(error), "export"))
-    except Terminated:
-        return 143
-    except KeyboardInterrupt:
-        return 130
+    with termination_raised():  # so that what is staged is cleared away
+        return exit_code(
+            "derain-export", lambda: commands[arguments.command](arguments), extra="export"
+        )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -356,11 +349,6 @@ def _print_checks(checks: Sequence[Check]) -> None:
             f"{size:14}  {check.picture:12}  {check.max_difference:<14.2e}  {limit:<7}  "
             f"{same}{verdict}"
         )
-
-
-def _fail(error: EdgeDerainError) -> int:
-    print(f"derain-export: error: {error}", file=sys.stderr)
-    return error.exit_code
 
 
 if __name__ == "__main__":

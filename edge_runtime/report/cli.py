@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edge_runtime
-from edge_runtime.errors import EdgeDerainError, MissingExtraError, UsageError
+from edge_runtime.errors import MissingExtraError, UsageError
 from edge_runtime.options import checked, whole_number
 from edge_runtime.terminal import (
-    Terminated,
+    exit_code,
     native_messages_hidden,
     never_fail_on_encoding,
     termination_raised,
@@ -22,9 +22,6 @@ from edge_runtime.terminal import (
 
 if TYPE_CHECKING:
     from tqdm import tqdm
-
-INTERRUPTED = 130
-TERMINATED = 143
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,17 +31,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Ctrl-C, 143 after SIGTERM.
     """
     never_fail_on_encoding()
-    try:
-        with termination_raised():
-            return _report(_parse(argv))
-    except EdgeDerainError as error:
-        print(f"edge-report: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except Terminated:
-        return TERMINATED
-    except KeyboardInterrupt:
-        print("edge-report: interrupted", file=sys.stderr)
-        return INTERRUPTED
+    with termination_raised():
+        return exit_code("edge-report", lambda: _report(_parse(argv)))
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

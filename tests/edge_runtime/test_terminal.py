@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.terminal import Progress, Terminated, markdown_table, termination_raised
+from edge_runtime.errors import ImageError, UsageError
+from edge_runtime.terminal import (
+    Progress,
+    Terminated,
+    exit_code,
+    markdown_table,
+    termination_raised,
+)
 
 _SCRIPT = """
 import os, sys, threading
@@ -73,3 +80,29 @@ def test_progress_counts_pictures_and_megapixels(
 def test_tables_of_markdown_align() -> None:
     lines = markdown_table(("a", "bb"), [("long", "1"), ("x", "22.5")], 1).splitlines()
     assert lines == ["| a    |   bb |", "| ---- | ---: |", "| long |    1 |", "| x    | 22.5 |"]
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "code", "said"),
+    [
+        (UsageError("--x: wrong"), 2, "derain: error: --x: wrong"),
+        (ImageError("a.png: empty"), 1, "derain: error: a.png: empty"),
+        (
+            ModuleNotFoundError(name="torch.nn"),
+            1,
+            "derain: error: torch is not installed; run: pip",
+        ),
+        (Terminated(), 143, "derain: terminated"),
+        (KeyboardInterrupt(), 130, "derain: interrupted"),
+    ],
+)
+def test_what_ends_a_command_is_one_line(
+    ended_by: BaseException, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> int:
+        raise ended_by
+
+    assert exit_code("derain", run, extra="train") == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(said)
+    assert exit_code("derain", lambda: 7) == 7
