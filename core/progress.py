@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from typing_extensions import Never
 
 T = TypeVar("T")
-_LOG_SECONDS = 30.0
+LOG_SECONDS = 30.0
+"""Between two updates of a bar where nobody watches."""
 
 
-def track(items: Sequence[T], title: str | None) -> Iterable[T]:
+def track(items: Sequence[T], title: str | None, log_seconds: float = LOG_SECONDS) -> Iterable[T]:
     """Yield ``items`` under a passing bar, shown only with a title.
 
-    Where nobody watches, one that takes longer is written every half minute.
+    Where nobody watches, one that takes longer is written every ``log_seconds``.
     """
-    seconds, most = _intervals()
+    seconds, most = _intervals(log_seconds)
     return tqdm(
         items,
         desc=title,
@@ -35,7 +36,7 @@ def track(items: Sequence[T], title: str | None) -> Iterable[T]:
 
 def step_bar(title: str, done: int, total: int, *, shown: bool) -> tqdm[Never]:
     """Make the bar of a long run; where nobody watches, it is written every half minute."""
-    seconds, most = _intervals()
+    seconds, most = _intervals(LOG_SECONDS)
     return tqdm(
         total=total,
         initial=done,
@@ -47,7 +48,7 @@ def step_bar(title: str, done: int, total: int, *, shown: bool) -> tqdm[Never]:
     )
 
 
-def _intervals() -> tuple[float, float]:
+def _intervals(log_seconds: float) -> tuple[float, float]:
     """Return the seconds between two updates of a bar, and the most that tqdm may wait."""
-    seconds = 0.1 if sys.stderr.isatty() else _LOG_SECONDS
+    seconds = 0.1 if sys.stderr.isatty() else log_seconds
     return seconds, max(10.0, seconds)

@@ -120,7 +120,8 @@ def test_a_run_takes_it_and_says_so(
 ) -> None:
     monkeypatch.setattr("core.inference.has_bfloat16", lambda accelerator: found)
     config = build_config(TrainConfig, {**train_values, "precision": "auto"}, "config")
-    assert make_fabric(config)._precision.precision == precision
+    with make_fabric(config).autocast():
+        assert torch.is_autocast_enabled("cpu") is found
     assert f", {precision}, seed" in Learner(config).checkpoint(0, 0.0).recipe[-1]
     fixed = dataclasses.replace(config, precision="32-true")
     assert ", 32-true, seed" in Learner(fixed).checkpoint(0, 0.0).recipe[-1]
