@@ -1,4 +1,4 @@
-"""Reference sets that tests make: pictures that differ by known amounts."""
+"""Pictures and reference sets that tests make."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import ImageCms
 
 from edge_runtime.pictures.picture import Picture, write_picture
 from edge_runtime.records import to_json
@@ -24,6 +25,17 @@ Image = NDArray[np.uint8]
 def flat(value: int, height: int = 16, width: int = 20) -> Image:
     """Return a grey picture of one value, HWC uint8 RGB."""
     return np.full((height, width, 3), value, np.uint8)
+
+
+def smooth(height: int = 20, width: int = 30) -> Image:
+    """Return a coloured ramp, HWC uint8 RGB, which lossy formats keep closely."""
+    down, right = np.mgrid[0:height, 0:width]
+    return np.dstack([down * 3, right * 2, down + right]).astype(np.uint8)
+
+
+def srgb_profile() -> bytes:
+    """Return an ICC profile."""
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
 def write_set(folder: Path, pictures: Mapping[str, tuple[Image, Image, Image]]) -> Path:

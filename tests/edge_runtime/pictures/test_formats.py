@@ -9,18 +9,15 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin
 
 from edge_runtime.pictures.formats import quality_of
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
+from tests.helpers import smooth, srgb_profile
 
 Noise = Callable[..., NDArray[np.generic]]
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/" tiff:Orientation="6">a street</x:xmpmeta>'
 UPRIGHT_XMP = XMP.replace(b'"6"', b'"1"')
-
-
-def _profile(space: str = "sRGB") -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile(space)).tobytes()
 
 
 def _exif(description: str) -> bytes:
@@ -35,15 +32,10 @@ def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
     return buffer.getvalue()
 
 
-def _smooth(height: int = 20, width: int = 30) -> NDArray[np.uint8]:
-    down, right = np.mgrid[0:height, 0:width]
-    return np.dstack([down * 3, right * 2, down + right]).astype(np.uint8)
-
-
 @pytest.mark.parametrize("target", [".jpg", ".png", ".tif", ".bmp", ".webp", ".avif"])
 @pytest.mark.parametrize("source", [".jpg", ".png", ".tif", ".bmp"])
 def test_density_is_kept(tmp_path: Path, source: str, target: str) -> None:
-    Image.fromarray(_smooth()).save(tmp_path / f"a{source}", dpi=(300, 150))
+    Image.fromarray(smooth()).save(tmp_path / f"a{source}", dpi=(300, 150))
     write_picture(tmp_path / f"b{target}", read_picture(tmp_path / f"a{source}"))
     with Image.open(tmp_path / f"b{target}") as again:
         if target in (".webp", ".avif"):
@@ -57,13 +49,13 @@ def test_density_turns_with_the_picture(tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     for suffix in (".jpg", ".tif"):
-        Image.fromarray(_smooth()).save(tmp_path / f"a{suffix}", dpi=(300, 150), exif=exif)
+        Image.fromarray(smooth()).save(tmp_path / f"a{suffix}", dpi=(300, 150), exif=exif)
         density = read_picture(tmp_path / f"a{suffix}").metadata.density
         assert density == pytest.approx((150, 300))
 
 
 def test_density_in_centimetres(tmp_path: Path) -> None:
-    data = bytearray(_encoded(Image.fromarray(_smooth()), "JPEG", dpi=(100, 100)))
+    data = bytearray(_encoded(Image.fromarray(smooth()), "JPEG", dpi=(100, 100)))
     data[13] = 2
     (tmp_path / "a.jpg").write_bytes(data)
     assert read_picture(tmp_path / "a.jpg").metadata.density == (254, 254)
@@ -71,7 +63,7 @@ def test_density_in_centimetres(tmp_path: Path) -> None:
 
 def test_no_density_is_made_up(tmp_path: Path) -> None:
     for suffix in (".jpg", ".png", ".bmp", ".tif", ".webp"):
-        write_picture(tmp_path / f"a{suffix}", Picture(_smooth()))
+        write_picture(tmp_path / f"a{suffix}", Picture(smooth()))
         assert read_picture(tmp_path / f"a{suffix}").metadata.density is None
         with Image.open(tmp_path / f"a{suffix}") as again:
             assert again.info.get("dpi", (1, 1)) in ((1, 1), (0, 0), (96, 96))  # of BMP
@@ -80,10 +72,10 @@ def test_no_density_is_made_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif", ".avif"])
 @pytest.mark.parametrize("source", [".jpg", ".png", ".webp", ".tif", ".avif"])
 def test_exif_and_profile_are_kept(tmp_path: Path, source: str, target: str) -> None:
-    exif, profile = Image.Exif(), _profile()
+    exif, profile = Image.Exif(), srgb_profile()
     exif[0x010E], exif[0x0112] = "a street", 3
     exif.get_ifd(34665)[33434] = 0.01
-    Image.fromarray(_smooth()).save(tmp_path / f"a{source}", exif=exif, icc_profile=profile)
+    Image.fromarray(smooth()).save(tmp_path / f"a{source}", exif=exif, icc_profile=profile)
     with Image.open(tmp_path / f"a{source}") as before:
         shot = dict(before.getexif().get_ifd(34665))
     assert shot or source == ".tif"  # where Pillow leaves it out
@@ -99,7 +91,7 @@ def test_what_a_camera_noted_survives_the_way_through_a_tiff(tmp_path: Path) -> 
     exif = Image.Exif()
     exif.get_ifd(34665).update({33434: 0.01, 34855: 400})
     exif.get_ifd(34853)[2] = (47.0, 22.0, 30.5)
-    Image.fromarray(_smooth()).save(tmp_path / "a.jpg", exif=exif)
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", exif=exif)
     write_picture(tmp_path / "b.tif", read_picture(tmp_path / "a.jpg"))
     write_picture(tmp_path / "c.jpg", read_picture(tmp_path / "b.tif"))
     with Image.open(tmp_path / "c.jpg") as again:
@@ -112,7 +104,7 @@ def test_what_a_camera_noted_survives_the_way_through_a_tiff(tmp_path: Path) -> 
 @pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif"])
 def test_xmp_is_kept_upright(tmp_path: Path, source: str, target: str) -> None:
     options = {"tiffinfo": {700: XMP}} if source == ".tif" else {"xmp": XMP}
-    Image.fromarray(_smooth()).save(tmp_path / f"a{source}", **options)
+    Image.fromarray(smooth()).save(tmp_path / f"a{source}", **options)
     write_picture(tmp_path / f"b{target}", read_picture(tmp_path / f"a{source}"))
     with Image.open(tmp_path / f"b{target}") as again:
         found = again.info.get("xmp") or again.info["XML:com.adobe.xmp"].encode()
@@ -148,7 +140,7 @@ def test_a_stale_thumbnail_is_dropped(tmp_path: Path) -> None:
     block = bytearray(exif.tobytes())
     link = slice(6 + 8 + 2 + 12, 6 + 8 + 2 + 12 + 4)  # to the directory of the thumbnail
     block[link] = b"\0\0\1\0"
-    Image.fromarray(_smooth()).save(tmp_path / "a.jpg", exif=bytes(block))
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", exif=bytes(block))
     write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "a.jpg"))
     with Image.open(tmp_path / "b.jpg") as after:
         assert after.info["exif"][link] == bytes(4)
@@ -159,7 +151,7 @@ def test_a_stale_thumbnail_is_dropped(tmp_path: Path) -> None:
 def test_avif_is_turned_as_pillow_turns_it(tmp_path: Path, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(_smooth(24, 40)).save(tmp_path / "a.avif", exif=exif, quality=100)
+    Image.fromarray(smooth(24, 40)).save(tmp_path / "a.avif", exif=exif, quality=100)
     with Image.open(tmp_path / "a.avif") as picture:
         expected = np.asarray(ImageOps.exif_transpose(picture)).astype(int)
     read = read_picture(tmp_path / "a.avif")
@@ -184,7 +176,7 @@ def test_a_camera_note_survives_byte_for_byte(tmp_path: Path) -> None:
     exif[0x010F], exif[18246], exif[50708] = "Camera", 3, "a tag that few know"
     exif.get_ifd(34665)[37500] = bytes(range(256)) * 9  # which holds offsets of its own
     block = exif.tobytes()
-    Image.fromarray(_smooth()).save(tmp_path / "a.jpg", exif=block)
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", exif=block)
     for suffix in (".jpg", ".png", ".webp", ".avif"):
         write_picture(tmp_path / f"b{suffix}", read_picture(tmp_path / "a.jpg"))
         with Image.open(tmp_path / f"b{suffix}") as again:
@@ -193,10 +185,10 @@ def test_a_camera_note_survives_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_what_a_format_cannot_hold_does_not_take_the_rest_along(tmp_path: Path) -> None:
-    plain = _profile()
+    plain = srgb_profile()
     length = len(plain) + 100_000  # for which a JPEG has several segments
     profile = struct.pack(">I", length) + plain[4:] + bytes(100_000)
-    Image.fromarray(_smooth()).save(tmp_path / "a.png", icc_profile=profile)
+    Image.fromarray(smooth()).save(tmp_path / "a.png", icc_profile=profile)
     read = read_picture(tmp_path / "a.png")
     large = dataclasses.replace(read.metadata, xmp=bytes(70_000), exif=_exif("a street"))
     write_picture(tmp_path / "b.jpg", dataclasses.replace(read, metadata=large))
@@ -209,12 +201,12 @@ def test_what_a_format_cannot_hold_does_not_take_the_rest_along(tmp_path: Path) 
 def test_captions_of_agencies_and_texts_of_png_are_kept(tmp_path: Path) -> None:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Author", "Somebody")
-    Image.fromarray(_smooth()).save(tmp_path / "a.png", pnginfo=texts)
+    Image.fromarray(smooth()).save(tmp_path / "a.png", pnginfo=texts)
     write_picture(tmp_path / "b.png", read_picture(tmp_path / "a.png"))
     with Image.open(tmp_path / "b.png") as again:
         assert again.text == {"Author": "Somebody"}
     caption = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x78\0\x03cap"
-    Image.fromarray(_smooth()).save(tmp_path / "a.jpg")
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg")
     content = (tmp_path / "a.jpg").read_bytes()
     segment = struct.pack(">HH", 0xFFED, len(caption) + 2) + caption
     (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
@@ -259,7 +251,7 @@ def test_lossless_avif_is_known(depth: int) -> None:
 def test_quality_follows_the_input(
     tmp_path: Path, name: str, options: dict[str, object], expected: int | None
 ) -> None:
-    Image.fromarray(_smooth()).save(tmp_path / name, **options)
+    Image.fromarray(smooth()).save(tmp_path / name, **options)
     picture = read_picture(tmp_path / name)
     assert picture.quality == expected
     write_picture(tmp_path / f"b{name}", picture)
@@ -274,22 +266,22 @@ def test_quality_follows_the_input(
 
 @pytest.mark.parametrize(("suffix", "most"), [(".tif", 2), (".jpg", 6)])
 def test_cmyk_is_no_transparency(tmp_path: Path, suffix: str, most: int) -> None:
-    Image.fromarray(_smooth()).convert("CMYK").save(tmp_path / f"a{suffix}", quality=100)
+    Image.fromarray(smooth()).convert("CMYK").save(tmp_path / f"a{suffix}", quality=100)
     read = read_picture(tmp_path / f"a{suffix}")
     assert read.alpha is None
-    assert np.abs(read.rgb.astype(int) - _smooth()).max() <= most
+    assert np.abs(read.rgb.astype(int) - smooth()).max() <= most
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp"])
 def test_palettes(tmp_path: Path, suffix: str) -> None:
-    colours = Image.fromarray(_smooth()).quantize(16)
+    colours = Image.fromarray(smooth()).quantize(16)
     colours.save(tmp_path / f"a{suffix}")
     expected = np.asarray(colours.convert("RGB"))
     np.testing.assert_array_equal(read_picture(tmp_path / f"a{suffix}").rgb, expected)
 
 
 def test_a_palette_with_transparency(tmp_path: Path) -> None:
-    colours = Image.fromarray(_smooth()).quantize(16)
+    colours = Image.fromarray(smooth()).quantize(16)
     colours.save(tmp_path / "a.png", transparency=3)
     with Image.open(tmp_path / "a.png") as picture:
         expected = np.asarray(picture.convert("RGBA"))

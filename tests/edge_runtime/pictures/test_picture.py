@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageOps
 
 from edge_runtime.errors import ImageError
 from edge_runtime.pictures.formats import Metadata
@@ -19,18 +19,10 @@ from edge_runtime.pictures.picture import (
     read_picture,
     write_picture,
 )
+from tests.helpers import smooth, srgb_profile
 
 Noise = Callable[..., NDArray[np.uint8]]
 LOSSLESS = [".png", ".tif", ".bmp"]
-
-
-def _profile() -> bytes:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def _smooth(height: int, width: int) -> NDArray[np.uint8]:
-    down, right = np.mgrid[0:height, 0:width]
-    return np.dstack([down * 3, right * 2, down + right]).astype(np.uint8)
 
 
 @pytest.mark.parametrize("suffix", LOSSLESS)
@@ -47,14 +39,14 @@ def test_rgb_round_trip(tmp_path: Path, suffix: str, shape: tuple[int, int], noi
 
 @pytest.mark.parametrize("suffix", [".jpg", ".JPEG", ".webp", ".avif"])
 def test_lossy_formats_stay_close_and_in_rgb_order(tmp_path: Path, suffix: str) -> None:
-    path, rgb = tmp_path / f"a{suffix}", _smooth(40, 60)
+    path, rgb = tmp_path / f"a{suffix}", smooth(40, 60)
     write_picture(path, Picture(rgb))
     for found in (read_picture(path).rgb, np.asarray(Image.open(path))):
         assert np.abs(found.astype(int) - rgb).mean() < 1.5
 
 
 def test_jpeg_keeps_full_chroma(tmp_path: Path) -> None:
-    write_picture(tmp_path / "a.jpg", Picture(_smooth(16, 16)))
+    write_picture(tmp_path / "a.jpg", Picture(smooth(16, 16)))
     with Image.open(tmp_path / "a.jpg") as picture:
         assert [layer[1:3] for layer in picture.layer] == [(1, 1)] * 3
 
@@ -70,7 +62,7 @@ def test_sixteen_bit_and_alpha_round_trip(tmp_path: Path, suffix: str, noise: No
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp"])
 def test_grey_stays_grey(tmp_path: Path, suffix: str) -> None:
-    path, grey = tmp_path / f"a{suffix}", _smooth(20, 30)[..., 2]
+    path, grey = tmp_path / f"a{suffix}", smooth(20, 30)[..., 2]
     Image.fromarray(grey).save(path)
     read = read_picture(path)
     assert read.grey
@@ -89,7 +81,7 @@ def test_sixteen_bits_are_rounded_for_jpeg(tmp_path: Path) -> None:
 
 def test_webp_keeps_alpha(tmp_path: Path, noise: Noise) -> None:
     alpha = noise(9, 9)
-    write_picture(tmp_path / "a.webp", Picture(_smooth(9, 9), alpha))
+    write_picture(tmp_path / "a.webp", Picture(smooth(9, 9), alpha))
     np.testing.assert_array_equal(read_picture(tmp_path / "a.webp").alpha, alpha)
 
 
@@ -109,7 +101,7 @@ def test_orientation_agrees_with_pillow(tmp_path: Path, suffix: str, orientation
     path = tmp_path / f"a{suffix}"
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(_smooth(24, 40)).save(path, exif=exif)
+    Image.fromarray(smooth(24, 40)).save(path, exif=exif)
     with Image.open(path) as picture:
         expected = np.asarray(ImageOps.exif_transpose(picture)).astype(int)
     read = read_picture(path)
@@ -130,14 +122,14 @@ def test_alpha_is_turned_too(tmp_path: Path, noise: Noise) -> None:
 
 
 def test_a_profile_of_other_channels_is_dropped(tmp_path: Path) -> None:
-    cmyk = Image.fromarray(_smooth(16, 16)).convert("CMYK")
-    profile = _profile()
+    cmyk = Image.fromarray(smooth(16, 16)).convert("CMYK")
+    profile = srgb_profile()
     cmyk.save(tmp_path / "a.jpg", icc_profile=profile[:16] + b"CMYK" + profile[20:])
     assert read_picture(tmp_path / "a.jpg").metadata.icc is None
 
 
 def test_metadata_too_large_for_the_format_does_not_lose_the_picture(tmp_path: Path) -> None:
-    picture = Picture(_smooth(9, 9), metadata=Metadata(exif=b"MM\0*\0\0\0\x08" + bytes(70_000)))
+    picture = Picture(smooth(9, 9), metadata=Metadata(exif=b"MM\0*\0\0\0\x08" + bytes(70_000)))
     write_picture(tmp_path / "a.jpg", picture)
     assert read_picture(tmp_path / "a.jpg").rgb.shape == (9, 9, 3)
 
@@ -268,7 +260,7 @@ def test_what_cannot_be_written(tmp_path: Path, noise: Noise) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_reads_and_writes_too(tmp_path: Path) -> None:
-    rgb = _smooth(50, 60)
+    rgb = smooth(50, 60)
     suffixes = [".jpg", ".png", ".tif", ".webp", ".avif", ".bmp"]
     for suffix in suffixes:  # with threads that the fork will lack
         write_picture(tmp_path / f"a{suffix}", Picture(rgb))
