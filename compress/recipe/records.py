@@ -15,8 +15,10 @@ from compress.recipe.recipe import STEP_OPTIONS, Step
 from core.config import build_config, to_plain
 from core.errors import CheckpointError, ConfigError, disk_errors
 from core.training.config import differences
+from edge_runtime.errors import RecordError
 from edge_runtime.files import write_atomically
 from edge_runtime.models.card import card_path
+from edge_runtime.records import from_plain, parse
 
 _BEFORE = "before"
 _UNSAID = {"name": "unsaid", "architecture": "student"}
@@ -63,9 +65,9 @@ class StepFiles:
     def read(self) -> Record | None:
         """Return what is remembered of the step; None where nothing is, or nothing readable."""
         try:
-            values = json.loads(self._record.read_text(encoding="utf-8"))
-            return Record(**{**values, "notes": tuple(values["notes"])})
-        except (OSError, KeyError, TypeError, ValueError):
+            text = self._record.read_text(encoding="utf-8")
+            return from_plain(Record, parse(text, "record"), "record")
+        except (OSError, UnicodeDecodeError, RecordError):
             return None
 
     def write(self, record: Record) -> None:

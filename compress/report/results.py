@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from edge_runtime.machine import Machine
 from edge_runtime.metrics import Protocol
 from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card
 from edge_runtime.models.catalog import list_models
+from edge_runtime.records import parse
 from edge_runtime.report.device import ArtifactReport, DeviceReport, ReferenceUsed, read_report
 from edge_runtime.report.scores import RAINY, PictureScores, SetScores
 
@@ -208,12 +208,12 @@ def _files(places: Iterable[str | Path]) -> list[Path]:
 def _read_json(path: Path) -> DeviceReport | ModelCard:
     try:
         text = path.read_text(encoding="utf-8")
-        values = json.loads(text)
-    except (OSError, ValueError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise RecordError(f"{path}: cannot be read ({error}); copy it again") from None
-    if isinstance(values, dict) and "artifacts" in values and "machine" in values:
+    values = parse(text, str(path))
+    if "artifacts" in values and "machine" in values:
         return read_report(text, str(path))
-    if isinstance(values, dict) and "architecture" in values:
+    if "architecture" in values:
         card = ModelCard.from_json(text, path)
         if card.sha256 is None:
             raise CardError(f"{path}: sha256 is null; export the artifact again")

@@ -86,7 +86,7 @@ def test_reports_on_different_pictures_are_not_compared(tmp_path: Path) -> None:
     ("name", "text", "error", "message"),
     [
         ("x.json", "{}", RecordError, "neither a card nor what edge-report"),
-        ("x.json", "[1", RecordError, "cannot be read"),
+        ("x.json", "[1", RecordError, "not JSON"),
         ("x.json", '{"artifacts": [], "machine": {}, "schema": 2}', RecordError, "newer"),
         ("x.json", '{"architecture": "student"}', CardError, "schema must be"),
         ("x.txt", "", UsageError, "must be a folder, an artifact"),
