@@ -1,4 +1,4 @@
-"""The picture of docs/architecture.md, drawn from the imports of the code: python docs/architecture.py"""
+"""The picture of docs/architecture.md, drawn from the imports: python docs/architecture.py"""
 
 from __future__ import annotations
 
@@ -75,7 +75,12 @@ def main() -> None:
         axes.text(left, top + 0.22, package, fontsize=14, fontweight="bold")
         if column:
             axes.annotate("", (left - 0.85, -0.55), (left, -0.55), arrowprops={"arrowstyle": "->"})
-    axes.text(0, -0.95, "Imports point down inside a package, and to the left between packages.", fontsize=9)
+    axes.text(
+        0,
+        -0.95,
+        "Imports point down inside a package, and to the left between packages.",
+        fontsize=9,
+    )
     axes.set(xlim=(-0.3, 4 * (WIDTH + 1.1) - 0.7), ylim=(-1.2, tallest + 0.7))
     figure.savefig(HERE / "architecture.svg", metadata={"Date": None})
 
