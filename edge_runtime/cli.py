@@ -70,13 +70,11 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.self_test:
         return _self_test(arguments)
-    if arguments.tune:
-        return _tune(arguments)
     from edge_runtime.pictures.sources import is_clip, is_stream
 
     if arguments.camera is not None or any(is_clip(n) or is_stream(n) for n in arguments.images):
         return _derain_moving(arguments)
-    _refuse(arguments, ("steady", "crf", "seconds"), "is for videos and cameras")
+    _refuse(arguments, ("steady", "seconds"), "is for videos and cameras")
     if arguments.watch is not None:
         return _watch(arguments)
     return _derain_pictures(arguments)
@@ -92,11 +90,11 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
 def _derain_moving(arguments: argparse.Namespace) -> int:
     """Derain videos, or one camera or stream; print a line for each and return the exit code."""
     from edge_runtime.video.batch import MovingOptions, derain_moving, describe
-    from edge_runtime.video.files import CRF
+    from edge_runtime.video.files import CRF, crf_of
     from edge_runtime.video.plan import plan_moving
 
-    pictures = ("recursive", "shard", "format", "quality", "compare", "diff", "watch")
-    _refuse(arguments, (*pictures, "max_pixels"), "is for pictures")
+    pictures = ("recursive", "shard", "format", "view", "watch", "max_pixels")
+    _refuse(arguments, pictures, "is for pictures")
     jobs = plan_moving(
         arguments.images,
         arguments.camera,
@@ -107,7 +105,7 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
     )
     if not any(job.live for job in jobs):
         _refuse(arguments, ("seconds",), "is for cameras")
-    crf = CRF if arguments.crf is None else arguments.crf
+    crf = CRF if arguments.quality is None else crf_of(arguments.quality)
     options = MovingOptions(arguments.steady, crf, arguments.seconds)
     derainer = _load(arguments)
     failed, stream = False, sys.stderr if arguments.out == "-" else sys.stdout
@@ -155,7 +153,6 @@ def _load(arguments: argparse.Namespace) -> Derainer:
 
     return Derainer.load(
         arguments.model or DEFAULT_MODEL,
-        backend=arguments.backend,
         precision=arguments.precision,
         threads=arguments.threads,
         tile=arguments.tile,
@@ -191,14 +188,10 @@ def _watch(arguments: argparse.Namespace) -> int:
 def _naming(arguments: argparse.Namespace) -> Naming:
     from edge_runtime.pictures.plan import MARKS, Naming
 
-    mark = MARKS[_view(arguments)] if arguments.suffix is None else arguments.suffix
+    mark = MARKS[arguments.view or "derained"] if arguments.suffix is None else arguments.suffix
     if Path(f"x{mark}").name != f"x{mark}":
         raise UsageError(f"--suffix {mark}: must not lead into a folder; use -o for that")
     return Naming(mark, arguments.format and f".{arguments.format}")
-
-
-def _view(arguments: argparse.Namespace) -> str:
-    return "compare" if arguments.compare else "diff" if arguments.diff else "derained"
 
 
 def _settings(arguments: argparse.Namespace) -> Settings:
@@ -206,7 +199,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     from edge_runtime.pictures.picture import MAX_PIXELS
 
     return Settings(
-        view=_view(arguments),
+        view=arguments.view or "derained",
         quality=arguments.quality,
         max_pixels=arguments.max_pixels or MAX_PIXELS,
     )
@@ -284,20 +277,6 @@ def _self_test(arguments: argparse.Namespace) -> int:
     if "passed" not in states and "failed" not in states:
         _complain("--self-test: nothing was tested")
     return int("failed" in states or "passed" not in states)
-
-
-def _tune(arguments: argparse.Namespace) -> int:
-    """Measure the artifacts of one name, show them and remember the times."""
-    from edge_runtime.models.catalog import DEFAULT_MODEL
-    from edge_runtime.report.tune import show_tune
-
-    _refuse(arguments, ("threads", "tile", "stages"), "has no effect on --tune")
-    if arguments.images or (arguments.backend, arguments.precision) != ("auto", "auto"):
-        raise UsageError(
-            "--tune measures all artifacts of a --model; leave out IMAGE, --backend and --precision"
-        )
-    with native_messages_hidden():
-        return show_tune(arguments.model or DEFAULT_MODEL, _note, as_json=arguments.json)
 
 
 def _note(message: str) -> None:

@@ -7,9 +7,9 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Literal, TypeVar
 
-BACKENDS = ("auto", "onnx", "tflite")
 PRECISIONS = ("auto", "fp32", "fp16", "int8", "dynamic")
 FORMATS = ("jpg", "png", "webp", "tif", "bmp", "avif")
+VIEWS = ("compare", "diff")
 
 _FACTORS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 _AMOUNT = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]I?)?(?:B|P|PX)?", re.IGNORECASE)
@@ -31,7 +31,9 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     _add_batches(parser)
     _add_moving(parser)
     parser.add_argument(
-        "--model", metavar="NAME|PATH", help="model to use (default: small; --self-test: all)"
+        "--model",
+        metavar="NAME|PATH",
+        help="model to use (default: small; --self-test: all)",
     )
     parser.add_argument(
         "--stages",
@@ -72,7 +74,7 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     arguments = parser.parse_args(argv)
     wanted = arguments.images or arguments.watch or arguments.camera is not None
-    modes = (arguments.list_models, arguments.self_test, arguments.tune, arguments.version)
+    modes = (arguments.list_models, arguments.self_test, arguments.version)
     if not (wanted or any(modes)):
         parser.error("name at least one IMAGE, or --list-models, or --self-test")
     return arguments
@@ -81,19 +83,16 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
 def _add_engines(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("engines")
     group.add_argument(
-        "--backend", choices=BACKENDS, default="auto", help="engine (default: auto, see --tune)"
-    )
-    group.add_argument(
-        "--precision", choices=PRECISIONS, default="auto", help="of the network (default: auto)"
+        "--precision",
+        choices=PRECISIONS,
+        default="auto",
+        help="of the network (default: auto, as edge-report --tune found)",
     )
     group.add_argument(
         "--threads",
         type=checked(whole_number(1)),
         metavar="N",
         help="threads (default: physical cores)",
-    )
-    group.add_argument(
-        "--tune", action="store_true", help="measure what is fastest here, and use it from now on"
     )
 
 
@@ -108,13 +107,12 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         "--quality",
         type=checked(whole_number(1, 100)),
         metavar="Q",
-        help="of JPEG, WebP and AVIF, 1 to 100 (default: as the input, or 95)",
+        help="of JPEG, WebP and AVIF, 1 to 100 (default: as the input, or 95); of videos "
+        "(default: 65)",
     )
-    view = group.add_mutually_exclusive_group()
-    view.add_argument(
-        "--compare", action="store_true", help="write rainy and derained side by side instead"
+    group.add_argument(
+        "--view", choices=VIEWS, help="write rainy and derained side by side, or the removed rain"
     )
-    view.add_argument("--diff", action="store_true", help="write the removed rain instead")
     group.add_argument("--force", action="store_true", help="replace originals and -o FILE")
 
 
@@ -141,12 +139,6 @@ def _add_moving(parser: argparse.ArgumentParser) -> None:
         "--seconds", type=checked(parse_seconds), metavar="S", help="stop a camera after so long"
     )
     group.add_argument("--steady", action="store_true", help="less flicker where nothing moves")
-    group.add_argument(
-        "--crf",
-        type=checked(whole_number(0, 51)),
-        metavar="N",
-        help="of the video encoder, 0 (best) to 51 (default: 18)",
-    )
 
 
 def checked(parse: Callable[[str], Value]) -> Callable[[str], Value]:

@@ -72,7 +72,7 @@ def find_model(
     chosen from thus:
 
     1. What no installed engine runs is left out, unless nothing else is left.
-    2. If ``edge-derain --tune`` has measured all that are left, with the engines as they are now
+    2. If ``edge-report --tune`` has measured all that are left, with the engines as they are now
        on this machine, the fastest is taken of those that it found good enough, or of all where
        ``precision`` names one.
     3. Otherwise the most precise is taken: fp32, then fp16, dynamic, int8; and then the engine,
@@ -80,9 +80,9 @@ def find_model(
 
     Args:
         model: A path (anything with a folder separator, a suffix of an artifact, or a Path), the
-            stem of a file in ``folder`` such as ``'small_fp32'``, which takes ONNX before TFLite,
-            or what stands before the precision in it, such as ``'small'``. Names never lead out
-            of ``folder``.
+            name of a file in ``folder`` such as ``'small_int8.tflite'``, its stem, which takes
+            ONNX before TFLite, or what stands before the precision in it, such as ``'small'``.
+            Names never lead out of ``folder``.
         folder: Where names are looked up.
         backend: ``'onnx'``, ``'tflite'`` or ``'auto'``.
         precision: One of ``PRECISIONS`` or ``'auto'``.
@@ -100,7 +100,7 @@ def find_model(
         if value not in ("auto", *known):
             raise UsageError(f"{option} {value!r}: must be one of auto, {', '.join(known)}")
     if not isinstance(model, str) or _looks_like_path(model):
-        path = _existing_artifact(Path(model))
+        path = _existing_artifact(Path(model), folder)
         _fitting(str(model), [path], backend, precision)
         return path
     paths = _artifacts(folder)
@@ -163,7 +163,7 @@ def remember(timings: Iterable[Timing]) -> Path:
         write_atomically(file, text.encode())
     except OSError as error:
         raise TuneError(
-            f"{file}: cannot be written ({error.strerror}), so --backend auto will not know; "
+            f"{file}: cannot be written ({error.strerror}), so it will not be known; "
             "name another folder in XDG_CACHE_HOME"
         ) from None
     return file
@@ -266,11 +266,14 @@ def _looks_like_path(model: str) -> bool:
     return model.endswith(_SUFFIXES) or "/" in model or os.sep in model
 
 
-def _existing_artifact(path: Path) -> Path:
+def _existing_artifact(path: Path, folder: Path) -> Path:
     if path.suffix not in _SUFFIXES:
         raise ModelNotFoundError(
             f"model {path}: must be an .onnx or .tflite file or a shipped name"
         )
+    shipped = folder / path
+    if not path.is_file() and path.name == str(path) and shipped.is_file():
+        return shipped
     if not path.is_file():
         raise ModelNotFoundError(f"model {path}: no such file; --list-models shows what ships")
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import sys
@@ -53,6 +54,14 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         help="artifacts (default: one of each name that ships)",
     )
     which.add_argument("--all", action="store_true", help="all artifacts that ship")
+    which.add_argument(
+        "--tune",
+        nargs="?",
+        const="small",
+        metavar="NAME",
+        help="only measure which artifact of a model is fastest here, and use it from now on "
+        "(default: small)",
+    )
     parser.add_argument("--json", metavar="OUT", help="write the report to this file as well")
     parser.add_argument(
         "--threads", type=checked(whole_number(1)), metavar="N", help="default: physical cores"
@@ -78,7 +87,6 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from edge_runtime.files import write_atomically
     from edge_runtime.records import to_json
     from edge_runtime.report.device import Plan, make_report, markdown
     from edge_runtime.report.reference import SHIPPED, read_reference
@@ -86,6 +94,8 @@ def _report(arguments: argparse.Namespace) -> int:
     out = Path(arguments.json) if arguments.json else None
     if out and (out.is_dir() or not os.access(out.parent, os.W_OK)):
         raise UsageError(f"--json {out}: cannot be written; name a file in a folder that can")
+    if arguments.tune:
+        return _tune(arguments, out)
     reference = read_reference(Path(arguments.reference) if arguments.reference else SHIPPED)
     width, height = arguments.size
     plan = Plan(
@@ -98,13 +108,36 @@ def _report(arguments: argparse.Namespace) -> int:
     models = _models(arguments)
     with native_messages_hidden(), _Bar() as bar:
         report = make_report(models, reference, plan, bar.show)
-    if out:
-        try:
-            write_atomically(out, to_json(report).encode())
-        except OSError as error:
-            raise UsageError(f"--json {out}: cannot be written ({error.strerror})") from error
+    _write(out, to_json(report))
     print(markdown(report))
     return 0
+
+
+def _tune(arguments: argparse.Namespace, out: Path | None) -> int:
+    """Measure the artifacts of one name, show them and remember the times."""
+    from edge_runtime.report.tune import show_tune
+
+    if arguments.reference or arguments.threads or arguments.minutes:
+        raise UsageError("--tune takes neither DIR, --threads nor --minutes; leave them out")
+    with native_messages_hidden():
+        records, code = show_tune(arguments.tune, _note)
+    _write(out, json.dumps(records, indent=1) + "\n")
+    return code
+
+
+def _note(message: str) -> None:
+    print(f"edge-report: {message}", file=sys.stderr, flush=True)
+
+
+def _write(out: Path | None, text: str) -> None:
+    from edge_runtime.files import write_atomically
+
+    if out is None:
+        return
+    try:
+        write_atomically(out, text.encode())
+    except OSError as error:
+        raise UsageError(f"--json {out}: cannot be written ({error.strerror})") from error
 
 
 def _models(arguments: argparse.Namespace) -> list[str | Path]:

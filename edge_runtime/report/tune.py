@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import sys
@@ -10,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -137,11 +137,11 @@ def tune(
     return sorted(contenders, key=lambda c: (c.median is None, c.median or 0.0))
 
 
-def show_tune(name: str, note: Callable[[str], None], *, as_json: bool) -> int:
+def show_tune(name: str, note: Callable[[str], None]) -> tuple[list[dict[str, Any]], int]:
     """Measure the artifacts called ``name``, print them, and remember how fast they are.
 
     Returns:
-        The exit code: 1 where none of them runs.
+        What is known of each, and the exit code: 1 where none of them runs.
 
     Raises:
         ModelNotFoundError, CardError: As ``tune``.
@@ -156,12 +156,9 @@ def show_tune(name: str, note: Callable[[str], None], *, as_json: bool) -> int:
     except TuneError as error:
         note(f"warning: {error}")
     chosen = find_model(name)
-    if as_json:
-        for contender in contenders:
-            print(json.dumps(contender.record(chosen)))
-    else:
-        print("\n".join([*tune_table(contenders), f"--model {name} now takes {chosen.name}"]))
-    return int(all(contender.median is None for contender in contenders))
+    print("\n".join([*tune_table(contenders), f"--model {name} now takes {chosen.name}"]))
+    records = [contender.record(chosen) for contender in contenders]
+    return records, int(all(contender.median is None for contender in contenders))
 
 
 def good_enough(models: Sequence[Model]) -> list[Model]:

@@ -55,6 +55,11 @@ def check_target(target: Path) -> str:
     return suffix
 
 
+def crf_of(quality: int) -> int:
+    """Return the constant rate factor for a quality from 1 (worst) to 100 (best)."""
+    return round(MAX_CRF * (100 - quality) / 99)
+
+
 def open_reader(source: Path) -> AvReader:
     """Open a video file.
 

@@ -110,11 +110,10 @@ there "$board/env/bin/edge-derain" --version
 there "$board/env/bin/edge-derain" --self-test
 
 say "deraining a picture there and here"
-for backend in onnx:fp32 onnx:int8 tflite:fp16 tflite:int8; do
-  options=(--backend "${backend%:*}" --precision "${backend#*:}" --threads 1)
-  there "$board/env/bin/edge-derain" "$board/rainy.png" "${options[@]}" \
-    -o "$board/out/${backend/:/_}.png"
-  "$work/env/bin/edge-derain" "$work/rainy.png" "${options[@]}" -o "$work/x86/${backend/:/_}.png"
+for file in fp32.onnx int8.onnx fp16.tflite int8.tflite; do
+  options=(--model "small_$file" --threads 1)
+  there "$board/env/bin/edge-derain" "$board/rainy.png" "${options[@]}" -o "$board/out/$file.png"
+  "$work/env/bin/edge-derain" "$work/rainy.png" "${options[@]}" -o "$work/x86/$file.png"
 done
 
 say "every artifact there and here"

@@ -68,8 +68,8 @@ def test_a_tree_with_formats_suffixes_and_patterns(here: Path, model: str) -> No
 
 def test_views_have_names_of_their_own(here: Path, model: str) -> None:
     _grey("a.png")
-    for view in ("--compare", "--diff"):
-        assert cli.main(["a.png", view, "--model", model]) == 0
+    for view in ("compare", "diff"):
+        assert cli.main(["a.png", "--view", view, "--model", model]) == 0
     assert read_picture("a_compare.png").rgb.shape == (4, 14, 3)
     assert read_picture("a_diff.png").rgb[0, 0].tolist() == [50, 50, 50]
     assert cli.main([".", "-o", "out", "--model", model]) == 0
@@ -111,7 +111,7 @@ def test_limits(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> N
         ["a.png", "--quality", "0"],
         ["a.png", "--format", "gif"],
         ["a.png", "--shard", "3/2"],
-        ["a.png", "--compare", "--diff"],
+        ["a.png", "--view", "both"],
         ["a.png", "--max-pixels", "much"],
     ],
 )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import MissingExtraError, UsageError, VideoError
 from edge_runtime.video.derain import derain_video
+from edge_runtime.video.files import CRF, crf_of
 
 SaveModel = Callable[..., Path]
 _MILLISECOND = Fraction(1, 1000)
@@ -213,6 +214,10 @@ def test_steadied(tmp_path: Path, derainer: Derainer, monkeypatch: pytest.Monkey
     )
     derain_video(derainer, tmp_path / "a.mp4", tmp_path / "b.mp4", steady=True)
     assert _read(tmp_path / "b.mp4")[1][0].max() <= 2
+
+
+def test_a_quality_is_a_rate_factor() -> None:
+    assert [crf_of(quality) for quality in (1, 65, 100)] == [51, CRF, 0]
 
 
 def test_quality_follows_the_rate_factor(tmp_path: Path, derainer: Derainer) -> None:
