@@ -22,9 +22,9 @@ from typing import Any
 
 import numpy as np
 
+from edge_runtime.derainer import open_session
 from edge_runtime.engines.litert import find_engine
 from edge_runtime.engines.onnx_runtime import CPU
-from edge_runtime.engines.session import open_session
 from edge_runtime.errors import EdgeDerainError, SessionError
 from edge_runtime.machine import machine
 from edge_runtime.models.card import card_path, load_card

@@ -11,14 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.engines.base import ClosedSession, Session, Stages
-from edge_runtime.engines.session import open_session
+from edge_runtime.engines.base import ClosedSession, Engine, Session, Stages
 from edge_runtime.errors import ImageError, SessionError, UsageError
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import DEFAULT_MODEL, fastest_provider, find_model
-from edge_runtime.pixels import PEAKS, from_planes, to_batch
 from edge_runtime.pyramid import SCALES, Change, Scale, passes, shrink
-from edge_runtime.tiles import Tile, least_work, plan_tiles
+from edge_runtime.tiles import (
+    PEAKS,
+    Tile,
+    from_planes,
+    least_work,
+    plan_tiles,
+    to_batch,
+)
 
 WINDOW_PIXELS = 1_500_000
 """What is derained in one piece unless told otherwise: pictures up to this size, and the tiles of
@@ -275,3 +280,50 @@ def _check_image(image: Any) -> None:
             raise ImageError(
                 f"float32 image must lie in [0, 1], got {low:g} to {high:g}; divide by its peak"
             )
+
+
+def open_session(
+    artifact: Path,
+    card: ModelCard,
+    threads: int | None = None,
+    provider: str | None = None,
+    stages: Stages | None = None,
+) -> Session:
+    """Open ``artifact`` in the engine that its card calls for.
+
+    Raises:
+        UsageError: ``stages`` that the artifact does not have; see ``StagedSession``.
+        MissingExtraError: The engine is not installed.
+        SessionError: The engine cannot open the artifact, or no engine here reads its format.
+    """
+    if card.step is not None:
+        from edge_runtime.engines.stages import SIGNATURE, StagedSession
+
+        engine = _open_engine(artifact, card, threads, provider, SIGNATURE)
+        return StagedSession(engine, card.step, artifact, stages)
+    if stages is not None:
+        raise UsageError(
+            f"stages {stages}: {artifact.name} is a whole network; leave it out, or name an "
+            "artifact of derain-export with --step"
+        )
+    return _open_engine(artifact, card, threads, provider)
+
+
+def _open_engine(
+    artifact: Path,
+    card: ModelCard,
+    threads: int | None,
+    provider: str | None,
+    signature: tuple[int, int] = (1, 1),
+) -> Engine:
+    if card.format == "onnx":
+        from edge_runtime.engines.onnx_runtime import OnnxSession
+
+        return OnnxSession(artifact, threads, provider, signature)
+    if card.format == "tflite":
+        from edge_runtime.engines.litert import TfliteSession
+
+        return TfliteSession(artifact, threads, signature)
+    raise SessionError(
+        f"{artifact}: no engine here reads {card.format!r}; use an .onnx or .tflite model"
+    )

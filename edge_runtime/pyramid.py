@@ -14,8 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.pixels import PEAKS
-from edge_runtime.tiles import Rectangle
+from edge_runtime.tiles import PEAKS, Rectangle
 
 SCALES = (1, 2, 4, 8, 16)
 Scale = int | Literal["auto"]

@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.derainer import Derainer
+from edge_runtime.derainer import Derainer, open_session
 from edge_runtime.engines.onnx_runtime import onnx_providers
-from edge_runtime.engines.session import open_session
 from edge_runtime.errors import EdgeDerainError, ModelNotFoundError, TuneError
 from edge_runtime.machine import installed_engines, machine
 from edge_runtime.models.card import ModelCard, load_card

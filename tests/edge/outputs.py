@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
+from edge_runtime.derainer import open_session
 from edge_runtime.engines.onnx_runtime import CPU
-from edge_runtime.engines.session import open_session
 from edge_runtime.models.catalog import list_models
 from edge_runtime.pictures.picture import read_picture
 from edge_runtime.report.golden import LIMITS

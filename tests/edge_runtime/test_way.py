@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-MODULES = 27
+MODULES = 25
 
 _SCRIPT = """
 import json, sys

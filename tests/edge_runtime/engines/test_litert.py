@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from core.quantization import TensorScale
+from edge_runtime.derainer import open_session
 from edge_runtime.engines.base import Session
 from edge_runtime.engines.litert import TfliteSession
-from edge_runtime.engines.session import open_session
 from edge_runtime.errors import MissingExtraError, SessionError
 from edge_runtime.models.card import ModelCard
 from export.tflite.ops import Emitter

@@ -3,9 +3,9 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
+from edge_runtime.derainer import open_session
 from edge_runtime.engines import onnx_runtime
 from edge_runtime.engines.onnx_runtime import OnnxSession, onnx_providers, with_options
-from edge_runtime.engines.session import open_session
 from edge_runtime.models.card import load_card
 from edge_runtime.models.catalog import find_model
 
