@@ -219,7 +219,7 @@ class Derainer:
         Raises:
             ImageError, SessionError: As ``__call__``, when the frame's turn comes.
         """
-        from edge_runtime.video.steady import Steadier
+        from edge_runtime.steady import Steadier
 
         steadier = Steadier() if steady else None
         for frame in frames:

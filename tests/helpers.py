@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageCms
 
+from edge_runtime.models.records import to_json
 from edge_runtime.pictures.picture import Picture, write_picture
-from edge_runtime.records import to_json
 from edge_runtime.report.reference import (
     KINDS,
     ReferenceIndex,

@@ -18,7 +18,10 @@ from core.training.config import differences
 from edge_runtime.errors import RecordError
 from edge_runtime.files import write_atomically
 from edge_runtime.models.card import card_path
-from edge_runtime.records import from_plain, parse
+from edge_runtime.models.records import (
+    from_plain,
+    parse,
+)
 
 _BEFORE = "before"
 _UNSAID = {"name": "unsaid", "architecture": "student"}

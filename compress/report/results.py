@@ -13,7 +13,7 @@ from edge_runtime.machine import Machine
 from edge_runtime.metrics import Protocol
 from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card
 from edge_runtime.models.catalog import list_models
-from edge_runtime.records import parse
+from edge_runtime.models.records import parse
 from edge_runtime.report.device import ArtifactReport, DeviceReport, ReferenceUsed, read_report
 from edge_runtime.report.scores import RAINY, PictureScores, SetScores
 

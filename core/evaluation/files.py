@@ -25,8 +25,8 @@ from edge_runtime.errors import UsageError
 from edge_runtime.files import write_atomically
 from edge_runtime.metrics import PROTOCOLS, counted_psnr
 from edge_runtime.models.card import ModelCard, card_path, load_card
+from edge_runtime.models.records import to_json
 from edge_runtime.pictures.picture import Picture, encode_picture, write_picture
-from edge_runtime.records import to_json
 from edge_runtime.report.reference import (
     FILE,
     KINDS,

@@ -25,7 +25,7 @@ from core.papers.gmm.derain import gmm_derainer
 from core.papers.gmm.mixture import SHIPPED as BACKGROUND
 from core.papers.gmm.mixture import load_background
 from edge_runtime.models.card import QualityRow
-from edge_runtime.records import from_plain
+from edge_runtime.models.records import from_plain
 from edge_runtime.report.reference import SHIPPED as REFERENCE
 from edge_runtime.report.reference import read_reference
 

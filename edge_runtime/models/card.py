@@ -20,7 +20,14 @@ from msgspec import Meta
 
 from edge_runtime.errors import CardError
 from edge_runtime.files import write_atomically
-from edge_runtime.records import Finite, check_schema, from_plain, parse, to_json, to_plain
+from edge_runtime.models.records import (
+    Finite,
+    check_schema,
+    from_plain,
+    parse,
+    to_json,
+    to_plain,
+)
 
 SCHEMA = 3
 """What is written. Cards of schema 1 and 2 are read still, by ``models.schema``."""
@@ -255,7 +262,7 @@ class ModelCard(_Fields):
         except CardError:
             from edge_runtime.models.schema import upgraded
 
-            read = from_plain(_Fields, upgraded(values), str(source), CardError)
+            read = from_plain(_Fields, upgraded(values, SCHEMA), str(source), CardError)
         return cls(**{field.name: getattr(read, field.name) for field in dataclasses.fields(cls)})
 
     def embedded(self) -> ModelCard:
@@ -354,3 +361,10 @@ def write_card(artifact: Path, card: ModelCard, path: Path | None = None) -> Mod
     except OSError as error:
         raise CardError(f"{error.filename or artifact}: {error.strerror}") from None
     return complete
+
+
+def cards_of_today(values: Any) -> Any:
+    """Return the JSON of a record with all cards that are somewhere in it as of this schema."""
+    from edge_runtime.models.schema import cards_upgraded
+
+    return cards_upgraded(values, SCHEMA)

@@ -25,7 +25,7 @@ from edge_runtime.errors import ModelNotFoundError, RecordError, TuneError, Usag
 from edge_runtime.files import cache_folder, write_atomically
 from edge_runtime.machine import BACKENDS, installed_engines, machine
 from edge_runtime.models.card import ModelCard, read_card
-from edge_runtime.records import from_plain
+from edge_runtime.models.records import from_plain
 from edge_runtime.terminal import aligned
 
 WEIGHTS = Path(__file__).parents[1] / "weights"

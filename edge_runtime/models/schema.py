@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from edge_runtime.models.card import SCHEMA
-
 _ADDED: dict[str, Any] = {"io": "float32", "golden": None, "step": None}
 """What cards of schema 1 mean, which lack these fields."""
 
@@ -17,8 +15,8 @@ def learned_from(recipe: Iterable[str], sha256: str) -> bool:
     return any(sha256 in line for line in recipe)
 
 
-def upgraded(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the JSON of a card of any schema, embedded or not, as one of today has it.
+def upgraded(values: dict[str, Any], today: int) -> dict[str, Any]:
+    """Return the JSON of a card of any schema, embedded or not, as one of ``today`` has it.
 
     Rows that stand as a table become objects, and a PSNR of null, which JSON has for infinite,
     becomes infinite. What is malformed stays as it is.
@@ -37,18 +35,18 @@ def upgraded(values: dict[str, Any]) -> dict[str, Any]:
         if isinstance(quality, list):
             quality = [_with_infinity(row) for row in quality]
         values = {**values, "quality": quality}
-    return {**values, "schema": SCHEMA}
+    return {**values, "schema": today}
 
 
-def cards_upgraded(values: Any) -> Any:
-    """Return the JSON of a record with all the cards that are somewhere in it as of today."""
+def cards_upgraded(values: Any, today: int) -> Any:
+    """Return the JSON of a record with all cards that are somewhere in it of schema ``today``."""
     if isinstance(values, list):
-        return [cards_upgraded(item) for item in values]
+        return [cards_upgraded(item, today) for item in values]
     if not isinstance(values, dict):
         return values
     if {"schema", "architecture", "precision"} <= values.keys():
-        return upgraded(values)
-    return {key: cards_upgraded(item) for key, item in values.items()}
+        return upgraded(values, today)
+    return {key: cards_upgraded(item, today) for key, item in values.items()}
 
 
 def _with_rows(teacher: dict[str, Any], recipe: Any) -> dict[str, Any]:

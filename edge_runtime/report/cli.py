@@ -87,7 +87,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    from edge_runtime.records import to_json
+    from edge_runtime.models.records import to_json
     from edge_runtime.report.device import Plan, make_report, markdown
     from edge_runtime.report.reference import SHIPPED, read_reference
 

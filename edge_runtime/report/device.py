@@ -16,9 +16,8 @@ from pathlib import Path
 from edge_runtime import __version__
 from edge_runtime.derainer import Derainer
 from edge_runtime.machine import Machine, machine, physical_cores
-from edge_runtime.models.card import ModelCard
-from edge_runtime.models.schema import cards_upgraded
-from edge_runtime.records import from_json
+from edge_runtime.models.card import ModelCard, cards_of_today
+from edge_runtime.models.records import from_json
 from edge_runtime.report.endurance import BoardState, Sustained, measure_sustained, read_board
 from edge_runtime.report.measure import Latency, derain_noise, measure_latency, peak_memory_of
 from edge_runtime.report.reference import ReferenceSet
@@ -204,7 +203,7 @@ def read_report(text: str, source: str) -> DeviceReport:
         RecordError: Malformed, or of a schema that only a later version understands.
         CardError: A card in it that is none.
     """
-    return from_json(DeviceReport, text, SCHEMA, source, cards_upgraded)
+    return from_json(DeviceReport, text, SCHEMA, source, cards_of_today)
 
 
 ENDURANCE = (

@@ -15,10 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ReferenceSetError
-from edge_runtime.models.card import ModelCard
-from edge_runtime.models.schema import cards_upgraded
+from edge_runtime.models.card import ModelCard, cards_of_today
+from edge_runtime.models.records import from_json
 from edge_runtime.pictures.picture import decode_picture, read_file
-from edge_runtime.records import from_json
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parents[1] / "reference"
@@ -142,7 +141,7 @@ def read_reference(folder: Path) -> ReferenceSet:
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ReferenceSetError(f"{path}: cannot be read ({error})") from None
-    index = from_json(ReferenceIndex, text, SCHEMA, str(path), cards_upgraded)
+    index = from_json(ReferenceIndex, text, SCHEMA, str(path), cards_of_today)
     if not index.pictures:
         raise ReferenceSetError(f"{path}: has no pictures; make the set again")
     for picture in index.pictures:

@@ -17,11 +17,11 @@ import numpy as np
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import SourceLostError
 from edge_runtime.prefetch import ahead
+from edge_runtime.steady import Steadier
 from edge_runtime.video.camera import Newest
 from edge_runtime.video.files import CRF, open_reader
 from edge_runtime.video.frames import Frame, Reader, VideoInfo, Writer
 from edge_runtime.video.outputs import destination
-from edge_runtime.video.steady import Steadier
 
 _REMEMBERED = 100_000
 """How many latencies are kept for the percentiles: the last ones."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from edge_runtime.machine import Machine
 from edge_runtime.models.card import ModelCard, QualityRow
-from edge_runtime.records import to_json
+from edge_runtime.models.records import to_json
 from edge_runtime.report.device import ArtifactReport, DeviceReport, ReferenceUsed
 from edge_runtime.report.measure import Latency
 from edge_runtime.report.scores import PictureScores, sum_up

@@ -22,7 +22,7 @@ from edge_runtime.metrics import psnr
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import find_model
 from edge_runtime.pictures.picture import read_picture
-from edge_runtime.video.steady import Steadier
+from edge_runtime.steady import Steadier
 
 Noise = Callable[..., NDArray[Any]]
 SaveModel = Callable[..., Path]
@@ -223,7 +223,7 @@ def test_an_ensemble_in_tiles_is_that_of_the_whole() -> None:
     np.testing.assert_allclose(tiled, whole, atol=1e-5)
 
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "temple.jpg"
+EXAMPLE = Path(__file__).parents[2] / "examples" / "temple.jpg"
 SaveModel = Callable[..., Path]
 
 

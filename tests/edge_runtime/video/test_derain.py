@@ -209,9 +209,7 @@ def test_without_pyav_it_says_what_to_install(
 
 def test_steadied(tmp_path: Path, derainer: Derainer, monkeypatch: pytest.MonkeyPatch) -> None:
     _make(tmp_path / "a.mp4")
-    monkeypatch.setattr(
-        "edge_runtime.video.steady.Steadier.__call__", lambda _, f: np.zeros_like(f)
-    )
+    monkeypatch.setattr("edge_runtime.steady.Steadier.__call__", lambda _, f: np.zeros_like(f))
     derain_video(derainer, tmp_path / "a.mp4", tmp_path / "b.mp4", steady=True)
     assert _read(tmp_path / "b.mp4")[1][0].max() <= 2
 

@@ -174,8 +174,6 @@ def test_no_frame_has_no_latency(card: ModelCard) -> None:
 
 def test_steadied_frames(card: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    monkeypatch.setattr(
-        "edge_runtime.video.steady.Steadier.__call__", lambda _, f: seen.append(f) or f
-    )
+    monkeypatch.setattr("edge_runtime.steady.Steadier.__call__", lambda _, f: seen.append(f) or f)
     _run(card, _Scene(3, cost=0.01), steady=True)
     assert len(seen) == 3

@@ -8,9 +8,13 @@ import pytest
 from msgspec import Meta
 
 from edge_runtime.errors import RecordError
-from edge_runtime.models.card import ModelCard
-from edge_runtime.models.schema import cards_upgraded
-from edge_runtime.records import from_json, from_plain, to_json, to_plain
+from edge_runtime.models.card import ModelCard, cards_of_today
+from edge_runtime.models.records import (
+    from_json,
+    from_plain,
+    to_json,
+    to_plain,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +109,6 @@ def test_older_cards_inside_are_read_and_wrong_ones_named(card: ModelCard) -> No
     made = dataclasses.replace(card, quality=(dataclasses.replace(card.quality[0], psnr=math.inf),))
     older = {**json.loads(made.to_json()), "schema": 2}
     text = json.dumps({"schema": 1, "card": older})
-    assert from_json(Holder, text, 1, "x", cards_upgraded).card == made
+    assert from_json(Holder, text, 1, "x", cards_of_today).card == made
     with pytest.raises(RecordError, match=r"x: card\.halo must be int >= 0, got -1"):
-        from_json(Holder, text.replace('"halo": 0', '"halo": -1'), 1, "x", cards_upgraded)
+        from_json(Holder, text.replace('"halo": 0', '"halo": -1'), 1, "x", cards_of_today)

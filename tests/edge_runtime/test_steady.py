@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_runtime.video.steady import Steadier
+from edge_runtime.steady import Steadier
 
 Noise = Callable[..., NDArray[Any]]
 
