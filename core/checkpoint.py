@@ -14,13 +14,14 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from core.config import build_config, nearest, network_config, to_plain
+from core.config import nearest, network_config, to_plain
 from core.errors import CheckpointError, disk_errors
 from core.networks import ARCHITECTURES
 from core.quantization import Quantization
 from core.quantized_graph import fake_quantized, half_precision
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.files import write_atomically
+from edge_runtime.records import from_plain
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "checkpoints"
@@ -114,19 +115,10 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     Raises:
         CheckpointError: the folder cannot be written to.
     """
-    header = {
-        "schema": SCHEMA,
-        "name": checkpoint.name,
-        "role": checkpoint.role,
-        "architecture": checkpoint.architecture,
-        "config": to_plain(checkpoint.config),
-        "recipe": list(checkpoint.recipe),
-        "data": list(checkpoint.data),
-        "versions": dict(checkpoint.versions),
-        "cost": to_plain(checkpoint.cost),
-    }
-    if checkpoint.quantization:
-        header["quantization"] = to_plain(checkpoint.quantization)
+    header = {"schema": SCHEMA, **to_plain(dataclasses.replace(checkpoint, weights={}))}
+    del header["weights"]
+    if not checkpoint.quantization:
+        del header["quantization"]
     save_tensors(path, checkpoint.weights, {_KEY: json.dumps(header)})
 
 
@@ -164,9 +156,11 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
         for key in ("recipe", "data"):
             header[key] = tuple(header[key])
         if header.get("cost") is not None:
-            header["cost"] = build_config(TrainingCost, header["cost"], f"{path}: cost")
+            header["cost"] = from_plain(TrainingCost, header["cost"], "cost")
         if header.get("quantization") is not None:
-            header["quantization"] = Quantization.from_plain(header["quantization"])
+            header["quantization"] = from_plain(
+                Quantization, header["quantization"], "quantization"
+            )
         return Checkpoint(weights=weights, **header)
     except CheckpointError:
         raise

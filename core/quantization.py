@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -84,25 +83,6 @@ class Quantization:
 
     def __post_init__(self) -> None:
         check_choices(self, scheme=Scheme)
-
-    @classmethod
-    def from_plain(cls, values: Mapping[str, Any]) -> Quantization:
-        """Read what :func:`core.config.to_plain` made of one.
-
-        Raises:
-            KeyError, TypeError, ValueError: values that are not those of one.
-            ConfigError: a scheme or scale that does not exist.
-        """
-        return cls(
-            scheme=values["scheme"],
-            activations={
-                str(name): TensorScale(**stored) for name, stored in values["activations"].items()
-            },
-            weights={
-                str(name): tuple(map(float, scales)) for name, scales in values["weights"].items()
-            },
-            float_layers=tuple(map(str, values["float_layers"])),
-        )
 
 
 def fake_quantize(x: Tensor, scale: float, zero_point: int) -> Tensor:

@@ -12,11 +12,7 @@ from torch import Tensor
 
 from core.errors import ConfigError, TrainingError, check_bounds
 from core.networks.gan_lstm import Discriminator
-from core.training.losses import (
-    r1_penalty,
-    relativistic_average_discriminator_loss,
-    relativistic_average_generator_loss,
-)
+from core.training.losses import r1_penalty, relativistic_average_loss
 
 
 @dataclass(frozen=True)
@@ -91,7 +87,7 @@ class Adversary:
                 clean_scores = self.module(clean).float()
             derained_scores = self.module(derained).float()
         self.module.requires_grad_(True)
-        loss = relativistic_average_generator_loss(clean_scores, derained_scores)
+        loss = relativistic_average_loss(above=derained_scores, below=clean_scores)
         return self.config.weight * loss
 
     def collect(self, derained: Tensor, clean: Tensor, parts: int, last: bool) -> Tensor:
@@ -109,7 +105,7 @@ class Adversary:
         with self._fabric.no_backward_sync(self._network, enabled=not last):
             both: Tensor = self._network(torch.cat([clean, derained.detach()]))
             clean_scores, derained_scores = both.float().chunk(2)
-            loss = relativistic_average_discriminator_loss(clean_scores, derained_scores)
+            loss = relativistic_average_loss(above=clean_scores, below=derained_scores)
             if self.config.r1:
                 loss = loss + self.config.r1 * r1_penalty(self.module, clean)
             self._fabric.backward(loss / parts)

@@ -152,37 +152,21 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return similarity.mean()
 
 
-def relativistic_average_generator_loss(clean_scores: Tensor, derained_scores: Tensor) -> Tensor:
-    """Loss of the generator: derained pictures should look more real than clean ones.
+def relativistic_average_loss(*, above: Tensor, below: Tensor) -> Tensor:
+    """Loss of whoever wants the pictures of ``above`` to look more real than those of ``below``.
 
-    RaSGAN of Jolicoeur-Martineau (2018, arXiv:1807.00734, section 4.2), with ``r`` and ``f`` for
+    RaSGAN of Jolicoeur-Martineau (2018, arXiv:1807.00734, section 4.2), with ``a`` and ``b`` for
     the scores and ``E`` for the mean over batch and patches:
-    ``-E[log sigmoid(f - E[r])] - E[log(1 - sigmoid(r - E[f]))]``.
+    ``-E[log sigmoid(a - E[b])] - E[log(1 - sigmoid(b - E[a]))]``. The discriminator wants clean
+    pictures above derained ones, the generator the other way round.
 
     Args:
-        clean_scores: float of any shape, scores of clean pictures, without a sigmoid. They carry
-            gradient only if the discriminator's graph does; the generator does not change them.
-        derained_scores: float of any shape, scores of the generator's results.
+        above: float of any shape, scores without a sigmoid.
+        below: likewise.
 
     Returns:
         float scalar; ``2 log 2`` where all scores are equal.
     """
-    return _relativistic(above=derained_scores, below=clean_scores)
-
-
-def relativistic_average_discriminator_loss(
-    clean_scores: Tensor, derained_scores: Tensor
-) -> Tensor:
-    """Loss of the discriminator: clean pictures should look more real than derained ones.
-
-    The generator's loss with the roles exchanged,
-    ``-E[log sigmoid(r - E[f])] - E[log(1 - sigmoid(f - E[r]))]``. Give it scores of *detached*
-    derained pictures. Arguments and result as :func:`relativistic_average_generator_loss`.
-    """
-    return _relativistic(above=clean_scores, below=derained_scores)
-
-
-def _relativistic(above: Tensor, below: Tensor) -> Tensor:
     # softplus(-x) is -log sigmoid(x), and softplus(x) is -log(1 - sigmoid(x)), without overflow.
     rise = F.softplus(below.mean() - above).mean()
     return rise + F.softplus(below - above.mean()).mean()

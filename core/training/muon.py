@@ -13,6 +13,9 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _ROUNDS = 5
 _ADAM_SIZE = 0.2
 _TINY = 1e-7
+_MOMENTUM = 0.95
+_BETAS = (0.9, 0.99)
+_EPS = 1e-8
 
 
 class Muon(Optimizer):
@@ -28,9 +31,6 @@ class Muon(Optimizer):
         parameters: floats; those with four dimensions are stepped by Muon.
         lr: learning rate of both.
         weight_decay: decoupled, of both.
-        momentum: of Muon.
-        betas: of AdamW.
-        eps: of AdamW.
         precision: of the Newton-Schulz rounds; None is as :func:`orthogonal` chooses it.
     """
 
@@ -39,57 +39,42 @@ class Muon(Optimizer):
         parameters: Iterable[nn.Parameter],
         lr: float = 1e-3,
         weight_decay: float = 1e-4,
-        momentum: float = 0.95,
-        betas: tuple[float, float] = (0.9, 0.99),
-        eps: float = 1e-8,
         precision: torch.dtype | None = None,
     ) -> None:
         self._precision = precision
-        defaults = {
-            "lr": lr,
-            "weight_decay": weight_decay,
-            "momentum": momentum,
-            "betas": betas,
-            "eps": eps,
-        }
-        super().__init__(list(parameters), defaults)
+        super().__init__(list(parameters), {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
-        """Take one step; ``closure`` computes the loss again, as in every optimizer of torch."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
+        """Take one step; no ``closure`` is asked for the loss."""
         for group in self.param_groups:
             for weight in group["params"]:
                 if weight.grad is None:
                     continue
                 rule = self._muon if weight.ndim == 4 else self._adam
-                change = rule(weight.grad, self.state[weight], group)
+                change = rule(weight.grad, self.state[weight])
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(change, alpha=-group["lr"])
-        return loss
 
-    def _muon(self, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
+    def _muon(self, gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
         if not state:
             state["momentum"] = torch.zeros_like(gradient)
-        momentum = state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
+        momentum = state["momentum"].lerp_(gradient, 1 - _MOMENTUM)
+        matrix = gradient.lerp(momentum, _MOMENTUM).flatten(1)
         scale: float = _ADAM_SIZE * max(matrix.shape) ** 0.5
         return scale * orthogonal(matrix, self._precision).reshape(gradient.shape)
 
     @staticmethod
-    def _adam(gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]) -> Tensor:
+    def _adam(gradient: Tensor, state: dict[str, Tensor]) -> Tensor:
         if not state:
             state["step"] = torch.zeros(())
             state["mean"], state["square"] = torch.zeros_like(gradient), torch.zeros_like(gradient)
         state["step"] += 1
-        first, second = group["betas"]
+        first, second = _BETAS
         mean = state["mean"].lerp_(gradient, 1 - first)
         square = state["square"].mul_(second).addcmul_(gradient, gradient, value=1 - second)
         count = float(state["step"])
-        spread: Tensor = (square / (1 - second**count)).sqrt_().add_(group["eps"])
+        spread: Tensor = (square / (1 - second**count)).sqrt_().add_(_EPS)
         change: Tensor = mean / (1 - first**count) / spread
         return change
 

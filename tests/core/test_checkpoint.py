@@ -215,7 +215,6 @@ def test_a_float_checkpoint_says_nothing_of_quantization(
 @pytest.mark.parametrize(
     "quantization",
     [
-        {"scheme": "int8"},
         {"scheme": "int4", "activations": {}, "weights": {}, "float_layers": []},
         {"scheme": "int8", "activations": {"a": {"scale": 0, "zero_point": 0}}},
     ],

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from core.config import to_plain
 from core.errors import ConfigError
 from core.quantization import (
     Quantization,
@@ -88,13 +87,6 @@ def test_scales_of_ranges(low: float, high: float, scale: float, zero_point: int
 def test_symmetric_scales_have_zero_point_zero() -> None:
     stored = TensorScale.of_range(-1.0, 12.7, symmetric=True)
     assert (stored.scale, stored.zero_point) == (pytest.approx(0.1), 0)
-
-
-def test_plain_values_rebuild_the_record() -> None:
-    record = Quantization(
-        "int8", {"a": TensorScale(1 / 3, -7)}, {"b": (0.1, math.pi)}, float_layers=("c",)
-    )
-    assert Quantization.from_plain(to_plain(record)) == record
 
 
 @pytest.mark.parametrize(("scale", "zero_point"), [(0.0, 0), (math.nan, 0), (1.0, 128)])

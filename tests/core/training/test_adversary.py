@@ -9,7 +9,7 @@ from lightning.fabric import Fabric
 
 from core.errors import ConfigError, TrainingError
 from core.training.adversary import AdversarialConfig, Adversary
-from core.training.losses import relativistic_average_generator_loss
+from core.training.losses import relativistic_average_loss
 
 CLEAN = torch.rand(4, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 DERAINED = CLEAN.mean((2, 3), keepdim=True).expand_as(CLEAN).contiguous()  # without any texture
@@ -37,7 +37,7 @@ def test_the_generator_learns_and_the_discriminator_does_not() -> None:
     derained = DERAINED.clone().requires_grad_()
     loss = adversary.generator_loss(derained, CLEAN)
     scores = [adversary.module(picture) for picture in (CLEAN, DERAINED)]
-    wanted = 0.3 * relativistic_average_generator_loss(*scores)
+    wanted = 0.3 * relativistic_average_loss(above=scores[1], below=scores[0])
     assert loss.item() == pytest.approx(wanted.item(), abs=1e-6)
     loss.backward()
     assert derained.grad is not None
