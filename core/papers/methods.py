@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import statistics
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
 
-from core.checkpoint import SHIPPED, TrainingCost, load_checkpoint
-from core.config import nearest
-from core.errors import ConfigError, DataError
+from core.checkpoint import TrainingCost, find_checkpoint, load_checkpoint
 from core.evaluation.evaluate import Derain
 from core.evaluation.table import by_column, card_command, card_of
 from core.inference import derainer_of
@@ -24,6 +19,7 @@ from core.pairs import Image
 from core.papers.gmm.derain import gmm_derainer
 from core.papers.gmm.mixture import SHIPPED as BACKGROUND
 from core.papers.gmm.mixture import load_background
+from edge_runtime.errors import CardError
 from edge_runtime.models.card import QualityRow
 from edge_runtime.models.records import from_plain
 from edge_runtime.report.reference import SHIPPED as REFERENCE
@@ -35,28 +31,19 @@ CONFIG = Path(__file__).parents[2] / "configs" / "papers" / "comparison.yaml"
 
 @dataclass(frozen=True)
 class MethodConfig:
-    """One line of the comparison: a checkpoint, or a method without a network.
+    """One line of the comparison.
 
     Attributes:
         name: what the tables call it.
         paper: where it comes from.
-        checkpoint: shipped name.
-        method: ``gmm``, whose scores are in a file beside its code.
+        checkpoint: shipped name or path; empty for GMM, which is no network.
         strip: show what it makes of a picture.
-
-    Raises:
-        ConfigError: neither a checkpoint nor a method, or both.
     """
 
     name: str
     paper: str
     checkpoint: str = ""
-    method: Literal["", "gmm"] = ""
     strip: bool = False
-
-    def __post_init__(self) -> None:
-        if bool(self.checkpoint) == bool(self.method):
-            raise ConfigError(f"{self.name}: needs either a checkpoint or a method; give one")
 
 
 @dataclass(frozen=True)
@@ -87,25 +74,12 @@ class PapersConfig:
         datasets: columns of the quality tables.
         printed: figures of the papers.
         notes: paragraphs on what must be known to read them.
-
-    Raises:
-        ConfigError: no methods, two of one name, or a figure of an unknown method.
     """
 
-    methods: tuple[MethodConfig, ...] = field(default_factory=tuple)
+    methods: tuple[MethodConfig, ...]
     datasets: tuple[str, ...] = ("rain100l", "rain100h", "rain12", "validation")
-    printed: tuple[PrintedConfig, ...] = field(default_factory=tuple)
-    notes: tuple[str, ...] = field(default_factory=tuple)
-
-    def __post_init__(self) -> None:
-        names = [method.name for method in self.methods]
-        if not names or len(set(names)) != len(names):
-            raise ConfigError(f"methods must have different names, at least one, got {names}")
-        for figure in self.printed:
-            if figure.method not in names:
-                raise ConfigError(
-                    f"printed: method {figure.method!r}: unknown; {nearest(figure.method, names)}"
-                )
+    printed: tuple[PrintedConfig, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 HEIGHT, WIDTH = 320, 480
@@ -136,107 +110,72 @@ def seconds(derain: Derain, rainy: Image, repeats: int = 3) -> float:
         rainy: the picture.
         repeats: timed runs.
     """
-    taken = []
-    with one_thread():
-        derain(rainy)
-        for _ in range(repeats):
-            start = time.process_time()
-            derain(rainy)
-            taken.append(time.process_time() - start)
-    return statistics.median(taken)
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Keep PyTorch and the libraries of NumPy and scikit-learn to one thread."""
     from threadpoolctl import threadpool_limits
 
+    taken = []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with threadpool_limits(1):
-            yield
+            derain(rainy)
+            for _ in range(repeats):
+                start = time.process_time()
+                derain(rainy)
+                taken.append(time.process_time() - start)
     finally:
         torch.set_num_threads(threads)
-
-
-GMM_SCORES = BACKGROUND.with_name("scores.json")
-GMM_COMMAND = (
-    "derain evaluate --method gmm --config configs/quality.yaml --data-root data "
-    "--sets validation rain100l rain100h rain12 --json core/papers/gmm/scores.json"
-)
+    return statistics.median(taken)
 
 
 @dataclass(frozen=True)
 class Known:
-    """One method, as far as its files are there.
+    """One method, with all that its files say of it.
 
     Attributes:
         method: its line in the config.
         path: of the file that it runs from.
-        missing: what is not there yet, and the command that makes it; empty where all is.
+        derain: takes and returns uint8 (H, W, 3) RGB.
+        scores: by column, ``DATASET/PROTOCOL``.
         parameters: number of weights.
         macs_per_pixel: multiply-accumulates per input pixel; None where they depend on the picture.
-        cost: what training it took.
-        scores: by column, ``DATASET/PROTOCOL``.
-        derain: takes and returns uint8 (H, W, 3) RGB; None without the file.
+        cost: what training it took, where that is known.
     """
 
     method: MethodConfig
     path: Path
-    missing: str = ""
+    derain: Derain
+    scores: dict[str, QualityRow] = field(default_factory=dict)
     parameters: int | None = None
     macs_per_pixel: float | None = None
     cost: TrainingCost | None = None
-    scores: dict[str, QualityRow] = field(default_factory=dict)
-    derain: Derain | None = None
 
 
 def know(method: MethodConfig) -> Known:
     """Gather what is known of a method.
 
+    The scores of GMM are what ``derain evaluate --method gmm --json`` wrote beside its background.
+
     Raises:
-        CheckpointError, CardError: a file that is torn, or a card of another file.
-        DataError: scores of GMM that are none.
+        CheckpointError: a checkpoint that is missing or torn.
+        CardError: it has no card, with the command that makes one, or that of another file.
     """
-    return _gmm(method) if method.method else _network(method)
-
-
-def _network(method: MethodConfig) -> Known:
-    path = SHIPPED / f"{method.checkpoint}.safetensors"
-    if not path.exists():
-        return Known(method, path, missing=f"not trained yet ({path.name})")
+    if not method.checkpoint:
+        background, scores = load_background(), BACKGROUND.with_name("scores.json")
+        values = json.loads(scores.read_text(encoding="utf-8"))
+        rows: tuple[QualityRow, ...] = from_plain(tuple[QualityRow, ...], values, str(scores))
+        return Known(
+            method, BACKGROUND, gmm_derainer(background), by_column(rows), background.parameters
+        )
+    path = find_checkpoint(method.checkpoint)
     checkpoint, card = load_checkpoint(path), card_of(path)
-    command = card_command(f"core/checkpoints/{path.name}")
+    if card is None:
+        raise CardError(f"{path}: no card; make it: {card_command(path)}")
     return Known(
         method,
         path,
-        missing="" if card else f"no card; make it: {command}",
-        parameters=card.parameters if card else None,
-        macs_per_pixel=card.macs_per_pixel if card else None,
-        cost=checkpoint.cost,
-        scores=by_column(card.quality) if card else {},
-        derain=derainer_of(checkpoint),
+        derainer_of(checkpoint),
+        by_column(card.quality),
+        card.parameters,
+        card.macs_per_pixel,
+        checkpoint.cost,
     )
-
-
-def _gmm(method: MethodConfig) -> Known:
-    background = load_background()
-    scored = GMM_SCORES.exists()
-    return Known(
-        method,
-        BACKGROUND,
-        missing="" if scored else f"not scored yet; run: {GMM_COMMAND}",
-        parameters=background.parameters,
-        scores=by_column(_rows(GMM_SCORES)) if scored else {},
-        derain=gmm_derainer(background),
-    )
-
-
-def _rows(path: Path) -> tuple[QualityRow, ...]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: no scores ({error}); run: {GMM_COMMAND}") from error
-    rows: tuple[QualityRow, ...] = from_plain(tuple[QualityRow, ...], values, str(path))
-    return rows

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -61,14 +60,9 @@ def command(arguments: Sequence[str]) -> int:
     known = [know(method) for method in config.methods]
     taken, derained, rainy = {}, {}, timing_picture()
     for each in track(known, "methods"):
-        if each.derain is None:
-            continue
         taken[each.method.name] = seconds(each.derain, rainy)
         if pair and each.method.strip:
             derained[each.method.name] = each.derain(pair[0])
-    for each in known:
-        if each.missing:
-            print(f"derain: {each.method.name}: {each.missing}", file=sys.stderr)
     address = None
     if options.strip:
         address = Path(os.path.relpath(options.strip, Path(options.out or ".").parent)).as_posix()
@@ -121,9 +115,6 @@ def page(
     ]
     if strip:
         parts += ["## One picture", f"![The same rainy picture derained by each method]({strip})"]
-    missing = [f"- {each.method.name}: {each.missing}" for each in known if each.missing]
-    if missing:
-        parts += ["## Missing", "\n".join(missing)]
     parts.append("Made by `derain table papers`.")
     return "\n\n".join(parts) + "\n"
 

@@ -16,61 +16,35 @@ is measured against the rain in the flat region, which spares dry pictures that 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
-from core.errors import ConfigError, check_bounds
 from core.pairs import Image
 from core.papers.gmm.learn import learn_rain, luma
-from core.papers.gmm.mixture import SIDE, Array, Mixture, NoisyMixture, average, extract
+from core.papers.gmm.mixture import SIDE, Array, Mixture, average, extract
+
+ALPHA = 1e-4
+"""Weight of the background's gradients, which keeps it smooth between edges; luma is in [0, 1]."""
+BETA = 1e-4
+"""Weight of the streak layer's energy, which keeps it small, as a multiple of one over the variance
+of the rain in the flat region; so a dry picture, where next to nothing varies there, keeps what it
+has."""
+GAMMA = 1e-4
+"""Weight of the two mixtures."""
+OMEGA = 0.0002
+"""Weight that holds the auxiliary variables to the layers at first; doubles every iteration."""
+ITERATIONS = 6
+"""Of the half-quadratic splitting."""
+STRIDE = 2
+"""Distance of the patches in pixels; 1, as in the paper, takes four times as long."""
 
 
-@dataclass(frozen=True)
-class GmmConfig:
-    """How hard each part of the energy pulls, for luma in [0, 1].
-
-    Attributes:
-        alpha: weight of the background's gradients, which keeps it smooth between edges.
-        beta: weight of the streak layer's energy, which keeps it small, as a multiple of one over
-            the variance of the rain in the flat region; so a dry picture, where next to nothing
-            varies there, keeps what it has.
-        gamma: weight of the two mixtures.
-        omega: weight that holds the auxiliary variables to the layers; doubles every iteration.
-        iterations: of the half-quadratic splitting.
-        stride: distance of the patches in pixels; 1, as in the paper, takes four times as long.
-        region: height and width of the flat region, pixels.
-        rain_components: of the rain mixture.
-
-    Raises:
-        ConfigError: a number out of range.
-    """
-
-    alpha: float = 1e-4
-    beta: float = 1e-4
-    gamma: float = 1e-4
-    omega: float = 0.0002
-    iterations: int = 6
-    stride: int = 2
-    region: int = 100
-    rain_components: int = 10
-
-    def __post_init__(self) -> None:
-        for name in ("gamma", "omega"):
-            if not getattr(self, name) > 0:
-                raise ConfigError(f"{name} must be above 0, got {getattr(self, name)}")
-        check_bounds(self, alpha=0, beta=0, iterations=1, rain_components=1, region=2 * SIDE)
-        if self.stride < 1 or SIDE % self.stride:
-            raise ConfigError(f"stride must be 1, 2, 4 or 8, got {self.stride}")
-
-
-def gmm_derainer(background: Mixture, config: GmmConfig | None = None) -> Callable[[Image], Image]:
+def gmm_derainer(background: Mixture) -> Callable[[Image], Image]:
     """Make a function of one picture, as :func:`derain`."""
-    settings = config or GmmConfig()
-    return lambda rainy: derain(rainy, background, settings)
+    return lambda rainy: derain(rainy, background)
 
 
-def derain(rainy: Image, background: Mixture, config: GmmConfig) -> Image:
+def derain(rainy: Image, background: Mixture) -> Image:
     """Derain the luma of a picture and leave its colour differences (U and V) as they are.
 
     With U and V fixed, what the luma loses all three channels lose.
@@ -78,21 +52,17 @@ def derain(rainy: Image, background: Mixture, config: GmmConfig) -> Image:
     Args:
         rainy: uint8 (H, W, 3) RGB.
         background: mixture of 8x8 patches of clean luma in [0, 1].
-        config: the weights.
 
     Returns:
         derained: uint8 (H, W, 3) RGB.
     """
     plane = luma(rainy)
-    rain = learn_rain(plane, config.region, config.rain_components)
-    _, streaks = split(plane, background, rain, config)
+    _, streaks = split(plane, background, learn_rain(plane))
     derained = rainy.astype(np.float32) - 255 * streaks[..., None]
     return np.asarray(np.clip(np.rint(derained), 0, 255), np.uint8)
 
 
-def split(
-    plane: Array, background: Mixture, rain: Mixture, config: GmmConfig
-) -> tuple[Array, Array]:
+def split(plane: Array, background: Mixture, rain: Mixture) -> tuple[Array, Array]:
     """Minimize the energy above by half-quadratic splitting.
 
     Auxiliary gradients H and patches g_B, g_R are held to the layers by ``omega (|grad B - H|² +
@@ -102,7 +72,6 @@ def split(
     Args:
         plane: luma of the rainy picture, float32 (H, W) in [0, 1].
         background: mixture of clean patches, and ``rain`` of patches of the rain.
-        config: the weights.
 
     Returns:
         Background and streak layer, float32 (H, W), the second within [0, ``plane``]; what neither
@@ -112,22 +81,22 @@ def split(
     margins = [(SIDE, SIDE + -size % SIDE) for size in plane.shape]
     observed = np.pad(plane, margins, mode="symmetric")
     clean, streaks = observed, np.zeros_like(observed)
-    omega, beta = config.omega, config.beta / rain.variance
-    for _ in range(config.iterations):
-        noise = config.gamma / (2 * omega)
-        edges = [shrink(g, config.alpha / (2 * omega)) for g in _gradients(clean)]
-        likely_clean = _restored(clean, background.under_noise(noise), config.stride)
-        likely_streaks = _restored(streaks, rain.under_noise(noise), config.stride)
+    omega, beta = OMEGA, BETA / rain.variance
+    for _ in range(ITERATIONS):
+        noise = GAMMA / (2 * omega)
+        edges = [shrink(g, ALPHA / (2 * omega)) for g in _gradients(clean)]
+        likely_clean = _restored(clean, background, noise)
+        likely_streaks = _restored(streaks, rain, noise)
         clean, streaks = solve(observed, likely_clean, likely_streaks, edges, omega, beta)
         omega *= 2
     streaks = streaks[SIDE : SIDE + height, SIDE : SIDE + width]
     return plane - streaks, streaks
 
 
-def _restored(plane: Array, mixture: NoisyMixture, stride: int) -> Array:
+def _restored(plane: Array, mixture: Mixture, noise: float) -> Array:
     """Average the most probable patches, which keep the means of the plane's own."""
-    patches, means = extract(plane, stride)
-    return average(mixture.restore(patches) + means, plane.shape, stride)
+    patches, means = extract(plane, STRIDE)
+    return average(mixture.restore(patches, noise) + means, plane.shape, STRIDE)
 
 
 def solve(

@@ -18,13 +18,13 @@ from core.errors import ConfigError, DataError, check_bounds
 from core.evaluation.files import check_text_target
 from core.pairs import Image, SourceConfig, find_pairs
 from core.papers.gmm.mixture import SIDE, Array, Mixture, save_mixture
-from core.progress import step_bar, track
+from core.progress import track
 
 _FLOOR = 1e-6
 """Added to the diagonal of covariances: a level of 8 bits has a variance of 1.5e-5."""
-_STEPS = 5
-"""Steps between two movements of the progress bar."""
-_RAIN_STEPS = 10
+_REGION = 100
+"""Height and width of the flat region of a rainy picture, in pixels."""
+_RAIN_COMPONENTS, _RAIN_STEPS = 10, 10
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def learn_background(config: PriorConfig, progress: bool) -> Mixture:
 
     Args:
         config: the photographs and the size of the mixture.
-        progress: show bars of the reading and of the steps on standard error.
+        progress: show a bar of the reading on standard error.
 
     Raises:
         DataError: photographs that are missing, or too few patches.
@@ -88,25 +88,23 @@ def learn_background(config: PriorConfig, progress: bool) -> Mixture:
         for file in track(files, "clean photographs" if progress else None)
     ]
     patches = np.concatenate(drawn)[: config.patches]
-    return fit(patches, config.components, config.steps, config.seed, "prior" if progress else None)
+    return fit(patches, config.components, config.steps, config.seed)
 
 
-def learn_rain(plane: Array, region: int, components: int, seed: int = 0) -> Mixture:
+def learn_rain(plane: Array) -> Mixture:
     """Learn what the rain of a picture looks like from its flattest region, as the paper does.
 
-    What varies there is rain, since nothing else does; in a dry picture it is next to nothing.
+    What varies there is rain, since nothing else does; in a dry picture it is next to nothing. The
+    mixture has ten components, fewer where the region has fewer than four patches for each.
 
     Args:
         plane: luma of the rainy picture, float32 (H, W) in [0, 1].
-        region: height and width of the region in pixels, cut to the picture.
-        components: of the mixture, fewer where the region has fewer than four patches for each.
-        seed: of the first guess.
     """
-    top, left = flattest(plane, region)
-    flat = plane[top : top + region, left : left + region]
+    top, left = flattest(plane, _REGION)
+    flat = plane[top : top + _REGION, left : left + _REGION]
     windows = np.lib.stride_tricks.sliding_window_view(flat, (SIDE, SIDE))
     patches = _without_means(windows.reshape(-1, SIDE * SIDE))
-    return fit(patches, max(1, min(components, len(patches) // 4)), _RAIN_STEPS, seed, None)
+    return fit(patches, max(1, min(_RAIN_COMPONENTS, len(patches) // 4)), _RAIN_STEPS, seed=0)
 
 
 def flattest(plane: Array, region: int) -> tuple[int, int]:
@@ -131,7 +129,7 @@ def flattest(plane: Array, region: int) -> tuple[int, int]:
     return int(row), int(column)
 
 
-def fit(patches: Array, components: int, steps: int, seed: int, title: str | None) -> Mixture:
+def fit(patches: Array, components: int, steps: int, seed: int) -> Mixture:
     """Fit a mixture with scikit-learn's expectation maximization, from a k-means guess.
 
     Args:
@@ -139,7 +137,6 @@ def fit(patches: Array, components: int, steps: int, seed: int, title: str | Non
         components: of the mixture.
         steps: at most; it ends before where the likelihood no longer rises.
         seed: of k-means.
-        title: of the progress bar; None shows none.
 
     Raises:
         DataError: fewer patches than components.
@@ -151,15 +148,10 @@ def fit(patches: Array, components: int, steps: int, seed: int, title: str | Non
         raise DataError(
             f"{len(patches)} patches are too few for {components} components; give more pictures"
         )
-    model = GaussianMixture(components, reg_covar=_FLOOR, warm_start=True, random_state=seed)
-    shown = title is not None
-    with warnings.catch_warnings(), step_bar(title or "", 0, steps, shown=shown) as bar:
-        warnings.simplefilter("ignore", ConvergenceWarning)  # a few steps a call, so that it shows
-        for done in range(0, steps, _STEPS):
-            model.set_params(max_iter=min(_STEPS, steps - done)).fit(patches)
-            bar.update(model.n_iter_)
-            if model.converged_:
-                break
+    model = GaussianMixture(components, reg_covar=_FLOOR, max_iter=steps, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(patches)
     return Mixture(
         weights=model.weights_.astype(np.float32),
         means=model.means_.astype(np.float32),

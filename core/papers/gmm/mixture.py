@@ -19,10 +19,10 @@ from core.errors import DataError
 
 SIDE = 8
 """Height and width of a patch."""
-Plane = NDArray[np.float32]
+Array = NDArray[np.float32]
 
 
-def extract(plane: Plane, stride: int) -> tuple[Plane, Plane]:
+def extract(plane: Array, stride: int) -> tuple[Array, Array]:
     """Take patches from every ``stride``-th position of a plane, across its borders too.
 
     Args:
@@ -39,7 +39,7 @@ def extract(plane: Plane, stride: int) -> tuple[Plane, Plane]:
     return patches - means, means
 
 
-def average(patches: Plane, shape: tuple[int, int], stride: int) -> Plane:
+def average(patches: Array, shape: tuple[int, int], stride: int) -> Array:
     """Put patches where :func:`extract` took them from and average where they overlap.
 
     Args:
@@ -62,7 +62,6 @@ def average(patches: Plane, shape: tuple[int, int], stride: int) -> Plane:
     return np.asarray(wrapped[:height, :width] / (SIDE // stride) ** 2, np.float32)
 
 
-Array = NDArray[np.float32]
 _CHUNK = 1024
 """Patches whitened at once: with 100 components of 64 dimensions they take 26 MB."""
 
@@ -75,25 +74,11 @@ class Mixture:
         weights: float32 (K,), above 0, with sum 1.
         means: float32 (K, D).
         covariances: float32 (K, D, D), symmetric.
-
-    Raises:
-        DataError: shapes that do not fit, or numbers that are none of a mixture.
     """
 
     weights: Array
     means: Array
     covariances: Array
-
-    def __post_init__(self) -> None:
-        count, size = self.means.shape if self.means.ndim == 2 else (-1, -1)
-        if self.weights.shape != (count,) or self.covariances.shape != (count, size, size):
-            raise DataError(
-                f"mixture: weights {self.weights.shape}, means {self.means.shape} and covariances "
-                f"{self.covariances.shape} do not fit (K), (K, D) and (K, D, D); learn it again"
-            )
-        finite = all(np.isfinite(v).all() for v in (self.weights, self.means, self.covariances))
-        if not finite or self.weights.min() <= 0:
-            raise DataError("mixture: not finite, or a weight that is not above 0; learn it again")
 
     @property
     def parameters(self) -> int:
@@ -112,75 +97,51 @@ class Mixture:
         variances, axes = np.linalg.eigh(self.covariances.astype(np.float64))
         return np.maximum(variances, 0).astype(np.float32), axes.astype(np.float32)
 
-    def under_noise(self, variance: float) -> NoisyMixture:
-        """Return the mixture of patches to which white noise of ``variance`` was added."""
-        return NoisyMixture(self, variance)
-
-    def _spread(self, variance: float) -> tuple[Array, Array, Array]:
-        spread, axes = self._axes
-        return spread, axes, spread + np.float32(variance)
-
-
-class NoisyMixture:
-    """Patches of a mixture with white noise.
-
-    Args:
-        mixture: of the patches.
-        variance: of the noise, above 0, in squared units of the patches.
-    """
-
-    def __init__(self, mixture: Mixture, variance: float) -> None:
-        spread, axes, noisy = mixture._spread(variance)
-        self._means = mixture.means
-        size = mixture.means.shape[1]
-        whiten = axes / np.sqrt(noisy)[:, None, :]
-        self._whiten = np.ascontiguousarray(whiten.transpose(1, 0, 2).reshape(size, -1))
-        self._offset = np.einsum("kd,kde->ke", mixture.means, whiten).reshape(-1)
-        self._constant = (
-            np.log(mixture.weights)
-            - 0.5 * np.log(noisy).sum(axis=1)
-            - np.float32(0.5 * size * math.log(2 * math.pi))
-        )
-        self._wiener = np.einsum("kde,ke,kfe->kdf", axes, spread / noisy, axes)
-
-    def log_joint(self, patches: Array) -> Array:
-        """Return ``log(weights[k] N(x; means[k], covariances[k] + variance I))``.
+    def log_joint(self, patches: Array, noise: float) -> Array:
+        """Return ``log(weights[k] N(x; means[k], covariances[k] + noise I))``.
 
         Args:
             patches: float32 (N, D).
+            noise: variance of the white noise in them, above 0, in squared units of the patches.
 
         Returns:
             float32 (N, K).
         """
-        count = len(self._constant)
+        count, size = self.means.shape
+        spread, axes = self._axes
+        noisy = spread + np.float32(noise)
+        whiten = axes / np.sqrt(noisy)[:, None, :]
+        offset = np.einsum("kd,kde->ke", self.means, whiten).reshape(-1)
+        flat = np.ascontiguousarray(whiten.transpose(1, 0, 2).reshape(size, -1))
         distances = np.empty((len(patches), count), np.float32)
         for start in range(0, len(patches), _CHUNK):
-            white = patches[start : start + _CHUNK] @ self._whiten
-            white -= self._offset
+            white = patches[start : start + _CHUNK] @ flat
+            white -= offset
             white = white.reshape(len(white), count, -1)
             np.einsum("nke,nke->nk", white, white, out=distances[start : start + _CHUNK])
         distances *= np.float32(-0.5)
-        distances += self._constant
+        distances += (
+            np.log(self.weights)
+            - 0.5 * np.log(noisy).sum(axis=1)
+            - np.float32(0.5 * size * math.log(2 * math.pi))
+        )
         return distances
 
-    def restore(self, patches: Array) -> Array:
+    def restore(self, patches: Array, noise: float) -> Array:
         """Take the noise out with the Wiener filter of each patch's likeliest component.
 
-        ``means[k] + covariances[k] (covariances[k] + variance I)^-1 (x - means[k])``, as Zoran and
-        Weiss 2011 (doi:10.1109/ICCV.2011.6126278) approximate the most probable patch.
-
-        Args:
-            patches: float32 (N, D).
-
-        Returns:
-            float32 (N, D).
+        ``means[k] + covariances[k] (covariances[k] + noise I)^-1 (x - means[k])``, as Zoran and
+        Weiss 2011 (doi:10.1109/ICCV.2011.6126278) approximate the most probable patch. Arguments as
+        :meth:`log_joint`; returns float32 (N, D).
         """
-        likeliest = self.log_joint(patches).argmax(axis=1)
+        spread, axes = self._axes
+        wiener = np.einsum("kde,ke,kfe->kdf", axes, spread / (spread + np.float32(noise)), axes)
+        likeliest = self.log_joint(patches, noise).argmax(axis=1)
         restored = np.empty_like(patches)
         for component in np.unique(likeliest):
             members = np.flatnonzero(likeliest == component)
-            centred = patches[members] - self._means[component]
-            restored[members] = centred @ self._wiener[component] + self._means[component]
+            centred = patches[members] - self.means[component]
+            restored[members] = centred @ wiener[component] + self.means[component]
         return restored
 
 
@@ -205,15 +166,13 @@ def load_background(path: str | Path = SHIPPED) -> Mixture:
 
     Raises:
         CheckpointError: a missing or torn file.
-        DataError: another file, or a mixture of other patches.
+        DataError: another file.
     """
     tensors, metadata = load_tensors(path)
-    if _KEY not in metadata or set(tensors) != set(_TENSORS):
-        raise DataError(f"{path}: no background mixture; make one with: derain gmm-prior -o {path}")
-    mixture = Mixture(**{name: tensor.numpy() for name, tensor in tensors.items()})
-    if mixture.means.shape[1] != SIDE * SIDE:
+    shapes = [tuple(tensors.get(name, torch.empty(0)).shape) for name in _TENSORS]
+    count, size = len(tensors.get("weights", ())), SIDE * SIDE
+    if _KEY not in metadata or shapes != [(count,), (count, size), (count, size, size)]:
         raise DataError(
-            f"{path}: patches of {mixture.means.shape[1]} pixels, and {SIDE}x{SIDE} are needed; "
-            f"make it again with: derain gmm-prior -o {path}"
+            f"{path}: no mixture of {SIDE}x{SIDE} patches; make one: derain gmm-prior -o {path}"
         )
-    return mixture
+    return Mixture(**{name: tensors[name].numpy() for name in _TENSORS})

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,6 @@ from sklearn.mixture import GaussianMixture
 
 from core.checkpoint import load_tensors, save_tensors
 from core.errors import CheckpointError, DataError
-from core.papers.gmm import mixture as module
 from core.papers.gmm.mixture import SIDE, Mixture, average, extract, load_background, save_mixture
 
 
@@ -25,15 +23,14 @@ def mixture() -> Mixture:
     )
 
 
-def test_log_joint_against_scikit_learn(mixture: Mixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 7)
-    patches = np.random.default_rng(1).normal(size=(20, 6)).astype(np.float32) * 0.4
+def test_log_joint_against_scikit_learn(mixture: Mixture) -> None:
+    patches = np.random.default_rng(1).normal(size=(1100, 6)).astype(np.float32) * 0.4
     noisy = mixture.covariances.astype(np.float64) + 0.02 * np.eye(6)
     oracle = GaussianMixture(3)
     oracle.weights_ = mixture.weights.astype(np.float64)
     oracle.means_ = mixture.means.astype(np.float64)
     oracle.precisions_cholesky_ = np.linalg.cholesky(np.linalg.inv(noisy))
-    joint = mixture.under_noise(0.02).log_joint(patches)
+    joint = mixture.log_joint(patches, 0.02)
     expected = oracle.score_samples(patches.astype(np.float64))
     np.testing.assert_allclose(np.logaddexp.reduce(joint, axis=1), expected, rtol=1e-4)
     shares = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True))
@@ -42,15 +39,14 @@ def test_log_joint_against_scikit_learn(mixture: Mixture, monkeypatch: pytest.Mo
 
 def test_restore_against_a_loop(mixture: Mixture) -> None:
     patches = np.random.default_rng(2).normal(size=(30, 6)).astype(np.float32) * 0.4
-    noisy = mixture.under_noise(0.05)
-    likeliest = noisy.log_joint(patches).argmax(axis=1)
+    likeliest = mixture.log_joint(patches, 0.05).argmax(axis=1)
     assert len(set(likeliest.tolist())) > 1
     expected = []
     for patch, k in zip(patches.astype(np.float64), likeliest, strict=True):
         mean, covariance = mixture.means[k], mixture.covariances[k].astype(np.float64)
         inverse = np.linalg.inv(covariance + 0.05 * np.eye(6))
         expected.append(mean + covariance @ inverse @ (patch - mean))
-    np.testing.assert_allclose(noisy.restore(patches), expected, atol=1e-4)
+    np.testing.assert_allclose(mixture.restore(patches, 0.05), expected, atol=1e-4)
 
 
 def test_variance_is_that_of_what_is_drawn(mixture: Mixture) -> None:
@@ -65,20 +61,6 @@ def test_variance_is_that_of_what_is_drawn(mixture: Mixture) -> None:
 
 def test_parameters_are_counted(mixture: Mixture) -> None:
     assert mixture.parameters == 3 * (1 + 6 + 21)
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"weights": np.ones(2, np.float32)}, r"weights \(2,\), means \(3, 6\)"),
-        ({"means": np.zeros(6, np.float32)}, "do not fit"),
-        ({"means": np.full((3, 6), np.nan, np.float32)}, "not finite"),
-        ({"weights": np.array([0, 0.5, 0.5], np.float32)}, "a weight that is not above 0"),
-    ],
-)
-def test_wrong_mixtures(mixture: Mixture, changes: dict, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        dataclasses.replace(mixture, **changes)
 
 
 @pytest.mark.parametrize("stride", [1, 2, 8])
@@ -134,10 +116,10 @@ def test_a_mixture_comes_back(tmp_path: Path) -> None:
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_mixture(path, _mixture(9), ORIGIN)
-    with pytest.raises(DataError, match=r"patches of 9 pixels, and 8x8 are needed.*gmm-prior"):
+    with pytest.raises(DataError, match=r"no mixture of 8x8 patches; make one: derain gmm-p"):
         load_background(path)
     save_tensors(path, {"weights": torch.ones(2)}, {})
-    with pytest.raises(DataError, match="no background mixture; make one with: derain gmm-prior"):
+    with pytest.raises(DataError, match="no mixture of 8x8 patches"):
         load_background(path)
     path.write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="torn"):
