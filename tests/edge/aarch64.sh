@@ -82,8 +82,10 @@ platforms=(--platform manylinux2014_aarch64)
 for ((minor = 17; minor <= GLIBC; minor++)); do
   platforms+=(--platform "manylinux_2_${minor}_aarch64")
 done
+# pyvips comes without a wheel, and is Python alone.
+python3 -m pip wheel --quiet --no-deps --wheel-dir "$root$board/wheels" 'pyvips>=3'
 python3 -m pip download --quiet --only-binary=:all: --implementation cp --python-version "$PYTHON" \
-  "${platforms[@]}" --dest "$root$board/wheels" "${wheel}[tflite]"
+  "${platforms[@]}" --find-links "$root$board/wheels" --dest "$root$board/wheels" "${wheel}[tflite]"
 ls "$root$board/wheels"
 
 say "installing it there"
