@@ -1,4 +1,4 @@
-"""Score anything that derains, and what it gives up against a teacher on the same pictures."""
+"""Scores of anything that derains, and its loss against a teacher on the same pictures."""
 
 from __future__ import annotations
 

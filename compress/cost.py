@@ -1,4 +1,4 @@
-"""What a network costs to run: weights, multiply-accumulates, and how far it looks."""
+"""The cost of a network: weights, multiply-accumulates, receptive field, bytes of its artifact."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a student learns from: one network or several, frozen, of any architecture and views."""
+"""Teachers of a student: one network or several, frozen, and what they make of whole pictures."""
 
 from __future__ import annotations
 

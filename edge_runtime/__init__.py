@@ -1,4 +1,4 @@
-"""Derain photographs on small devices with numpy, OpenCV and one inference engine.
+"""The device: models run on photographs, videos and cameras by numpy, OpenCV and one engine.
 
     >>> from edge_runtime import Derainer
     >>> derained = Derainer.load()(rainy)  # HWC uint8 RGB in, the same out

@@ -1,4 +1,4 @@
-"""Let an iterable run ahead of its consumer in a thread, so that the two overlap."""
+"""Prefetching: an iterable that runs ahead of its consumer in a thread, so that the two overlap."""
 
 from __future__ import annotations
 

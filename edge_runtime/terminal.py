@@ -1,4 +1,4 @@
-"""Treat the terminal well: encodings, native messages, progress, and the signals that end a run."""
+"""The terminal: encodings, native messages, tables, progress, and the signals that end a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Write the card of a checkpoint, and of an artifact from the checkpoint that it is made of."""
+"""Cards of checkpoints, and of artifacts from the checkpoint that they are made of."""
 
 from __future__ import annotations
 

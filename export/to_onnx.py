@@ -1,4 +1,4 @@
-"""Turn a checkpoint into an ONNX model."""
+"""ONNX models of checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Turn a checkpoint into a TFLite file."""
+"""TFLite files of checkpoints."""
 
 from __future__ import annotations
 

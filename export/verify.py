@@ -1,4 +1,4 @@
-"""Prove that an artifact computes what its network computes: an export is unfinished without."""
+"""The proof that an artifact computes what its network does, without which no export is done."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Take channels out of a network: a narrower one of the same kind."""
+"""Pruning: channels out of a network, to a narrower one of the same kind."""

@@ -1,4 +1,4 @@
-"""Which channels of a network must go together, found by torch-pruning's dependency graph."""
+"""Dependencies between channels, found by torch-pruning's graph: those that must go together."""
 
 from __future__ import annotations
 

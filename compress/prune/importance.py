@@ -1,4 +1,4 @@
-"""How much a network would lose with each channel."""
+"""The importance of channels: how much a network would lose with each."""
 
 from __future__ import annotations
 

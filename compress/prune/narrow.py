@@ -1,4 +1,4 @@
-"""Take the least important channels out of a network until it costs what it may."""
+"""Narrowing: the least important channels go until a network costs what it may."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much each layer suffers from int8, and which of them are better left in float."""
+"""Sensitivity to int8: scores of networks, the harm of each layer, and layers left in float."""
 
 from __future__ import annotations
 

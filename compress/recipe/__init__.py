@@ -1,1 +1,1 @@
-"""Make a student from beginning to end: ordered steps, resumable, planned beforehand."""
+"""Recipes: a student from beginning to end in ordered steps, resumable, planned beforehand."""

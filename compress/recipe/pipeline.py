@@ -1,4 +1,4 @@
-"""Run a recipe step by step in a work folder, from wherever the last run came to."""
+"""The pipeline of a recipe: step by step in a work folder, from wherever the last run came to."""
 
 from __future__ import annotations
 

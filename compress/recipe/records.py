@@ -1,4 +1,4 @@
-"""What a work folder remembers of each step, so that a rerun knows what is left to do."""
+"""Records of a work folder: what each step was made of, so that a rerun knows what is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Score the checkpoints of a recipe, and their teacher once."""
+"""Scores of the checkpoints of a recipe, and of their teacher once."""
 
 from __future__ import annotations
 

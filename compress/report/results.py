@@ -1,4 +1,4 @@
-"""Gather cards and device reports of several boards into one list of artifacts."""
+"""Results of a report: cards and device reports of several boards as one list of artifacts."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Search for a student within a budget of bytes and quality."""
+"""The search for a student within a budget of bytes and quality."""

@@ -1,4 +1,4 @@
-"""What a search may choose from: networks, pruned or not, in each precision, within budgets."""
+"""Candidates of a search: networks, pruned or not, in each precision, within budgets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search looks through, and the file that says it."""
+"""The config of a search, and the file that holds it."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Run an artifact: one module an inference engine, behind one session."""
+"""Engines that run an artifact: one module each, behind one kind of session."""

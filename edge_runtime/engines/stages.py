@@ -1,4 +1,4 @@
-"""Run an artifact that is one stage of a recurrent network, as often as asked or as it pays."""
+"""Sessions of an artifact that is one stage of a recurrent network, run as often as it pays."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Write TFLite files without TensorFlow."""
+"""TFLite files, written without TensorFlow."""

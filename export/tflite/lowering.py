@@ -1,4 +1,4 @@
-"""Lower the traced graph of a network to TFLite: which tensor is float, and which is int8."""
+"""The lowering of a traced network to TFLite: which tensor is float, and which is int8."""
 
 from __future__ import annotations
 

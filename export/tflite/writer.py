@@ -1,4 +1,4 @@
-"""Write a TFLite file: tensors, constants and operators of one graph."""
+"""A writer of TFLite files: tensors, constants and operators of one graph."""
 
 from __future__ import annotations
 
