@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import safetensors
 import safetensors.torch
-from edge_runtime.records import from_plain
 from torch import Tensor, nn
 
 from core.config import nearest, network_config, to_plain
@@ -22,6 +21,7 @@ from core.quantization import Quantization
 from core.quantized_graph import fake_quantized, half_precision
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.files import write_atomically
+from edge_runtime.models.records import from_plain
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "checkpoints"
