@@ -1,15 +1,24 @@
-"""What the README says of the shipped models is what their cards say."""
+"""The pages say of what ships what its cards and reports say, and every link leads somewhere."""
 
 from __future__ import annotations
 
+import csv
+import re
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from core.checkpoint import find_checkpoint
 from core.evaluation.table import checkpoint_table, find_checkpoints, quality_table
 from edge_runtime.models.card import load_card
 from edge_runtime.models.catalog import list_models, model_table
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parent.parent
+README, QUALITY = (
+    (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/quality.md")
+)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 MODELS = list_models()
 
 
@@ -19,36 +28,88 @@ def test_every_student_ships_for_both_engines_in_float_and_int8() -> None:
     assert {path.name for path, _ in MODELS} == wanted
 
 
-def test_readme_lists_the_models() -> None:
-    assert "\n".join(model_table(card for _, card in MODELS)) in README
+def test_readme_is_one_page() -> None:
+    assert len(README.splitlines()) <= 150
 
 
-def test_readme_repeats_the_card_of_the_default_model() -> None:
+def test_readme_repeats_the_report_of_the_three_models() -> None:
+    with (ROOT / "docs/report/report.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["file"]: row for row in csv.DictReader(file)}
+    (ms,) = (key for key in rows["small_fp32.onnx"] if key.startswith("ms ("))
+    assert "1280 x 720" in ms
+    for name in ("nano", "small", "base"):
+        pair = [rows[f"{name}_{precision}.onnx"] for precision in ("fp32", "int8")]
+        size, quality, speed = (
+            " / ".join(format(float(row[column]) / unit, form) for row in pair)
+            for column, unit, form in (
+                ("bytes", 1000, ".0f"), ("validation/rgb psnr", 1, ".2f"), (ms, 1, ".0f"),
+            )
+        )  # fmt: skip
+        cost = float(pair[0]["macs_per_pixel"]) / 1000
+        assert f"| {name} | {cost:.1f} | {size} | {quality} | {speed} |" in README
     (card,) = [card for path, card in MODELS if path.name == "small_fp32.onnx"]
-    assert quality_table(card.quality) in README
+    (row,) = [r for r in card.quality if (r.dataset, r.protocol) == ("validation", "rgb")]
+    said = f"on {row.images} pairs of Rain800 that no training saw (input {row.input_psnr:.2f})"
+    assert said in " ".join(README.split())
+
+
+def test_a_page_lists_the_models() -> None:
+    assert "\n".join(model_table(card for _, card in MODELS)) in QUALITY
+
+
+def test_a_page_repeats_the_card_of_the_default_model() -> None:
+    (card,) = [card for path, card in MODELS if path.name == "small_fp32.onnx"]
+    assert quality_table(card.quality) in QUALITY
     assert card.bytes is not None
     facts = (
         f"`{card.name}`: {card.bytes / 1000:.0f} kB, {card.parameters:,} parameters, "
         f"{card.macs_per_pixel / 1000:.2f} kMAC per pixel"
     )
-    assert facts in README
+    assert facts in QUALITY
 
 
-def test_readme_repeats_the_table_of_checkpoints() -> None:
+def test_a_page_repeats_the_table_of_checkpoints() -> None:
     shipped = ["nano", "small", "base", "gan_lstm", "gan_lstm_gan"]
     names = [*shipped, "rescan", "jorder", "gan_lstm_paper", "deconv", "deconv_paper"]
-    assert checkpoint_table(find_checkpoints(names)) in README
-    assert f"derain table {' '.join(names)}`" in README
+    assert checkpoint_table(find_checkpoints(names)) in QUALITY
+    assert f"derain table {' '.join(names)}`" in QUALITY
+
+
+def test_a_page_repeats_the_score_of_the_deconvolution_network() -> None:
+    card = load_card(find_checkpoint("deconv_paper"))
+    (row,) = [r for r in card.quality if (r.dataset, r.protocol) == ("validation", "rgb")]
+    assert f"`deconv_paper` stands at {row.psnr:.2f} dB (rgb)" in " ".join(QUALITY.split())
 
 
 def test_command_lines_are_those_that_continuous_integration_runs() -> None:
-    script = (Path(__file__).parent.parent / ".ci" / "run").read_text(encoding="utf-8")
-    lines = [line for line in README.splitlines() if line.startswith("pip install")]
-    assert lines[0] in script
-    assert lines[1] in script
+    script = (ROOT / ".ci/run").read_text(encoding="utf-8")
+    derain, test = (line for line in README.splitlines() if re.match(r"pip install .* && ", line))
+    assert f'DERAIN="{derain}"' in script
+    assert f'TEST="{test}"' in script
 
 
-def test_readme_repeats_the_score_of_the_deconvolution_network() -> None:
-    card = load_card(find_checkpoint("deconv_paper"))
-    (row,) = [r for r in card.quality if (r.dataset, r.protocol) == ("validation", "rgb")]
-    assert f"`deconv_paper` stands at {row.psnr:.2f} dB (rgb)" in " ".join(README.split())
+def _links(page: Path) -> Iterator[str]:
+    """Yield where the links and pictures of a page lead, but for those to other sites."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", target):
+            yield target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_to_files(page: Path) -> None:
+    missing = []
+    for link in _links(page):
+        file, _, heading = link.partition("#")
+        target = page.parent / file if file else page
+        if not target.exists():
+            missing.append(link)
+        elif heading and heading not in _headings(target):
+            missing.append(link)
+    assert missing == []
+
+
+def _headings(page: Path) -> set[str]:
+    """Return the names that a page's headings are linked by."""
+    lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
