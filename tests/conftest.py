@@ -1,4 +1,4 @@
-"""Ctrl-C as in a terminal, and one thread in each of the processes that tests run beside each other."""
+"""Ctrl-C as in a terminal, and one thread a process: tests run beside each other."""
 
 from __future__ import annotations
 
