@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from compress.prune.dependencies import Axis
 from core.errors import ConfigError
-from core.mixture.dataset import MixtureDataset, StepSampler
+from core.mixture.dataset import MixtureDataset
 from core.mixture.sample import Sample, to_float
 from core.progress import track
 from core.training.config import TrainConfig
@@ -87,8 +87,8 @@ def read_batches(training: TrainConfig, count: int, progress: bool) -> list[Samp
         )
     mixture = replace(training.mixture, parts=parts)
     data = MixtureDataset(mixture, training.data_root, training.seed, progress)
-    sampler = StepSampler(0, count, training.batch_size)
-    return list(DataLoader(data, training.batch_size, sampler=sampler))
+    indices = range(count * training.batch_size)
+    return list(DataLoader(data, training.batch_size, sampler=indices))
 
 
 def _first_order(weight: Tensor) -> Tensor:

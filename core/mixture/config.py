@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from core.config import nearest
 from core.errors import ConfigError, check_bounds
@@ -92,14 +92,12 @@ class RenderedConfig:
     Attributes:
         preset: name of the ranges, a key of ``core.rain.scene.PRESETS``.
         rain: own ranges in its place.
-        depth: optional folder of depth pictures with the stems of the clean ones.
-        streaks: optional folder of streak pictures, grey on black.
     """
 
     preset: str = "mixed"
     rain: RenderConfig | None = None
-    depth: str = ""
-    streaks: str = ""
+
+    RETIRED: ClassVar = {"depth": "", "streaks": ""}
 
     def __post_init__(self) -> None:
         if self.preset not in PRESETS:
@@ -118,8 +116,6 @@ class MixtureConfig:
         crop: height and width of a crop in pixels. Of smaller pictures the largest square is
             enlarged; those smaller than half of it are refused.
         flips: mirror left to right at random.
-        upside_down: mirror top to bottom at random as well.
-        turns: turn by a random number of quarter turns. Rain falls, so this costs quality.
         shrink: probability of taking a larger piece and shrinking it to the crop, rain of its own
             included, so that fine texture and small pictures are seen as well.
         shrink_to: range of the factor; a picture that is too small for it is shrunk less.
@@ -134,14 +130,14 @@ class MixtureConfig:
     parts: dict[str, PartConfig]
     crop: int = 128
     flips: bool = True
-    upside_down: bool = False
-    turns: bool = False
     shrink: float = 0.0
     shrink_to: tuple[float, float] = (0.4, 1.0)
     enlarge: float = 0.0
     enlarge_to: tuple[float, float] = (1.0, 4.0)
     generated: GeneratedConfig = field(default_factory=GeneratedConfig)
     rendered: RenderedConfig = field(default_factory=RenderedConfig)
+
+    RETIRED: ClassVar = {"upside_down": False, "turns": False}
 
     def __post_init__(self) -> None:
         if not self.parts:

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
 from core.errors import DataError
-from core.mixture.config import POOL_SIZE, MixtureConfig, PartConfig, Rain, RenderedConfig
+from core.mixture.config import POOL_SIZE, MixtureConfig, Rain
 from core.mixture.sample import Kind, Sample
-from core.pairs import Image, PairFile, SourceConfig, find_pairs, read_pairs
+from core.pairs import Image, SourceConfig, find_pairs, read_pairs
 from core.progress import track
-from core.rain.depth import Depth, find_depths, ground_depth, read_depth
+from core.rain.depth import Depth, ground_depth
 from core.rain.drawn import borrow_rain, lay_rain, lay_veil, streak_layer
 from core.rain.render import render
 from core.rain.scene import PRESETS, draw_scene
-from core.rain.streaks import Masks, read_masks
 
 _KINDS: dict[Rain, Kind] = {
     "as_is": Kind.PAIR,
@@ -67,27 +64,24 @@ class MixtureDataset(Dataset[Sample]):
         self.config = config
         self.seed = seed
         self._configs = parts = tuple(config.parts.values())
+        self._rain = config.rendered.rain or PRESETS[config.rendered.preset]
         loaded: dict[SourceConfig, list[tuple[Image, Image]]] = {}
         depths: dict[SourceConfig, list[Depth]] = {}
         rendered = {part.source for part in parts if part.rain == "rendered"}
-        self._renderer = CropRenderer(config.rendered, data_root, seed) if rendered else None
-        for source in _sources(parts):
-            if source not in loaded:
-                files = find_pairs(source, data_root)
-                title = (source.root or source.rainy) if progress else None
-                pairs = list(read_pairs(files, title))
-                for file, (_, clean) in zip(files, pairs, strict=True):
-                    if 2 * min(clean.shape[:2]) < config.crop:
-                        raise DataError(
-                            f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}, smaller than half "
-                            f"of mixture.crop {config.crop}; lower the crop or remove the picture"
-                        )
-                loaded[source] = pairs
-                if self._renderer is not None and source in rendered:
-                    depths[source] = [
-                        self._renderer.depth(file, index, clean)
-                        for index, (file, (_, clean)) in enumerate(zip(files, pairs, strict=True))
-                    ]
+        for source in (each for part in parts for each in (part.source, part.lender) if each):
+            if source in loaded:
+                continue
+            files = find_pairs(source, data_root)
+            pairs = list(read_pairs(files, (source.root or source.rainy) if progress else None))
+            for file, (_, clean) in zip(files, pairs, strict=True):
+                if 2 * min(clean.shape[:2]) < config.crop:
+                    raise DataError(
+                        f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}, smaller than half "
+                        f"of mixture.crop {config.crop}; lower the crop or remove the picture"
+                    )
+            loaded[source] = pairs
+            if source in rendered:
+                depths[source] = [self._depth(*each) for each in enumerate(pairs)]
         self._parts = [loaded[part.source] for part in parts]
         self._lenders = [loaded[part.lender] if part.lender else [] for part in parts]
         self._depths = [depths.get(part.source, []) for part in parts]
@@ -146,7 +140,13 @@ class MixtureDataset(Dataset[Sample]):
             clean = np.zeros_like(clean)
         if self._taught is not None and not taught:
             taught = [np.zeros_like(clean)]
-        pictures = [_tensor(picture) for picture in self._view([rainy, clean, *taught], rng)]
+        mirrored = self.config.flips and rng.random() < 0.5
+        pictures = [
+            torch.from_numpy(
+                np.ascontiguousarray(each[:, :: -1 if mirrored else 1].transpose(2, 0, 1))
+            )
+            for each in (rainy, clean, *taught)
+        ]
         held = pictures[2] if taught else torch.empty(0, dtype=torch.uint8)
         return Sample(pictures[0], pictures[1], torch.tensor(int(kind)), held)
 
@@ -168,10 +168,10 @@ class MixtureDataset(Dataset[Sample]):
         pairs, part = self._parts[which], self._configs[which]
         chosen = int(rng.integers(len(pairs)))
         scale = self._scale(rng)
-        if part.rain == "rendered" and self._renderer is not None:
+        if part.rain == "rendered":
             deep = (pairs[chosen][1], self._depths[which][chosen])
             clean, depth = self._piece(deep, scale, rng)
-            return self._renderer.rain_on(clean, depth, rng), clean
+            return render(clean, draw_scene(self._rain, rng), depth).rainy, clean
         _, clean = self._piece(pairs[chosen], scale, rng)
         if part.rain == "generated":
             return self._rain_on(clean, rng), clean
@@ -179,16 +179,12 @@ class MixtureDataset(Dataset[Sample]):
         pair = self._piece(lenders[rng.integers(len(lenders))], scale, rng)
         return borrow_rain(clean, pair[0], pair[1], screen=bool(rng.random() < 0.5)), clean
 
-    def _view(self, pictures: list[Image], rng: np.random.Generator) -> list[Image]:
-        """Mirror and turn all pictures in the same way."""
-        if self.config.flips and rng.random() < 0.5:
-            pictures = [picture[:, ::-1] for picture in pictures]
-        if self.config.upside_down and rng.random() < 0.5:
-            pictures = [picture[::-1] for picture in pictures]
-        if self.config.turns:
-            quarter = int(rng.integers(4))
-            pictures = [np.rot90(picture, quarter) for picture in pictures]
-        return pictures
+    def _depth(self, index: int, pair: tuple[Image, Image]) -> Depth:
+        """Assume a ground under picture ``index`` of its set, which is to be cropped with it."""
+        rng = np.random.default_rng([self.seed, 0xDEE9, index])
+        horizon, far = rng.uniform(*self._rain.horizon), rng.uniform(*self._rain.far)
+        height, width = pair[1].shape[:2]
+        return ground_depth(height, width, float(horizon), float(far))
 
     def _scale(self, rng: np.random.Generator) -> float:
         config = self.config
@@ -245,71 +241,21 @@ class MixtureDataset(Dataset[Sample]):
         return rainy
 
 
-class CropRenderer:
-    """Rains on crops of pictures whose depth is known or assumed.
-
-    Raises:
-        DataError: a folder that is missing, empty or unreadable.
-    """
-
-    def __init__(self, config: RenderedConfig, data_root: str | Path, seed: int) -> None:
-        base = Path(data_root)
-        self._rain = config.rain or PRESETS[config.preset]
-        self._seed = seed
-        self._depths = find_depths(base / config.depth) if config.depth else {}
-        self._masks: Masks = read_masks(base / config.streaks) if config.streaks else {}
-        self._names = list(self._masks)
-
-    def depth(self, file: PairFile, index: int, clean: Image) -> Depth:
-        """Depth of picture ``index`` of its set: float32 (H, W) in metres, to be cropped with it.
-
-        Without a file it is a ground prior, which takes memory for one column only.
-        """
-        height, width = clean.shape[:2]
-        if file.clean.stem in self._depths:
-            return read_depth(self._depths[file.clean.stem], height, width)
-        rng = np.random.default_rng([self._seed, 0xDEE9, index])
-        horizon, far = rng.uniform(*self._rain.horizon), rng.uniform(*self._rain.far)
-        return ground_depth(height, width, float(horizon), float(far))
-
-    def rain_on(self, clean: Image, depth: Depth, rng: np.random.Generator) -> Image:
-        """Rain on a crop; uint8 (H, W, 3) RGB in and out."""
-        scene = draw_scene(self._rain, rng, self._names)
-        return render(clean, scene, depth, self._masks).rainy
-
-
-class StepSampler(Sampler[int]):
-    """Sample indices of the steps ``start`` to ``stop``: ``batch_size`` new ones every step.
+def step_indices(
+    start: int, stop: int, batch_size: int, rank: int = 0, processes: int = 1
+) -> NDArray[np.int64]:
+    """Return the sample indices of the steps ``start`` to ``stop``, as a loader takes them.
 
     Args:
         start: finished steps.
         stop: steps in all.
-        batch_size: indices a step, over all processes.
+        batch_size: new indices a step, over all processes.
         rank: which process this is; it gets its share of every step's indices, in one piece.
         processes: how many there are; they divide ``batch_size``.
     """
-
-    def __init__(
-        self, start: int, stop: int, batch_size: int, rank: int = 0, processes: int = 1
-    ) -> None:
-        self._steps, self._batch_size = range(start, stop), batch_size
-        self._share = batch_size // processes
-        self._first = rank * self._share
-
-    def __iter__(self) -> Iterator[int]:
-        for step in self._steps:
-            first = step * self._batch_size + self._first
-            yield from range(first, first + self._share)
-
-    def __len__(self) -> int:
-        return len(self._steps) * self._share
-
-
-def _sources(parts: tuple[PartConfig, ...]) -> Iterator[SourceConfig]:
-    for part in parts:
-        yield part.source
-        if part.lender:
-            yield part.lender
+    indices = np.arange(start * batch_size, stop * batch_size)
+    share = indices.reshape(stop - start, processes, -1)[:, rank]
+    return np.ascontiguousarray(share.reshape(-1), np.int64)
 
 
 def _resize(picture: NDArray[Any], size: int) -> NDArray[Any]:
@@ -317,7 +263,3 @@ def _resize(picture: NDArray[Any], size: int) -> NDArray[Any]:
     how = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
     scaled = cv2.resize(picture, (size, size), interpolation=how)
     return scaled.astype(picture.dtype, copy=False)
-
-
-def _tensor(picture: Image) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))

@@ -40,47 +40,6 @@ def ground_depth(height: int, width: int, horizon: float, far: float) -> Depth:
     return np.broadcast_to(rows.astype(np.float32)[:, None], (height, width))
 
 
-def drop_specks(depth: Depth) -> Depth:
-    """Forget small islands of depth that agree with nothing around them, as stereo matching leaves.
-
-    An island is a region whose neighbours differ by less than a tenth, smaller than 1/2000 of the
-    picture. Sparse depth (LiDAR) is all islands: where they hold most of what is known, they stay.
-
-    Args:
-        depth: float32 (H, W), 0 where unknown.
-
-    Returns:
-        float32 (H, W), 0 at islands as well.
-    """
-    logs = np.where(depth > 0, 1000 * np.log(np.maximum(depth, 0.01)) + 5000, 0).astype(np.int16)
-    kept = cv2.filterSpeckles(logs, 0, max(1, depth.size // 2000), 100)[0] > 0
-    if 2 * np.count_nonzero(kept) < np.count_nonzero(depth):
-        return depth
-    return np.where(kept, depth, 0).astype(np.float32)
-
-
-def fill_depth(depth: Depth) -> Depth:
-    """Give every pixel without a depth (0) that of the nearest pixel with one, then smooth there.
-
-    Args:
-        depth: float32 (H, W), 0 where unknown, at least one pixel known.
-
-    Returns:
-        float32 (H, W); known pixels are unchanged.
-    """
-    unknown = depth <= 0
-    if not unknown.any():
-        return depth
-    _, labels = cv2.distanceTransformWithLabels(
-        unknown.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
-    )
-    known = np.zeros(int(labels.max()) + 1, np.float32)
-    known[labels[~unknown]] = depth[~unknown]
-    filled = known[labels]
-    smooth = cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * max(depth.shape)))
-    return np.where(unknown, smooth, depth).astype(np.float32)
-
-
 def read_depth(path: str | Path, height: int, width: int) -> Depth:
     """Read a depth picture for a picture of the given size, mended where it is unknown or wrong.
 
@@ -104,11 +63,39 @@ def read_depth(path: str | Path, height: int, width: int) -> Depth:
     depth = np.asarray(picture.rgb[..., 0], np.float32) / np.float32(100)
     if not depth.any():
         raise DataError(f"{path}: every pixel is 0, so no depth is known; remove it")
-    depth = fill_depth(drop_specks(depth))
+    depth = _filled(_without_specks(depth))
     if depth.shape == (height, width):
         return depth
     sized = cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(sized, np.float32)
+
+
+def _without_specks(depth: Depth) -> Depth:
+    """Forget islands of depth that agree with nothing around them, as stereo matching leaves them.
+
+    An island differs by a tenth from its neighbours and is smaller than 1/2000 of the picture.
+    Sparse depth (LiDAR) is all islands: where they hold most of what is known, they stay.
+    """
+    logs = np.where(depth > 0, 1000 * np.log(np.maximum(depth, 0.01)) + 5000, 0).astype(np.int16)
+    kept = cv2.filterSpeckles(logs, 0, max(1, depth.size // 2000), 100)[0] > 0
+    if 2 * np.count_nonzero(kept) < np.count_nonzero(depth):
+        return depth
+    return np.where(kept, depth, 0).astype(np.float32)
+
+
+def _filled(depth: Depth) -> Depth:
+    """Give every pixel without a depth (0) that of the nearest with one, then smooth there."""
+    unknown = depth <= 0
+    if not unknown.any():
+        return depth
+    _, labels = cv2.distanceTransformWithLabels(
+        unknown.astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    known = np.zeros(int(labels.max()) + 1, np.float32)
+    known[labels[~unknown]] = depth[~unknown]
+    filled = known[labels]
+    smooth = cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * max(depth.shape)))
+    return np.where(unknown, smooth, depth).astype(np.float32)
 
 
 def find_depths(folder: str | Path) -> dict[str, Path]:

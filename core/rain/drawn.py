@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.errors import check_bounds
-
-Range = tuple[float, float]
+from core.rain.scene import Range, log_uniform
 
 
 @dataclass(frozen=True)
@@ -76,11 +75,7 @@ def streak_layer(
     Returns:
         uint8 (height, width), 0 where there is no rain.
     """
-
-    def log_uniform(ends: Range) -> float:
-        return float(np.exp(rng.uniform(*np.log(ends))))
-
-    length, density = log_uniform(config.length), log_uniform(config.density)
+    length, density = log_uniform(rng, config.length), log_uniform(rng, config.density)
     angle, thickness = rng.uniform(*config.angle), rng.uniform(*config.thickness)
     strength = rng.uniform(*config.strength)
     kernel = motion_kernel(length, angle, thickness)

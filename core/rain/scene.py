@@ -301,7 +301,7 @@ def draw_scene(
         layers=layers[1:] if mask else layers,
         mask=mask,
         screen=bool(rng.random() < config.screen),
-        extinction=_log_uniform(rng, config.extinction) if veil else 0.0,
+        extinction=log_uniform(rng, config.extinction) if veil else 0.0,
         airlight=(red, green, blue),
         horizon=uniform(config.horizon),
         far=uniform(config.far),
@@ -310,7 +310,8 @@ def draw_scene(
     )
 
 
-def _log_uniform(rng: np.random.Generator, ends: Range) -> float:
+def log_uniform(rng: np.random.Generator, ends: Range) -> float:
+    """Draw a number whose logarithm is uniform."""
     return float(np.exp(rng.uniform(*np.log(ends))))
 
 
@@ -318,7 +319,7 @@ def _draw_layers(config: RenderConfig, rng: np.random.Generator) -> tuple[Streak
     """Streaks of one kind of rain, seen smaller, fainter and more of them the deeper they lie."""
     count = int(rng.integers(config.layers[0], config.layers[1] + 1))
     near, spacing = rng.uniform(*config.nearest), rng.uniform(*config.spacing)
-    density, length = _log_uniform(rng, config.density), _log_uniform(rng, config.length)
+    density, length = log_uniform(rng, config.density), log_uniform(rng, config.length)
     width, strength = rng.uniform(*config.width), rng.uniform(*config.strength)
     angle, jitter = rng.uniform(*config.angle), rng.uniform(*config.jitter)
     ripples = float(rng.uniform(1, 4)) if rng.random() < config.oscillation else 0.0
@@ -345,7 +346,7 @@ def _draw_camera(config: RenderConfig, rng: np.random.Generator) -> Camera:
     blurred, noisy, coded = rng.random(3) < (ranges.defocus, ranges.noise, ranges.jpeg)
     return Camera(
         blur=float(rng.uniform(*ranges.blur)) if blurred else 0.0,
-        photons=_log_uniform(rng, ranges.photons) if noisy else 0.0,
+        photons=log_uniform(rng, ranges.photons) if noisy else 0.0,
         read_noise=float(rng.uniform(*ranges.read_noise)) if noisy else 0.0,
         quality=round(rng.uniform(*ranges.quality)) if coded else 0,
     )

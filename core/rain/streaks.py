@@ -26,37 +26,6 @@ THINNEST = 0.5
 """Smallest standard deviation across a streak that pixels can hold without aliasing."""
 
 
-def profile_along(length: float, softness: float, ripples: float, phase: float) -> Layer:
-    """Brightness along a streak: a line with tapered ends, rippled where the drop oscillates.
-
-    Args:
-        length: pixels between the points of half brightness.
-        softness: standard deviation of the drop in pixels.
-        ripples: oscillations over the length; 0 for none.
-        phase: of the oscillation, in radians.
-
-    Returns:
-        float32 (K, 1), K odd, with a peak of 1.
-    """
-    taper = max(softness, 0.12 * length)
-    radius = int(np.ceil(length / 2 + 2.5 * taper))
-    along = np.arange(-radius, radius + 1, dtype=np.float64)
-    # A logistic of this slope is an edge blurred by a Gaussian, to within 1 percent.
-    ends = np.exp(np.clip(1.7 / taper * (np.abs(along) - length / 2), -50, 50))
-    brightness = 1 / (1 + ends)
-    if ripples:
-        brightness *= 1 + 0.5 * np.sin(2 * np.pi * ripples * along / length + phase)
-    return np.asarray((brightness / brightness.max())[:, None], np.float32)
-
-
-def profile_across(width: float) -> Layer:
-    """Gaussian of standard deviation ``width`` pixels: float32 (K, 1), K odd, with a peak of 1."""
-    radius = int(np.ceil(3 * width))
-    across = np.arange(-radius, radius + 1, dtype=np.float64)
-    profile = np.exp(-(across**2) / (2 * width**2))
-    return np.asarray(profile[:, None], np.float32)
-
-
 def draw_streaks(height: int, width: int, layer: StreakLayer, rng: np.random.Generator) -> Layer:
     """Draw the streaks of one layer.
 
@@ -76,20 +45,38 @@ def draw_streaks(height: int, width: int, layer: StreakLayer, rng: np.random.Gen
         thickness = layer.width * rng.uniform(0.8, 1.2)
         phase = rng.uniform(0, 2 * np.pi)
         soft = max(thickness, THINNEST)
-        along = profile_along(length, soft, layer.oscillation, phase)
-        across = profile_across(soft)
+        profiles = _along(length, soft, layer.oscillation, phase), _across(soft)
         brightness = layer.strength * min(thickness / THINNEST, 1.0)
-        drawn += _parallel(
-            drawn.shape, np.deg2rad(angle), along, across, layer.density / BANK, brightness, rng
-        )
+        count = layer.density / BANK
+        drawn += _parallel(drawn.shape, np.deg2rad(angle), profiles, count, brightness, rng)
     return drawn
+
+
+def _along(length: float, softness: float, ripples: float, phase: float) -> Layer:
+    """Brightness along a streak: a line with tapered ends, rippled where the drop oscillates."""
+    taper = max(softness, 0.12 * length)
+    radius = int(np.ceil(length / 2 + 2.5 * taper))
+    along = np.arange(-radius, radius + 1, dtype=np.float64)
+    # A logistic of this slope is an edge blurred by a Gaussian, to within 1 percent.
+    ends = np.exp(np.clip(1.7 / taper * (np.abs(along) - length / 2), -50, 50))
+    brightness = 1 / (1 + ends)
+    if ripples:
+        brightness *= 1 + 0.5 * np.sin(2 * np.pi * ripples * along / length + phase)
+    return np.asarray((brightness / brightness.max())[:, None], np.float32)
+
+
+def _across(width: float) -> Layer:
+    """Gaussian of standard deviation ``width`` pixels, with a peak of 1."""
+    radius = int(np.ceil(3 * width))
+    across = np.arange(-radius, radius + 1, dtype=np.float64)
+    profile = np.exp(-(across**2) / (2 * width**2))
+    return np.asarray(profile[:, None], np.float32)
 
 
 def _parallel(
     shape: tuple[int, ...],
     angle: float,
-    along: Layer,
-    across: Layer,
+    profiles: tuple[Layer, Layer],
     density: float,
     brightness: float,
     rng: np.random.Generator,
@@ -98,7 +85,7 @@ def _parallel(
 
     Upright, a streak is a product of two profiles, which makes filtering fast.
     """
-    height, width = shape
+    (height, width), (along, across) = shape, profiles
     sine, cosine = np.sin(angle), np.cos(angle)
     columns = int(np.ceil(width * abs(cosine) + height * abs(sine))) + len(across) + 2
     rows = int(np.ceil(width * abs(sine) + height * abs(cosine))) + len(along) + 2

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,94 +81,60 @@ def synthesize(job: SynthesisJob, progress: bool = False) -> int:
     out = Path(job.out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise ConfigError(f"{out}: is there already; choose a new folder or remove it")
-    writer = _Writer(job, progress)
+    files = find_pairs(SourceConfig("clean", root=job.clean))
+    for stem, count in Counter(file.clean.stem for file in files).items():
+        if count > 1:
+            raise DataError(f"{job.clean}: two pictures are named {stem}; rename one")
+    depths = find_depths(job.depth) if job.depth else {}
+    if job.depth and not depths.keys() & {file.clean.stem for file in files}:
+        raise DataError(f"{job.depth}: no depth picture is named as one in {job.clean}")
+    masks: Masks = read_masks(job.streaks) if job.streaks else {}
     with disk_errors(out, DataError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
             folder = Path(temporary) / out.name
-            pairs = writer.write(folder)
+            for name in FOLDERS:
+                (folder / name).mkdir(parents=True)
+            rows: list[tuple[Image, Rendered]] = []
+            for index, file in enumerate(track(files, "synthesize" if progress else None)):
+                _, clean = file.read()
+                stem = file.clean.stem
+                depth = read_depth(depths[stem], *clean.shape[:2]) if stem in depths else None
+                for number in range(job.per_image):
+                    rng = np.random.default_rng([job.seed, index, number])
+                    rendered = render(clean, draw_scene(job.rain, rng, list(masks)), depth, masks)
+                    if not number and len(rows) < PREVIEWED:
+                        rows.append((clean, rendered))
+                    _write(folder, stem, number, clean, rendered)
+            if job.preview:
+                write_picture(folder / "preview.png", Picture(_contact_sheet(rows)))
+            made_from = json.dumps(to_plain(job), indent=2) + "\n"
+            (folder / "synthesis.json").write_text(made_from, encoding="utf-8")
             if out.exists():
                 out.rmdir()
             folder.rename(out)
-    return pairs
+    return len(files) * job.per_image
 
 
-class _Writer:
-    """Reads what a job names, then writes it all to one folder."""
-
-    def __init__(self, job: SynthesisJob, progress: bool) -> None:
-        self._job = job
-        self._title = "synthesize" if progress else None
-        self._files = find_pairs(SourceConfig("clean", root=job.clean))
-        stems = [file.clean.stem for file in self._files]
-        for stem, count in Counter(stems).items():
-            if count > 1:
-                raise DataError(f"{job.clean}: two pictures are named {stem}; rename one")
-        self._depths = find_depths(job.depth) if job.depth else {}
-        if job.depth and not set(stems) & set(self._depths):
-            raise DataError(f"{job.depth}: no depth picture is named as one in {job.clean}")
-        self._masks: Masks = read_masks(job.streaks) if job.streaks else {}
-
-    def write(self, folder: Path) -> int:
-        for name in FOLDERS:
-            (folder / name).mkdir(parents=True)
-        rows: list[tuple[Image, Rendered]] = []
-        for index, file in enumerate(track(self._files, self._title)):
-            _, clean = file.read()
-            stem = file.clean.stem
-            first: Path | None = None
-            for number, rendered in enumerate(self._rains(index, stem, clean)):
-                name = f"{stem}_{number + 1:02d}"
-                write_picture(folder / "rainy" / f"{name}.png", Picture(rendered.rainy))
-                streaks = cv2.cvtColor(rendered.streaks, cv2.COLOR_GRAY2RGB)
-                write_picture(
-                    folder / "streaks" / f"{name}.png",
-                    Picture(np.asarray(streaks, np.uint8), grey=True),
-                )
-                (folder / "parameters" / f"{name}.json").write_text(
-                    rendered.scene.to_json(), encoding="utf-8"
-                )
-                twin = folder / "clean" / f"{name}.png"
-                if first is None:
-                    write_picture(twin, Picture(clean))
-                    first = twin
-                    if len(rows) < PREVIEWED:
-                        rows.append((clean, rendered))
-                else:
-                    _link(first, twin)
-        if self._job.preview:
-            write_picture(folder / "preview.png", Picture(contact_sheet(rows)))
-        made_from = json.dumps(to_plain(self._job), indent=2) + "\n"
-        (folder / "synthesis.json").write_text(made_from, encoding="utf-8")
-        return len(self._files) * self._job.per_image
-
-    def _rains(self, index: int, stem: str, clean: Image) -> Iterator[Rendered]:
-        depth = None
-        if stem in self._depths:
-            depth = read_depth(self._depths[stem], *clean.shape[:2])
-        for number in range(self._job.per_image):
-            rng = np.random.default_rng([self._job.seed, index, number])
-            scene = draw_scene(self._job.rain, rng, list(self._masks))
-            yield render(clean, scene, depth, self._masks)
-
-
-def _link(first: Path, twin: Path) -> None:
-    """Give a clean picture a second name without a second copy, where the disk can."""
-    with contextlib.suppress(OSError):
-        os.link(first, twin)
+def _write(folder: Path, stem: str, number: int, clean: Image, rendered: Rendered) -> None:
+    """Write a rain; the clean picture is on the disk once, under all its names, where it can be."""
+    name, first = f"{stem}_{number + 1:02d}", folder / "clean" / f"{stem}_01.png"
+    write_picture(folder / "rainy" / f"{name}.png", Picture(rendered.rainy))
+    streaks = np.repeat(rendered.streaks[..., None], 3, axis=2)
+    write_picture(folder / "streaks" / f"{name}.png", Picture(streaks, grey=True))
+    (folder / "parameters" / f"{name}.json").write_text(rendered.scene.to_json(), encoding="utf-8")
+    if not number:
+        write_picture(first, Picture(clean))
         return
-    shutil.copyfile(first, twin)
+    twin = folder / "clean" / f"{name}.png"
+    try:
+        os.link(first, twin)
+    except OSError:
+        shutil.copyfile(first, twin)
 
 
-def contact_sheet(rows: Sequence[tuple[Image, Rendered]]) -> Image:
-    """Lay out clean, rainy, streaks and transmission side by side, a row for each picture.
-
-    Args:
-        rows: at least one, each a clean picture, uint8 (H, W, 3) RGB, and a rain on it.
-
-    Returns:
-        uint8 (H', 1200, 3) RGB; pictures keep their proportions.
-    """
+def _contact_sheet(rows: Sequence[tuple[Image, Rendered]]) -> Image:
+    """Lay out clean, rainy, streaks and transmission side by side, a row for each picture."""
     strips = []
     for clean, rendered in rows:
         veil = (rendered.transmission * 255).astype(np.uint8)

@@ -22,7 +22,7 @@ from core.config import build_config, to_plain
 from core.errors import CheckpointError, ConfigError, disk_errors
 from core.evaluation.evaluate import Pairs, mean_quality
 from core.inference import derain
-from core.mixture.dataset import MixtureDataset, StepSampler
+from core.mixture.dataset import MixtureDataset, step_indices
 from core.mixture.sample import Sample
 from core.progress import step_bar
 from core.training.config import TrainConfig, differences, parse_training, training_parser
@@ -249,9 +249,9 @@ class Trainer:
         loader: DataLoader[Sample] = DataLoader(
             data,
             batch_size=config.batch_size // config.processes,
-            sampler=StepSampler(
+            sampler=step_indices(
                 self.step, config.steps, config.batch_size, fabric.global_rank, config.processes
-            ),
+            ).tolist(),
             num_workers=config.workers,
             pin_memory=fabric.device.type == "cuda",
             # One of its own, so that resuming draws nothing from the random state that is saved.

@@ -184,7 +184,11 @@ def test_train_interrupt_resume_and_evaluate(
         (["--config", "FILE", "--init", "none"], "'none': unknown; ", 1),
         (["--config", "FILE", "--loss.l1", "0"], "one must be above 0", 2),
         (["--config", "FILE", "--mixture.crop", "18"], "is not a multiple of 4", 2),
-        (["--config", "FILE", "--mixture.upside-down", "5"], "must be true or false, got 5", 2),
+        (
+            ["--config", "FILE", "--mixture.generated.pool", "few"],
+            "must be a whole number, got few",
+            2,
+        ),
     ],
 )
 def test_wrong_training_is_one_line(

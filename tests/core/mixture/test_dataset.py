@@ -7,7 +7,7 @@ import torch
 
 from core.errors import ConfigError, DataError
 from core.mixture.config import GeneratedConfig, MixtureConfig, PartConfig
-from core.mixture.dataset import MixtureDataset, StepSampler
+from core.mixture.dataset import MixtureDataset, step_indices
 from core.mixture.sample import Kind
 from core.pairs import SourceConfig
 from core.rain.drawn import RainConfig
@@ -24,6 +24,10 @@ def _digest(picture: np.ndarray) -> str:
 
 def _named(*parts: PartConfig) -> dict[str, PartConfig]:
     return {f"part {number}": part for number, part in enumerate(parts)}
+
+
+def _config(**options: object) -> MixtureConfig:
+    return MixtureConfig(_named(PartConfig(DRY, rain="none")), **options)  # type: ignore[arg-type]
 
 
 def _data(root: Path, *parts: PartConfig, seed: int = 0, **options: object) -> MixtureDataset:
@@ -71,7 +75,7 @@ def test_borrowed_rain_needs_a_lender() -> None:
 
 
 def test_samples_are_uint8_crops(data_root: Path) -> None:
-    for picture in _mixed(data_root, turns=True, upside_down=True)[5][:2]:
+    for picture in _mixed(data_root)[5][:2]:
         assert picture.shape == (3, 16, 16)
         assert picture.dtype == torch.uint8
         assert picture.is_contiguous()
@@ -161,55 +165,17 @@ def test_without_shrinking_samples_are_those_of_before(data_root: Path) -> None:
     assert any(not torch.equal(one[1], three[1]) for one, _, three in pairs)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"shrink": 1.5}, r"mixture.shrink 1.5 is not within \[0, 1\]"),
-        ({"shrink_to": (0.0, 0.5)}, r"mixture.shrink_to \[0.0, 0.5\] is not a range"),
-        ({"shrink_to": (0.9, 0.5)}, r"mixture.shrink_to \[0.9, 0.5\] is not a range"),
-        ({"shrink_to": (0.5, 1.5)}, r"mixture.shrink_to \[0.5, 1.5\] is not a range"),
-        ({"enlarge": -0.5}, r"mixture.enlarge -0.5 is not within \[0, 1\]"),
-        ({"shrink": 0.6, "enlarge": 0.5}, r"mixture.enlarge 0.5 is not within"),
-        ({"enlarge_to": (0.5, 2.0)}, r"mixture.enlarge_to \[0.5, 2.0\] is not a range"),
-        ({"enlarge_to": (3.0, 2.0)}, r"mixture.enlarge_to \[3.0, 2.0\] is not a range"),
-        ({"enlarge_to": (2.0, 129.0)}, r"is not a range within \[1, 128\]"),
-    ],
-)
-def test_bad_scaling_is_refused(options: dict[str, object], message: str) -> None:
-    with pytest.raises(ConfigError, match=message):
-        MixtureConfig(_named(PartConfig(DRY, rain="none")), **options)  # type: ignore[arg-type]
-
-
-def test_flips_and_turns_are_those_of_both_pictures(data_root: Path) -> None:
-    # The rainy halves are exactly 40 levels brighter, which only one geometry can keep.
-    data = _data(data_root, PartConfig(PAIRS), turns=True, upside_down=True)
-    for index in range(20):
-        rainy, clean, *_ = data[index]
-        assert torch.equal(rainy.int() - clean.int(), torch.full_like(clean, 40, dtype=torch.int))
-
-
-@pytest.mark.parametrize(
-    ("options", "count"),
-    [
-        ({"flips": False}, 1),
-        ({"flips": True}, 2),
-        ({"flips": True, "upside_down": True}, 4),
-        ({"flips": True, "turns": True}, 8),
-    ],
-)
-def test_every_allowed_view_appears_and_no_other(
-    tmp_path: Path, options: dict[str, bool], count: int
-) -> None:
-    rgb = np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8)
+@pytest.mark.parametrize("flips", [False, True])
+def test_both_pictures_are_mirrored_or_none(tmp_path: Path, flips: bool) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (16, 32, 3), np.uint8)
     write_picture(tmp_path / "a.png", Picture(rgb))
-    part = PartConfig(SourceConfig("clean", root="."), rain="none")
-    data = _data(tmp_path, part, **options)
-    seen = {_digest(data[index][1].numpy()) for index in range(100)}
-    chw = rgb.transpose(2, 0, 1)
-    views = {_digest(np.rot90(v, k, (1, 2))) for v in (chw, chw[..., ::-1]) for k in range(4)}
-    assert len(seen) == count
-    assert _digest(chw) in seen
-    assert seen <= views
+    data = _data(tmp_path, PartConfig(SourceConfig("side_by_side", root=".")), flips=flips)
+    seen = {tuple(_digest(each.numpy()) for each in data[index][:2]) for index in range(20)}
+    clean, rainy = rgb.transpose(2, 0, 1)[..., :16], rgb.transpose(2, 0, 1)[..., 16:]
+    views = {(_digest(rainy), _digest(clean))}
+    if flips:
+        views.add((_digest(rainy[..., ::-1]), _digest(clean[..., ::-1])))
+    assert seen == views
 
 
 def test_dry_parts_are_dry_and_generated_rain_only_brightens(data_root: Path) -> None:
@@ -248,7 +214,7 @@ def test_unlabelled_samples_have_no_clean_picture(data_root: Path) -> None:
         assert not unlabelled[index].clean.any()
 
 
-def test_what_a_teacher_made_is_cut_and_turned_with_the_pictures(data_root: Path) -> None:
+def test_what_a_teacher_made_is_cut_and_mirrored_with_the_pictures(data_root: Path) -> None:
     asked = []
 
     def teach(rainy: np.ndarray) -> np.ndarray:
@@ -257,7 +223,7 @@ def test_what_a_teacher_made_is_cut_and_turned_with_the_pictures(data_root: Path
 
     rains = ("as_is", "generated", "none", "unlabelled")
     parts = tuple(PartConfig(PAIRS, 1.0, rain) for rain in rains)
-    config = MixtureConfig(_named(*parts), crop=16, upside_down=True, turns=True, generated=FEW)
+    config = MixtureConfig(_named(*parts), crop=16, generated=FEW)
     data = MixtureDataset(config, str(data_root), 0, False, teach)
     plain = MixtureDataset(config, str(data_root), 0)
     assert asked == [(24, 32, 3)] * 3
@@ -370,19 +336,23 @@ def test_pictures_smaller_than_half_the_crop_are_named(data_root: Path) -> None:
         _data(data_root, PartConfig(DRY), crop=53)
 
 
-def test_sampler_goes_on_where_a_run_stopped() -> None:
-    whole = list(StepSampler(0, 7, 3))
-    assert whole == list(range(21))
-    assert list(StepSampler(0, 4, 3)) + list(StepSampler(4, 7, 3)) == whole
-    assert len(StepSampler(4, 7, 3)) == 9
+def test_indices_go_on_where_a_run_stopped_and_are_shared() -> None:
+    whole = step_indices(0, 7, 4).tolist()
+    assert whole == list(range(28))
+    assert step_indices(0, 4, 4).tolist() + step_indices(4, 7, 4).tolist() == whole
+    assert step_indices(5, 7, 4, rank=1, processes=2).tolist() == [22, 23, 26, 27]
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: PartConfig(DRY, 0.0), "weight 0.0 of 'dry' must be above 0"),
+        (lambda: _config(shrink=1.5), r"mixture.shrink 1.5 is not within \[0, 1\]"),
+        (lambda: _config(shrink_to=(0.0, 0.5)), r"mixture.shrink_to \[0.0, 0.5\] is not a range"),
+        (lambda: _config(shrink=0.6, enlarge=0.5), r"mixture.enlarge 0.5 is not within"),
+        (lambda: _config(enlarge_to=(2.0, 129.0)), r"is not a range within \[1, 128\]"),
         (lambda: MixtureConfig({}), r"mixture\.parts is empty"),
-        (lambda: MixtureConfig(_named(PartConfig(DRY)), crop=4), r"mixture\.crop 4 is not within"),
+        (lambda: _config(crop=4), r"mixture\.crop 4 is not within"),
         (lambda: GeneratedConfig(veil=2.0), r"generated\.veil 2\.0 is not within"),
         (lambda: GeneratedConfig(broad_share=-0.1), r"generated\.broad_share -0\.1 is not within"),
         (lambda: GeneratedConfig(pool=0), r"generated\.pool 0"),

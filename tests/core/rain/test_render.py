@@ -9,16 +9,7 @@ import pytest
 
 from core.errors import DataError
 from core.rain.depth import ground_depth
-from core.rain.render import (
-    jpeg,
-    lay_overcast,
-    lay_streaks,
-    lay_veil,
-    photograph,
-    render,
-    transmission,
-    visible,
-)
+from core.rain.render import render
 from core.rain.scene import PRESETS, Camera, MaskLayer, RainScene, StreakLayer, draw_scene
 from core.rain.streaks import cut_mask, read_masks
 
@@ -74,14 +65,6 @@ def test_the_veil_grows_with_depth(picture) -> None:
     )
 
 
-def test_more_streaks_are_more_light(picture) -> None:
-    def light(density: float) -> float:
-        scene = RainScene(seed=1, layers=(dataclasses.replace(LAYER, density=density),))
-        return float(render(np.zeros((80, 80, 3), np.uint8), scene).rainy.mean())
-
-    assert light(0.001) < 0.6 * light(0.004) < 0.36 * light(0.016)
-
-
 def test_things_in_front_hide_streaks_and_the_veil_dims_them() -> None:
     black = np.zeros((60, 60, 3), np.uint8)
     depth = np.full((60, 60), 50, np.float32)
@@ -123,64 +106,60 @@ def test_wrong_arguments_are_named(tmp_path: Path) -> None:
         read_masks(tmp_path / "none")
 
 
-PICTURE = np.array([[[0.0, 0.4, 0.9]]], np.float32)
+LEVELS = np.array([[[0, 102, 230]]], np.uint8)
+WHOLE = MaskLayer("a", strength=1.0, scale=1.0, top=0.0, left=0.0, mirrored=False)
 
 
-def test_transmission_is_exponential_in_depth() -> None:
-    depth = np.array([[0.0, 10.0, 100.0]], np.float32)
-    np.testing.assert_allclose(transmission(depth, 0.02), np.exp([[0, -0.2, -2]]), rtol=1e-6)
-    assert (transmission(depth, 0.0) == 1).all()
+def _pixels(**scene: object) -> list[int]:
+    """One pixel, (0, 0.4, 0.9), under a scene whose streak picture is half grey and 100 m away."""
+    masks = {"a": np.full((1, 1), 51, np.uint8)}
+    depth = np.full((1, 1), 100, np.float32)
+    rain = RainScene(seed=0, **scene)  # type: ignore[arg-type]
+    return [int(value) for value in render(LEVELS, rain, depth, masks).rainy[0, 0]]
 
 
-def test_veil_by_hand() -> None:
-    through = np.array([[0.25]], np.float32)
-    veiled = lay_veil(PICTURE, through, (0.8, 0.8, 0.6))
-    np.testing.assert_allclose(veiled, [[[0.6, 0.1 + 0.6, 0.225 + 0.45]]], rtol=1e-6)
+def test_the_composition_by_hand() -> None:
+    assert _pixels() == [0, 102, 230]
+    assert _pixels(mask=WHOLE) == [51, 153, 255]  # clipped at white
+    assert _pixels(mask=WHOLE, screen=True) == [51, 133, 235]
+    through, airlight = np.exp(-2.0), (0.8, 0.8, 0.6)
+    veiled = np.array(airlight) + (LEVELS[0, 0] / 255 - airlight) * through
+    found = _pixels(extinction=0.02, airlight=airlight)
+    np.testing.assert_allclose(found, 255 * veiled, atol=0.51)
+    mean = LEVELS.mean()  # overcast light darkens and flattens
+    np.testing.assert_allclose(_pixels(overcast=0.2), 0.8 * (LEVELS[0, 0] + 0.2 * mean), atol=0.51)
 
 
-def test_streaks_by_hand_with_clipping() -> None:
-    streaks = np.array([[0.5]], np.float32)
-    np.testing.assert_allclose(lay_streaks(PICTURE, streaks, False), [[[0.5, 0.9, 1.0]]])
-    np.testing.assert_allclose(lay_streaks(PICTURE, streaks, True), [[[0.5, 0.7, 0.95]]], rtol=1e-6)
-    np.testing.assert_array_equal(lay_streaks(PICTURE, streaks * 9, True), np.ones((1, 1, 3)))
+def test_nearer_things_hide_a_layer_softly() -> None:
+    layer = dataclasses.replace(LAYER, depth=10.0, density=0.05)
+    black = np.zeros((80, 80, 3), np.uint8)
+    sums = [
+        render(black, RainScene(seed=1, layers=(layer,)), np.full((80, 80), d, np.float32))
+        for d in (8.9, 10.0, 11.1, 50.0)
+    ]
+    light = [float(each.streaks.astype(float).mean()) for each in sums]
+    assert light[0] == 0
+    assert light[1] == pytest.approx(light[3] / 2, rel=0.1)
+    assert light[2] == light[3]
 
 
-def test_nearer_things_hide_a_layer() -> None:
-    depth = np.array([[1.0, 8.9, 10.0, 11.1, 50.0]], np.float32)
-    np.testing.assert_allclose(visible(depth, 10.0), [[0, 0, 0.5, 1, 1]], atol=1e-6)
-
-
-def test_overcast_darkens_and_flattens() -> None:
-    mean = PICTURE.mean()
-    np.testing.assert_allclose(lay_overcast(PICTURE, 0.2), 0.8 * (PICTURE + 0.2 * mean), rtol=1e-6)
-    assert lay_overcast(PICTURE, 0.0) is PICTURE
-    assert np.ptp(lay_overcast(PICTURE, 0.2)) == pytest.approx(0.8 * np.ptp(PICTURE))
+def _shot(grey: int, size: int = 200, **camera: float) -> np.ndarray:
+    picture = np.full((size, size, 3), grey, np.uint8)
+    return render(picture, RainScene(seed=0, camera=Camera(**camera))).rainy  # type: ignore[arg-type]
 
 
 def test_noise_has_the_stated_variance() -> None:
-    grey = np.full((200, 200, 3), 0.5, np.float32)
-    noisy = photograph(grey, Camera(photons=200.0, read_noise=4.0), np.random.default_rng(0))
-    wanted = 255**2 * 0.5 / 200 + 4.0**2 + 1 / 12
-    assert noisy.astype(float).var() == pytest.approx(wanted, rel=0.03)
-    assert noisy.mean() == pytest.approx(127.5, abs=0.2)
+    noisy = _shot(128, photons=200.0, read_noise=4.0).astype(float)
+    wanted = 255**2 * (128 / 255) / 200 + 4.0**2 + 1 / 12
+    assert noisy.var() == pytest.approx(wanted, rel=0.03)
+    assert noisy.mean() == pytest.approx(128, abs=0.2)
 
 
-def test_an_absent_camera_rounds() -> None:
-    levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
-    rng = np.random.default_rng(0)
-    np.testing.assert_array_equal(photograph(levels / np.float32(255), Camera(), rng), levels)
-    assert rng.random() == np.random.default_rng(0).random()
-
-
-def test_jpeg_keeps_colours_and_loses_detail(picture) -> None:
+def test_jpeg_keeps_colours_and_loses_detail_and_defocus_blurs(picture) -> None:
     soft = picture(64, 48)
+    edge = np.repeat(np.uint8([0, 255]), 8)[None, :, None].repeat(9, 0).repeat(3, 2)
     for quality, most in ((95, 3), (20, 12)):
-        assert np.abs(jpeg(soft, quality).astype(int) - soft).mean() < most
-    assert (jpeg(soft, 20) != soft).any()
-
-
-def test_defocus_blurs() -> None:
-    edge = np.zeros((9, 9, 3), np.float32)
-    edge[:, 5:] = 1
-    blurred = photograph(edge, Camera(blur=0.6), np.random.default_rng(0))
-    assert 0 < blurred[4, 4, 0] < blurred[4, 5, 0] < 255
+        coded = render(soft, RainScene(seed=0, camera=Camera(quality=quality))).rainy
+        assert 0 < np.abs(coded.astype(int) - soft).mean() < most
+    blurred = render(edge, RainScene(seed=0, camera=Camera(blur=0.6))).rainy
+    assert 0 < blurred[4, 7, 0] < blurred[4, 8, 0] < 255

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.rain.scene import StreakLayer
-from core.rain.streaks import draw_streaks, profile_across, profile_along
+from core.rain.streaks import draw_streaks
 
 LAYER = StreakLayer(depth=2, density=0.002, angle=0, jitter=0, length=30, width=0.8, strength=0.5)
 
@@ -38,7 +38,7 @@ def test_energy_is_that_of_its_streaks() -> None:
     for density in (0.001, 0.004):
         mean = np.mean([_draw(seed, density=density).mean() for seed in range(8)])
         peak = 0.5 * (0.15 + 0.85 / 3)
-        area = 30 * profile_across(0.8).sum()
+        area = 30 * 0.8 * np.sqrt(2 * np.pi)  # length times that of a Gaussian profile
         assert mean == pytest.approx(density * area * peak, rel=0.12)
 
 
@@ -53,16 +53,14 @@ def test_thin_streaks_are_dimmer_not_thinner() -> None:
     assert thinnest.mean() == pytest.approx(0.2 * thin.mean(), rel=0.2)
 
 
-def test_profiles() -> None:
-    along = profile_along(40, 0.5, 0, 0)[:, 0]
-    assert (along > 0.5).sum() == pytest.approx(40, abs=1)
-    assert along.max() == 1
-    assert along[0] < 0.02
-    np.testing.assert_array_equal(along, along[::-1])
-    rippled = profile_along(40, 0.5, 3, 0)[:, 0]
-    inside = np.diff(np.sign(np.diff(rippled[rippled.size // 2 - 20 : rippled.size // 2 + 21])))
-    assert (inside < 0).sum() == 3
-    np.testing.assert_allclose(profile_across(1.0)[2:5, 0], [np.exp(-0.5), 1, np.exp(-0.5)])
+@pytest.mark.parametrize(("oscillation", "ripples"), [(0, 0), (3, 3)])
+def test_a_streak_is_a_line_with_tapered_ends_that_ripples(oscillation: int, ripples: int) -> None:
+    drawn = _draw(5, 120, density=1e-4, length=60, oscillation=oscillation)
+    row, column = np.unravel_index(drawn.argmax(), drawn.shape)
+    along = drawn[:, column] / drawn.max()
+    assert (drawn[:, column] > 0).sum() < 120
+    assert drawn[row, column] == drawn[row, column - 4 : column + 5].max()
+    assert (np.diff(np.sign(np.diff(along[along > 0.3]))) < 0).sum() >= ripples
 
 
 def test_a_layer_is_a_function_of_the_random_state() -> None:
