@@ -254,8 +254,7 @@ def step_indices(
         processes: how many there are; they divide ``batch_size``.
     """
     indices = np.arange(start * batch_size, stop * batch_size)
-    share = indices.reshape(stop - start, processes, -1)[:, rank]
-    return np.ascontiguousarray(share.reshape(-1), np.int64)
+    return indices[indices // (batch_size // processes) % processes == rank]
 
 
 def _resize(picture: NDArray[Any], size: int) -> NDArray[Any]:
