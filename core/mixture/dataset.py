@@ -253,8 +253,8 @@ def step_indices(
         rank: which process this is; it gets its share of every step's indices, in one piece.
         processes: how many there are; they divide ``batch_size``.
     """
-    indices = np.arange(start * batch_size, stop * batch_size)
-    return indices[indices // (batch_size // processes) % processes == rank]
+    indices = np.arange(start * batch_size, stop * batch_size, dtype=np.int64)
+    return np.asarray(indices[indices // (batch_size // processes) % processes == rank])
 
 
 def _resize(picture: NDArray[Any], size: int) -> NDArray[Any]:
