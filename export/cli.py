@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import edge_runtime
 from edge_runtime.errors import UsageError
-from edge_runtime.terminal import exit_code, termination_raised
+from edge_runtime.terminal import aligned, exit_code, termination_raised
 from export.errors import ExportError
 
 if TYPE_CHECKING:
@@ -75,7 +75,6 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("artifact", metavar="ARTIFACT", help="artifact with its card beside it")
     verify.add_argument("--checkpoint", metavar="CKPT", required=True, help="what it came from")
     verify.add_argument("--json", action="store_true", help="print one JSON object a check")
-    verify.add_argument("-o", dest="out", metavar="FILE", help="save all checks as JSON to a file")
     _add_all(
         commands.add_parser(
             "all",
@@ -300,8 +299,6 @@ def _verify(arguments: argparse.Namespace) -> int:
 
     artifact = Path(arguments.artifact)
     checks = compare(artifact, load_checkpoint(arguments.checkpoint))
-    if arguments.out is not None:
-        _save_checks(Path(arguments.out), artifact, arguments.checkpoint, checks)
     if arguments.json:
         for check in checks:
             print(json.dumps(_record(check)))
@@ -309,24 +306,6 @@ def _verify(arguments: argparse.Namespace) -> int:
         _print_checks(checks)
     require_parity(artifact, checks)
     return 0
-
-
-def _save_checks(out: Path, artifact: Path, checkpoint: str, checks: Sequence[Check]) -> None:
-    from edge_runtime.files import write_atomically
-    from edge_runtime.models.card import read_card
-
-    report = {
-        "schema": 1,
-        "artifact": str(artifact),
-        "sha256": read_card(artifact).sha256,
-        "checkpoint": checkpoint,
-        "passed": all(check.passed for check in checks),
-        "checks": [_record(check) for check in checks],
-    }
-    try:
-        write_atomically(out, (json.dumps(report, indent=2) + "\n").encode())
-    except OSError as error:
-        raise ExportError(f"{out}: cannot be written ({error.strerror})") from error
 
 
 def _record(check: Check) -> dict[str, object]:
@@ -339,16 +318,15 @@ def _record(check: Check) -> dict[str, object]:
 
 
 def _print_checks(checks: Sequence[Check]) -> None:
-    print(f"{'height x width':14}  {'picture':12}  {'max difference':14}  {'limit':7}  8-bit PSNR")
+    rows = [("height x width", "picture", "max difference", "limit", "8-bit PSNR", "")]
     for check in checks:
-        size = f"{check.height} x {check.width}"
         same = "same" if math.isinf(check.psnr) else f"{check.psnr:.1f} dB"
         limit = f"{check.psnr_limit:.0f} dB" if check.psnr_limit else f"{check.limit:.0e}"
-        verdict = "" if check.passed else "  FAILED"
-        print(
-            f"{size:14}  {check.picture:12}  {check.max_difference:<14.2e}  {limit:<7}  "
-            f"{same}{verdict}"
+        size, difference = f"{check.height} x {check.width}", f"{check.max_difference:.2e}"
+        rows.append(
+            (size, check.picture, difference, limit, same, "" if check.passed else "FAILED")
         )
+    print("\n".join(aligned(rows)))
 
 
 if __name__ == "__main__":
