@@ -190,27 +190,21 @@ def _check_quantize(arguments: argparse.Namespace) -> None:
 
 
 def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoint | int:
-    from compress.quantize.quantize import Job, Quantized, read_job_config, to_int8
+    from compress.quantize.quantize import QuantizeConfig, Quantized, read_training, to_int8
 
-    options = {
-        name: str(getattr(arguments, name))
-        for name in ("data_root", "steps")
-        if getattr(arguments, name) is not None
-    }
-    chosen = {
-        name: getattr(arguments, name)
-        for name in ("method", "crops", "max_drop")
-        if getattr(arguments, name) is not None
-    }
-    config = read_job_config(checkpoint, Path(arguments.config), options)
-    job = Job(
-        config,
+    def given(*names: str) -> dict[str, Any]:
+        values = {name: getattr(arguments, name) for name in names}
+        return {name: value for name, value in values.items() if value is not None}
+
+    trained = {name: str(value) for name, value in given("data_root", "steps").items()}
+    training = read_training(checkpoint, Path(arguments.config), trained)
+    options = QuantizeConfig(
         symmetric=arguments.symmetric,
         qat=arguments.qat,
         keep_float=tuple(arguments.keep_float),
-        **chosen,
+        **given("method", "crops", "max_drop"),
     )
-    found = to_int8(checkpoint, job, resume=arguments.resume)
+    found = to_int8(checkpoint, options, training, resume=arguments.resume)
     if not isinstance(found, Quantized):
         for line in found.summary():
             print(line)

@@ -29,7 +29,7 @@ from compress.quantize.sensitivity import (
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import config_parser, nearest, parse_config, to_plain
 from core.errors import CheckpointError, ConfigError
-from core.quantization import Quantization, TensorScale, weight_scales
+from core.quantization import Quantization, Scheme, TensorScale, weight_scales
 from core.quantized_graph import Placement, channel_axis
 from core.training.config import TrainConfig
 from core.training.train import TrainResult, train
@@ -41,30 +41,27 @@ HARM_CROPS = 64
 
 
 @dataclass(frozen=True)
-class Job:
-    """What to do to a checkpoint to make it int8.
+class QuantizeConfig:
+    """What to quantize a network to.
 
     Attributes:
-        config: the mixture to calibrate on, the validation sets to judge by, and for ``qat`` the
-            fine-tuning.
+        scheme: ``int8`` or ``fp16``, for which the other fields say nothing.
         method: how scales are chosen; ``auto`` compares all and takes the one that scores best.
         crops: how many crops of the mixture to calibrate on.
         symmetric: zero points 0 everywhere, as TensorRT wants them; ReLUs lose half the codes.
-        qat: fine-tune with the rounding in place, by the loop and the options of ``config``.
+        qat: fine-tune with the rounding in place, by the loop and the options of a training.
         keep_float: layers that stay in float whatever they harm.
         max_drop: largest loss of score in dB; the worst layers stay in float until it holds.
             None keeps none.
-        progress: show bars on standard error.
     """
 
-    config: TrainConfig
+    scheme: Scheme = "int8"
     method: Method | Literal["auto"] = "auto"
     crops: int = 256
     symmetric: bool = False
     qat: bool = False
     keep_float: tuple[str, ...] = ()
     max_drop: float | None = None
-    progress: bool = True
 
     def __post_init__(self) -> None:
         if self.max_drop is not None and not self.max_drop >= 0:
@@ -102,7 +99,7 @@ def to_fp16(checkpoint: Checkpoint) -> Checkpoint:
     return _with_line(quantized, "quantize: fp16")
 
 
-def read_job_config(checkpoint: Checkpoint, path: Path, options: Mapping[str, str]) -> TrainConfig:
+def read_training(checkpoint: Checkpoint, path: Path, options: Mapping[str, str]) -> TrainConfig:
     """Read a training config for this checkpoint: its own network fields are passed over.
 
     Args:
@@ -128,13 +125,22 @@ def read_job_config(checkpoint: Checkpoint, path: Path, options: Mapping[str, st
     )
 
 
-def to_int8(checkpoint: Checkpoint, job: Job, resume: bool = False) -> Quantized | TrainResult:
+def to_int8(
+    checkpoint: Checkpoint,
+    options: QuantizeConfig,
+    training: TrainConfig,
+    resume: bool = False,
+    progress: bool = True,
+) -> Quantized | TrainResult:
     """Quantize to int8.
 
     Args:
         checkpoint: in float.
-        job: what to do.
+        options: what to do.
+        training: the mixture to calibrate on, the validation sets to judge by, and for ``qat`` the
+            fine-tuning.
         resume: go on with an interrupted fine-tuning.
+        progress: show bars on standard error.
 
     Returns:
         What came of it; or how the fine-tuning ended where a signal stopped it.
@@ -147,37 +153,38 @@ def to_int8(checkpoint: Checkpoint, job: Job, resume: bool = False) -> Quantized
     """
     _require_float(checkpoint)
     network = checkpoint.build()
-    _check_layers(job.keep_float, network)
-    if job.qat and not resume and _start(job).exists():
+    _check_layers(options.keep_float, network)
+    if options.qat and not resume and _start(training).exists():
         raise ConfigError(
-            f"{_start(job).parent} holds a run already; add --resume to go on with it, or remove it"
+            f"{_start(training).parent} holds a run already; add --resume to go on with it, or "
+            "remove it"
         )
-    crops = calibration_crops(job.config, job.crops, job.progress)
-    observed = observe(network, crops, job.progress)
-    judge = Judge(job.config, checkpoint.config.size_multiple, job.progress)
+    crops = calibration_crops(training, options.crops, progress)
+    observed = observe(network, crops, progress)
+    judge = Judge(training, checkpoint.config.size_multiple, progress)
     before = judge(network, "float")
     candidates = {
-        method: _calibrated(checkpoint, observed, method, job)
-        for method in (METHODS if job.method == "auto" else (job.method,))
+        method: _calibrated(checkpoint, observed, method, options)
+        for method in (METHODS if options.method == "auto" else (options.method,))
     }
     methods = {name: judge(each.build(), name) for name, each in candidates.items()}
     best = max(methods, key=lambda name: methods[name].score)
     quantized, after = candidates[best], methods[best]
-    if job.qat:
-        ended = _fine_tune(quantized, job, resume)
+    if options.qat:
+        ended = _fine_tune(quantized, training, resume, progress)
         if ended.stopped_by is not None or not ended.first:
             return ended
         quantized = dataclasses.replace(
             load_checkpoint(ended.folder / "best.safetensors"),
             name=checkpoint.name,
-            quantization=load_checkpoint(_start(job)).quantization,
+            quantization=load_checkpoint(_start(training)).quantization,
         )
-        observed = observe(quantized.unquantized().build(), crops, job.progress)
+        observed = observe(quantized.unquantized().build(), crops, progress)
         after = judge(quantized.build(), "fine-tuned")
     harms: list[Harm] = []
-    if job.max_drop is not None and before.score - after.score > job.max_drop:
-        harms = measure_harm(quantized, crops[:HARM_CROPS], job.progress)
-        quantized, after = _within(job.max_drop, quantized, harms, before, judge)
+    if options.max_drop is not None and before.score - after.score > options.max_drop:
+        harms = measure_harm(quantized, crops[:HARM_CROPS], progress)
+        quantized, after = _within(options.max_drop, quantized, harms, before, judge)
     warnings = tuple(_warnings(quantized, observed))
     return Quantized(quantized, before, after, methods, tuple(harms), warnings)
 
@@ -198,27 +205,32 @@ def with_scales(checkpoint: Checkpoint, scales: Mapping[str, TensorScale]) -> Ch
 
 
 def _calibrated(
-    checkpoint: Checkpoint, observed: Mapping[str, Observed], method: Method, job: Job
+    checkpoint: Checkpoint,
+    observed: Mapping[str, Observed],
+    method: Method,
+    options: QuantizeConfig,
 ) -> Checkpoint:
-    scales = choose_scales(observed, method, job.symmetric)
-    points = ", zero points 0" if job.symmetric else ""
-    line = f"quantize: int8, {method} of {job.crops} crops{points}"
+    scales = choose_scales(observed, method, options.symmetric)
+    points = ", zero points 0" if options.symmetric else ""
+    line = f"quantize: int8, {method} of {options.crops} crops{points}"
     quantized = _with_line(with_scales(checkpoint, scales), line)
-    if not job.keep_float:
+    if not options.keep_float:
         return quantized
-    kept = keep_in_float(quantized, job.keep_float)
-    return _with_line(kept, f"quantize: {', '.join(job.keep_float)} in float")
+    kept = keep_in_float(quantized, options.keep_float)
+    return _with_line(kept, f"quantize: {', '.join(options.keep_float)} in float")
 
 
-def _fine_tune(quantized: Checkpoint, job: Job, resume: bool) -> TrainResult:
+def _fine_tune(
+    quantized: Checkpoint, training: TrainConfig, resume: bool, progress: bool
+) -> TrainResult:
+    start = _start(training)
     if not resume:
-        save_checkpoint(_start(job), quantized)
-    config = dataclasses.replace(job.config, init=str(_start(job)))
-    return train(config, resume=resume, progress=job.progress)
+        save_checkpoint(start, quantized)
+    return train(dataclasses.replace(training, init=str(start)), resume=resume, progress=progress)
 
 
-def _start(job: Job) -> Path:
-    return Path(job.config.out) / job.config.name / "start.safetensors"
+def _start(training: TrainConfig) -> Path:
+    return Path(training.out) / training.name / "start.safetensors"
 
 
 def _within(

@@ -10,8 +10,12 @@ from time import monotonic
 
 from compress.distill import KEPT, distill
 from compress.prune.prune import PruneConfig, prune
-from compress.quantize.quantize import Quantized, to_fp16, to_int8
-from compress.recipe.recipe import QuantizeConfig, Recipe, Step, network_values
+from compress.quantize.quantize import QuantizeConfig, Quantized, to_fp16, to_int8
+from compress.recipe.recipe import (
+    Recipe,
+    Step,
+    network_values,
+)
 from compress.recipe.records import Record, StepFiles, digest
 from compress.recipe.scores import Scorer, mean_score, psnr_by_set
 from compress.teacher import find_teachers
@@ -210,7 +214,7 @@ class Pipeline:
         resume = (run / "state.safetensors").exists()
         if not resume:
             (run / "start.safetensors").unlink(missing_ok=True)  # of calibration alone
-        found = to_int8(checkpoint, options.job(training, self._progress), resume)
+        found = to_int8(checkpoint, options, training, resume, self._progress)
         if not isinstance(found, Quantized):
             return found, ()
         return found.checkpoint, found.warnings

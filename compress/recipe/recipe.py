@@ -10,46 +10,16 @@ from typing import Any, Literal, get_args
 
 from compress.distill import DistillConfig
 from compress.prune.prune import PruneConfig
-from compress.quantize.calibrate import Method, check_crops
-from compress.quantize.quantize import Job
+from compress.quantize.calibrate import check_crops
+from compress.quantize.quantize import QuantizeConfig
 from core.checkpoint import Checkpoint, load_checkpoint
 from core.config import PARENT, build_config, check_keys, merge, nearest, read_config, to_plain
 from core.errors import ConfigError
 from core.evaluation.evaluate import EvaluationConfig
-from core.quantization import Scheme
 
 Kind = Literal["distill", "train", "prune", "quantize"]
 _PLACED = ("name", "role", "out", "data_root", "validation")
 """Options that are those of the whole recipe."""
-
-
-@dataclass(frozen=True)
-class QuantizeConfig:
-    """What to quantize a network to: the fields of :class:`compress.quantize.quantize.Job`.
-
-    Attributes:
-        scheme: ``int8`` or ``fp16``, for which the other fields say nothing.
-        method: how scales are chosen.
-        crops: how many crops of the mixture to calibrate on.
-        symmetric: zero points 0.
-        qat: fine-tune with the rounding in place, as the training options of the step say.
-        keep_float: layers that stay in float whatever they harm.
-        max_drop: largest loss of score in dB; None keeps no other layer in float.
-    """
-
-    scheme: Scheme = "int8"
-    method: Method | Literal["auto"] = "auto"
-    crops: int = 256
-    symmetric: bool = False
-    qat: bool = False
-    keep_float: tuple[str, ...] = ()
-    max_drop: float | None = None
-
-    def job(self, training: DistillConfig, progress: bool = True) -> Job:
-        """Return the work that this is, on the data of ``training``."""
-        chosen = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        del chosen["scheme"]
-        return Job(training, progress=progress, **chosen)
 
 
 @dataclass(frozen=True)
@@ -235,7 +205,7 @@ def _step(number: int, item: Any, shared: Mapping[str, Any]) -> Step:
         training = build_config(DistillConfig, merge(below, changed), "")
         chosen = build_config(STEP_OPTIONS[kind], options, "") if kind in STEP_OPTIONS else None
         if isinstance(chosen, QuantizeConfig) and chosen.scheme == "int8":
-            check_crops(training, chosen.job(training).crops)
+            check_crops(training, chosen.crops)
     except ConfigError as error:
         raise ConfigError(f"{where}: {str(error).removeprefix(': ')}") from error
     step = Step(number, kind, training, chosen)

@@ -11,11 +11,18 @@ import torch
 import yaml
 
 from compress.cli import main
-from compress.quantize.quantize import Job, Quantized, read_job_config, to_fp16, to_int8
+from compress.quantize.quantize import (
+    QuantizeConfig,
+    Quantized,
+    read_training,
+    to_fp16,
+    to_int8,
+)
 from compress.quantize.sensitivity import keep_in_float, measure_harm
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.networks.student import StudentConfig, StudentNet
+from core.training.config import TrainConfig
 from core.training.learner import Learner
 from edge_runtime.errors import UsageError
 
@@ -48,14 +55,16 @@ def config_file(tmp_path: Path, train_values: dict[str, Any]) -> Path:
     return path
 
 
+Job = tuple[QuantizeConfig, TrainConfig]
+
+
 def _job(checkpoint: Checkpoint, config_file: Path, **values: Any) -> Job:
-    options = values.pop("options", {})
-    config = read_job_config(checkpoint, config_file, options)
-    return Job(config, **{"method": "minmax", "progress": False, **values})
+    training = read_training(checkpoint, config_file, values.pop("options", {}))
+    return QuantizeConfig(**{"method": "minmax", **values}), training
 
 
 def _done(checkpoint: Checkpoint, job: Job) -> Quantized:
-    found = to_int8(checkpoint, job)
+    found = to_int8(checkpoint, *job, progress=False)
     assert isinstance(found, Quantized)
     return found
 
@@ -121,9 +130,9 @@ def test_auto_takes_the_method_that_scores_best(checkpoint: Checkpoint, config_f
 
 
 def test_fine_tuning_sees_the_rounding(checkpoint: Checkpoint, config_file: Path) -> None:
-    job = _job(checkpoint, config_file, qat=True, options={"learning_rate": "0.003"})
-    found = _done(checkpoint, job)
-    folder = Path(job.config.out) / "tiny_int8"
+    options, training = _job(checkpoint, config_file, qat=True, options={"learning_rate": "0.003"})
+    found = _done(checkpoint, (options, training))
+    folder = Path(training.out) / "tiny_int8"
     start = load_checkpoint(folder / "start.safetensors")
     assert start.precision == "int8"
     assert (found.checkpoint.name, found.checkpoint.precision) == ("tiny", "int8")
@@ -136,13 +145,13 @@ def test_fine_tuning_sees_the_rounding(checkpoint: Checkpoint, config_file: Path
         "quantize",
         "train",
     ]
-    learner = Learner(dataclasses.replace(job.config, init=str(folder / "start.safetensors")))
+    learner = Learner(dataclasses.replace(training, init=str(folder / "start.safetensors")))
     rainy = torch.rand(1, 3, 16, 16)
     for module in (learner.module, learner.average.module):
         assert torch.equal(module(rainy), start.build()(rainy))
     written = (folder / "start.safetensors").read_bytes()
     with pytest.raises(ConfigError, match="holds a run already; add --resume"):
-        to_int8(checkpoint, dataclasses.replace(job, crops=300))
+        to_int8(checkpoint, dataclasses.replace(options, crops=300), training)
     assert (folder / "start.safetensors").read_bytes() == written
 
 
@@ -160,7 +169,7 @@ def test_dead_units_and_saturation_name_the_layer(
 def test_a_quantized_checkpoint_is_refused(checkpoint: Checkpoint, config_file: Path) -> None:
     half = to_fp16(checkpoint)
     assert half.recipe[-1] == "quantize: fp16"
-    for again in (to_fp16, lambda each: to_int8(each, _job(checkpoint, config_file))):
+    for again in (to_fp16, lambda each: to_int8(each, *_job(checkpoint, config_file))):
         with pytest.raises(CheckpointError, match="tiny: is fp16 already"):
             again(half)
 

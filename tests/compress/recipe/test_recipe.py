@@ -10,7 +10,11 @@ import pytest
 import yaml
 
 from compress.prune.prune import PruneConfig
-from compress.recipe.recipe import QuantizeConfig, build_recipe, read_recipe
+from compress.quantize.quantize import QuantizeConfig
+from compress.recipe.recipe import (
+    build_recipe,
+    read_recipe,
+)
 from core.errors import ConfigError
 
 STEPS = [
