@@ -22,11 +22,6 @@ COMMANDS = {
     "strip": ("core.papers.strip", "draw pictures before and after", "small base -o strip.jpg"),
     "synthesize": ("core.rain.synthesize", "rain on clean pictures", "CLEAN -o OUT --preset heavy"),
     "import": ("core.prenet", "read published weights", "PreNet.pth --family prenet"),
-    "gmm-prior": (
-        "core.papers.gmm.learn",
-        "learn a patch mixture",
-        "--config gmm_prior.yaml -o FILE",
-    ),
 }
 """Of each sub-command the module with its function ``command``, what it does, and an example."""
 

@@ -15,12 +15,15 @@ is measured against the rain in the flat region, which spares dry pictures that 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from core.pairs import Image
-from core.papers.gmm.learn import learn_rain, luma
 from core.papers.gmm.mixture import SIDE, Array, Mixture, average, extract
 
 ALPHA = 1e-4
@@ -37,6 +40,11 @@ ITERATIONS = 6
 """Of the half-quadratic splitting."""
 STRIDE = 2
 """Distance of the patches in pixels; 1, as in the paper, takes four times as long."""
+_FLOOR = 1e-6
+"""Added to the diagonal of covariances: a level of 8 bits has a variance of 1.5e-5."""
+_REGION = 100
+"""Height and width of the flat region of a rainy picture, in pixels."""
+_RAIN_COMPONENTS, _RAIN_STEPS = 10, 10
 
 
 def gmm_derainer(background: Mixture) -> Callable[[Image], Image]:
@@ -135,3 +143,80 @@ def _divergence(gradients: list[Array]) -> Array:
 def shrink(values: Array, threshold: float) -> Array:
     """Bring values nearer to 0 by ``threshold``, and those within it to 0."""
     return np.sign(values) * np.maximum(np.abs(values) - threshold, 0)
+
+
+def luma(rgb: Image) -> Array:
+    """Return the Y of YUV (ITU-R BT.601, full range): ``0.299 R + 0.587 G + 0.114 B``.
+
+    Args:
+        rgb: uint8 (H, W, 3) RGB.
+
+    Returns:
+        float32 (H, W) in [0, 1].
+    """
+    weights = np.array([0.299, 0.587, 0.114], np.float32) / np.float32(255)
+    return np.asarray(rgb.astype(np.float32) @ weights, np.float32)
+
+
+def learn_rain(plane: Array) -> Mixture:
+    """Learn what the rain of a picture looks like from its flattest region, as the paper does.
+
+    What varies there is rain, since nothing else does; in a dry picture it is next to nothing. The
+    mixture has ten components, fewer where the region has fewer than four patches for each.
+
+    Args:
+        plane: luma of the rainy picture, float32 (H, W) in [0, 1].
+    """
+    top, left = flattest(plane, _REGION)
+    flat = plane[top : top + _REGION, left : left + _REGION]
+    windows = np.lib.stride_tricks.sliding_window_view(flat, (SIDE, SIDE))
+    patches = windows.reshape(-1, SIDE * SIDE)
+    patches = np.asarray(patches - patches.mean(axis=1, keepdims=True), np.float32)
+    return fit(patches, max(1, min(_RAIN_COMPONENTS, len(patches) // 4)), _RAIN_STEPS)
+
+
+def flattest(plane: Array, region: int) -> tuple[int, int]:
+    """Return row and column of the top left of the square of least variance.
+
+    Args:
+        plane: float32 (H, W).
+        region: height and width of the square, cut to the picture.
+    """
+    height, width = (min(region, size) for size in plane.shape)
+    exact = plane.astype(np.float64)
+    total, squared = cv2.integral2(exact)
+
+    def boxes(table: NDArray[Any]) -> NDArray[Any]:
+        upper, lower = table[:-height], table[height:]
+        inside = lower[:, width:] - upper[:, width:] - lower[:, :-width] + upper[:, :-width]
+        return np.asarray(inside)
+
+    area = height * width
+    variance = boxes(np.asarray(squared)) / area - (boxes(np.asarray(total)) / area) ** 2
+    row, column = np.unravel_index(variance.argmin(), variance.shape)
+    return int(row), int(column)
+
+
+def fit(patches: Array, components: int, steps: int) -> Mixture:
+    """Fit a mixture with scikit-learn's expectation maximization, from a k-means guess.
+
+    Args:
+        patches: float32 (N, D), N at least ``components``.
+        components: of the mixture.
+        steps: at most; it ends before where the likelihood no longer rises.
+
+    Raises:
+        ModuleNotFoundError: scikit-learn is not installed.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+
+    model = GaussianMixture(components, reg_covar=_FLOOR, max_iter=steps, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(patches)
+    return Mixture(
+        weights=model.weights_.astype(np.float32),
+        means=model.means_.astype(np.float32),
+        covariances=model.covariances_.astype(np.float32),
+    )

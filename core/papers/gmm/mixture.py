@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from core.checkpoint import load_tensors, save_tensors
+from core.checkpoint import load_tensors
 from core.errors import DataError
 
 SIDE = 8
@@ -146,19 +143,10 @@ class Mixture:
 
 
 SHIPPED = Path(__file__).parent / "background.safetensors"
-"""The background that ships; ``configs/papers/gmm_prior.yaml`` makes it."""
+"""The background that ships: 100 components, of 60,000 patches of the clean training photographs of
+BSDS500 and Rain800 without their means, by 20 steps of expectation and maximization."""
 _KEY = "edge_derain.gmm"
 _TENSORS = ("weights", "means", "covariances")
-
-
-def save_mixture(path: str | Path, mixture: Mixture, origin: Mapping[str, Any]) -> None:
-    """Write a mixture atomically, with what it was learned from as values that JSON can hold.
-
-    Raises:
-        CheckpointError: the folder cannot be written to.
-    """
-    tensors = {name: torch.from_numpy(getattr(mixture, name)) for name in _TENSORS}
-    save_tensors(path, tensors, {_KEY: json.dumps(dict(origin))})
 
 
 def load_background(path: str | Path = SHIPPED) -> Mixture:
@@ -172,7 +160,5 @@ def load_background(path: str | Path = SHIPPED) -> Mixture:
     shapes = [tuple(tensors.get(name, torch.empty(0)).shape) for name in _TENSORS]
     count, size = len(tensors.get("weights", ())), SIDE * SIDE
     if _KEY not in metadata or shapes != [(count,), (count, size), (count, size, size)]:
-        raise DataError(
-            f"{path}: no mixture of {SIDE}x{SIDE} patches; make one: derain gmm-prior -o {path}"
-        )
+        raise DataError(f"{path}: no mixture of {SIDE}x{SIDE} patches; take it from a release")
     return Mixture(**{name: tensors[name].numpy() for name in _TENSORS})

@@ -1,17 +1,21 @@
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import scipy.optimize
 import scipy.sparse.linalg
+import yaml
 
+from core import cli
 from core.pairs import Image
 from core.papers.gmm import derain as module
-from core.papers.gmm.derain import derain, split
-from core.papers.gmm.learn import luma
+from core.papers.gmm.derain import derain, fit, flattest, learn_rain, luma, split
 from core.papers.gmm.mixture import Mixture, load_background
 from edge_runtime.metrics import psnr
+from edge_runtime.pictures.picture import read_picture
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +111,72 @@ def test_shrinking_is_the_proximal_step(threshold: float) -> None:
             lambda h, value=value: 0.5 * (h - value) ** 2 + threshold * abs(h)
         ).x
         assert module.shrink(np.array([value]), threshold)[0] == pytest.approx(found, abs=1e-5)
+
+
+def test_luma() -> None:
+    rgb = np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]], np.uint8)
+    np.testing.assert_allclose(luma(rgb), [[0.299, 0.587, 0.114, 1]], atol=1e-6)
+
+
+@pytest.mark.parametrize("region", [9, 16, 100])
+def test_flattest_against_a_loop(region: int) -> None:
+    plane = np.random.default_rng(0).random((24, 31)).astype(np.float32)
+    plane[9:20, 4:30] *= 0.1
+    height, width = min(region, 24), min(region, 31)
+    variances = {
+        (y, x): plane[y : y + height, x : x + width].astype(float).var()
+        for y in range(25 - height)
+        for x in range(32 - width)
+    }
+    assert flattest(plane, region) == min(variances, key=variances.__getitem__)
+
+
+def test_fit_finds_two_blobs_again() -> None:
+    rng = np.random.default_rng(0)
+    draws = [rng.normal(m, s, (n, 2)) for m, s, n in ((-2, 0.1, 3000), (3, 0.5, 1000))]
+    found = fit(np.concatenate(draws).astype(np.float32), 2, 20)
+    order = found.means[:, 0].argsort()
+    np.testing.assert_allclose(found.weights[order], [0.75, 0.25], atol=1e-3)
+    np.testing.assert_allclose(found.means[order], [[-2, -2], [3, 3]], atol=0.05)
+    diagonals = np.stack([np.diag(c) for c in found.covariances[order]])
+    np.testing.assert_allclose(diagonals, [[0.01, 0.01], [0.25, 0.25]], rtol=0.15)
+    assert found.weights.dtype == found.means.dtype == found.covariances.dtype == np.float32
+
+
+def test_rain_is_learned_where_nothing_else_varies() -> None:
+    rng = np.random.default_rng(0)
+    plane = rng.random((120, 140)).astype(np.float32)
+    plane[8:112, 20:130] = 0.5 + 0.02 * rng.random((104, 110))
+    found = learn_rain(plane)
+    variance = np.trace(found.covariances, axis1=1, axis2=2) / 64
+    np.testing.assert_allclose(variance, 0.02**2 / 12, rtol=0.2)
+    assert len(learn_rain(plane[:9, :9]).weights) == 1
+
+
+@pytest.fixture
+def command(tmp_path: Path, data_root: Path) -> list[str]:
+    sets = {"pairs": {"source": {"layout": "side_by_side", "root": "pairs"}}}
+    quality = tmp_path / "quality.yaml"
+    quality.write_text(yaml.safe_dump({"sets": sets, "data_root": str(data_root)}))
+    return ["evaluate", "--method", "gmm", "--config", str(quality)]
+
+
+def test_it_is_evaluated(
+    tmp_path: Path, data_root: Path, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    saved = tmp_path / "saved"
+    assert cli.main([*command, "--save", str(saved)]) == 0
+    assert "| pairs | 3 | rgb |" in capsys.readouterr().out
+    rainy = read_picture(data_root / "pairs/0.png").rgb[:, 32:]
+    assert (read_picture(saved / "pairs/0.png").rgb != rainy).any()
+    assert cli.main([*command, "--reference", "r"]) == 2
+    assert "--reference r: its teacher is a file" in capsys.readouterr().err
+
+
+def test_a_missing_scikit_learn_says_what_to_install(
+    command: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
+    assert cli.main(command) == 1
+    wanted = "sklearn is not installed; run: pip install 'edge-derain[train]'\n"
+    assert capsys.readouterr().err == f"derain: error: {wanted}"

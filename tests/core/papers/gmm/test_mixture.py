@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.mixture import GaussianMixture
 
-from core.checkpoint import load_tensors, save_tensors
+from core.checkpoint import save_tensors
 from core.errors import CheckpointError, DataError
-from core.papers.gmm.mixture import SIDE, Mixture, average, extract, load_background, save_mixture
+from core.papers.gmm.mixture import SIDE, Mixture, average, extract, load_background
 
 
 @pytest.fixture(scope="module")
@@ -96,31 +96,14 @@ def test_average_of_patches_that_disagree_against_a_loop() -> None:
     np.testing.assert_allclose(average(patches, (16, 24), 2), total / 16, atol=1e-5)
 
 
-ORIGIN = {"data": ["photos"], "patches": 50}
-
-
-def _mixture(size: int) -> Mixture:
-    covariances = np.stack([np.eye(size), 2 * np.eye(size)]).astype(np.float32)
-    return Mixture(np.array([0.25, 0.75], np.float32), np.zeros((2, size), np.float32), covariances)
-
-
-def test_a_mixture_comes_back(tmp_path: Path) -> None:
-    save_mixture(tmp_path / "a.safetensors", _mixture(64), ORIGIN)
-    found = load_background(tmp_path / "a.safetensors")
-    for name in ("weights", "means", "covariances"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(_mixture(64), name))
-    _, metadata = load_tensors(tmp_path / "a.safetensors")
-    assert '"data": ["photos"], "patches": 50' in metadata["edge_derain.gmm"]
-
-
 def test_other_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    save_mixture(path, _mixture(9), ORIGIN)
-    with pytest.raises(DataError, match=r"no mixture of 8x8 patches; make one: derain gmm-p"):
-        load_background(path)
-    save_tensors(path, {"weights": torch.ones(2)}, {})
-    with pytest.raises(DataError, match="no mixture of 8x8 patches"):
-        load_background(path)
+    for size, names in ((9, ("weights", "means", "covariances")), (64, ("weights", "means"))):
+        shapes = {"weights": (2,), "means": (2, size), "covariances": (2, size, size)}
+        tensors = {name: torch.ones(shapes[name]) for name in names}
+        save_tensors(path, tensors, {"edge_derain.gmm": "{}"})
+        with pytest.raises(DataError, match="no mixture of 8x8 patches"):
+            load_background(path)
     path.write_bytes(b"torn")
     with pytest.raises(CheckpointError, match="torn"):
         load_background(path)
