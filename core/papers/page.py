@@ -13,6 +13,7 @@ import numpy as np
 from core.config import load_config
 from core.evaluation.files import check_text_target, write_text
 from core.evaluation.table import ABSENT, INPUT, inputs, number
+from core.pairs import Image
 from core.papers.methods import (
     CONFIG,
     HEIGHT,
@@ -23,10 +24,9 @@ from core.papers.methods import (
     seconds,
     timing_picture,
 )
-from core.pairs import Image
 from core.progress import track
-from edge_runtime.machine import machine
 from edge_runtime.errors import UsageError
+from edge_runtime.machine import machine
 from edge_runtime.metrics import Protocol, psnr
 from edge_runtime.models.card import QualityRow
 from edge_runtime.pictures.picture import Picture, check_suffix, write_picture
