@@ -10,7 +10,7 @@ import platform
 import re
 import sys
 from dataclasses import dataclass
-from importlib import metadata, util
+from importlib import util
 from pathlib import Path
 
 BACKENDS = ("onnx", "tflite")
@@ -85,14 +85,18 @@ def return_large_blocks_at_once() -> None:
 
 
 @functools.cache
+def installed_backends() -> dict[str, str]:
+    """Return by backend the module of the engine that is installed for it, without loading one."""
+    return {
+        backend: next(name for name in modules if util.find_spec(name) is not None)
+        for backend, modules in _MODULES.items()
+        if any(util.find_spec(name) is not None for name in modules)
+    }
+
+
 def installed_engines() -> dict[str, str]:
     """Return the installed engines by backend, such as ``{'onnx': 'onnxruntime 1.31.1'}``."""
-    found = {}
-    for backend, modules in _MODULES.items():
-        present = [name for name in modules if util.find_spec(name) is not None]
-        if present:
-            found[backend] = _with_version(present[0])
-    return found
+    return {backend: _with_version(module) for backend, module in installed_backends().items()}
 
 
 def physical_cores() -> int:
@@ -132,6 +136,8 @@ def has_int8_dot_products(info: Path = CPU_INFO) -> bool:
 
 
 def _with_version(module: str) -> str:
+    from importlib import metadata  # slow, and needed only where something is measured
+
     names = _DISTRIBUTIONS.get(module, (module.replace("_", "-"),))
     for name in names:
         try:

@@ -23,7 +23,7 @@ from msgspec import Meta
 
 from edge_runtime.errors import ModelNotFoundError, RecordError, TuneError, UsageError
 from edge_runtime.files import cache_folder, write_atomically
-from edge_runtime.machine import BACKENDS, installed_engines, machine
+from edge_runtime.machine import BACKENDS, installed_backends, machine
 from edge_runtime.models.card import ModelCard, read_card
 from edge_runtime.models.records import from_plain
 from edge_runtime.terminal import aligned
@@ -246,7 +246,7 @@ def _fitting(model: str, paths: Sequence[Path], backend: str, precision: str) ->
 
 
 def _runnable(paths: list[Path]) -> list[Path]:
-    engines = installed_engines()
+    engines = installed_backends()
     return [path for path in paths if path.suffix[1:] in engines] or paths
 
 

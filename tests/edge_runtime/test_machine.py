@@ -4,7 +4,12 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from edge_runtime.machine import has_int8_dot_products, installed_engines, machine
+from edge_runtime.machine import (
+    has_int8_dot_products,
+    installed_backends,
+    installed_engines,
+    machine,
+)
 
 
 @pytest.mark.parametrize(
@@ -28,7 +33,7 @@ def test_dot_products(
 
 @pytest.fixture
 def fresh() -> None:
-    installed_engines.cache_clear()
+    installed_backends.cache_clear()
 
 
 def test_the_engine_says_of_itself_what_is_said_of_it(fresh: None) -> None:
@@ -50,10 +55,10 @@ def test_versions_of_other_distributions(fresh: None, monkeypatch: pytest.Monkey
         "onnx": "onnxruntime-gpu 1.20.1",
         "tflite": "tensorflow of unknown version",
     }
-    installed_engines.cache_clear()
+    installed_backends.cache_clear()
     present.clear()
     assert installed_engines() == {}
-    installed_engines.cache_clear()
+    installed_backends.cache_clear()
 
 
 def test_the_machine_by_its_board_or_its_processor(tmp_path: Path) -> None:

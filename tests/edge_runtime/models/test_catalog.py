@@ -32,7 +32,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A board with both engines, on which nothing was tuned yet."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(models, "machine", lambda: BOARD)
-    monkeypatch.setattr(models, "installed_engines", lambda: BOARD.engines)
+    monkeypatch.setattr(models, "installed_backends", lambda: BOARD.engines)
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_a_wish_that_nothing_fulfils(shelf: Path, save_card: SaveCard) -> None:
 def test_a_missing_engine_is_passed_over_but_not_where_it_is_named(
     shelf: Path, save_card: SaveCard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(models, "installed_engines", lambda: {"tflite": "litert 2"})
+    monkeypatch.setattr(models, "installed_backends", lambda: {"tflite": "litert 2"})
     save_card("small_fp32.onnx")
     assert find_model("small", shelf).suffix == ".onnx"  # whose session says what to install
     save_card("small_fp32.tflite")
