@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any
 
 from edge_runtime.errors import EdgeDerainError
 
@@ -64,14 +64,6 @@ def check_bounds(config: Any, where: str = "", /, **bounds: float | tuple[float,
         else:
             said = f"{value} must be " + (f"at least {least:g}" if least else "0 or more")
         raise ConfigError(f"{where}{name} {said}")
-
-
-def check_choices(config: Any, **kinds: Any) -> None:
-    """Refuse fields that are none of the values of their ``Literal``; raises ConfigError."""
-    for name, kind in kinds.items():
-        if getattr(config, name) not in get_args(kind):
-            known = ", ".join(map(str, get_args(kind)))
-            raise ConfigError(f"{name} {getattr(config, name)!r} is not one of {known}")
 
 
 def check_widths(config: Any, **counts: int) -> None:

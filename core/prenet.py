@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from core.checkpoint import Checkpoint, save_checkpoint
-from core.errors import CheckpointError, ConfigError
+from core.errors import CheckpointError
 from core.networks.gan_lstm import GanLstmConfig
 from edge_runtime.errors import UsageError
 
@@ -24,9 +24,7 @@ _GATES = ("conv_i", "conv_f", "conv_o", "conv_g")
 """Their gates, in the order in which ``ConvLSTMCell`` stacks its own."""
 
 
-def import_prenet(
-    path: str | Path, family: Family, *, name: str = "", stages: int = 6
-) -> Checkpoint:
+def import_prenet(path: str | Path, family: Family) -> Checkpoint:
     """Read a public state dict of the PReNet family as a GAN-LSTM checkpoint.
 
     The file is read with ``weights_only=True``: no code in it can run.
@@ -35,26 +33,22 @@ def import_prenet(
         path: ``.pth`` file that holds the state dict.
         family: which of the networks it is of: ``prenet``; ``prn`` without ConvLSTM; ``prenet_r``
             and ``prn_r`` with one residual block applied five times.
-        name: of the checkpoint; empty takes the family's.
-        stages: passes over the picture, which the weights do not tell; published ones use 6.
 
     Returns:
-        A teacher whose width is that of the weights, in float32. What it was trained on is not in
-        the file, so ``data`` is empty.
+        A teacher whose width is that of the weights, in float32, with six stages, as the published
+        ones have, which the weights do not tell. What it was trained on is not in the file, so
+        ``data`` is empty.
 
     Raises:
         CheckpointError: the file cannot be read, or its keys and shapes are not those of the
             family; all that are unknown, missing or misshaped are listed.
-        ConfigError: an unknown family, or fewer than one stage.
     """
-    if family not in get_args(Family):
-        raise ConfigError(f"family {family!r} is not one of {', '.join(get_args(Family))}")
     path = Path(path)
     published = _read(path)
-    width = _width(published)
+    entry = published.get("conv0.0.weight", torch.empty(0))
     config = GanLstmConfig(
-        width=width,
-        stages=stages,
+        width=entry.shape[0] if entry.dim() == 4 and len(entry) else GanLstmConfig.width,
+        stages=6,
         blocks=_BLOCKS,
         attention="none",
         residual_output=True,
@@ -65,7 +59,7 @@ def import_prenet(
     _require_shapes(path, family, published, config)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return Checkpoint(
-        name=name or family,
+        name=family,
         role="teacher",
         architecture="gan_lstm",
         config=config,
@@ -89,12 +83,6 @@ def _read(path: Path) -> dict[str, Tensor]:
     if wrong:
         raise CheckpointError(f"{path}: not a plain state dict; no weights are {', '.join(wrong)}")
     return {key: value.float() for key, value in found.items()}
-
-
-def _width(published: dict[str, Tensor]) -> int:
-    """Return the width of the first convolution; that of the published nets if there is none."""
-    entry = published.get("conv0.0.weight", torch.empty(0))
-    return entry.shape[0] if entry.dim() == 4 and len(entry) else GanLstmConfig.width
 
 
 def _layers(config: GanLstmConfig) -> dict[str, tuple[str, int, int]]:
@@ -165,18 +153,14 @@ def command(arguments: Sequence[str]) -> int:
         description="Turn published weights of the PReNet family into a checkpoint.",
     )
     parser.add_argument("weights", metavar="FILE", help="state dict (.pth); no code in it runs")
-    parser.add_argument("--family", required=True, help="prenet, prenet_r, prn or prn_r")
+    parser.add_argument("--family", required=True, choices=get_args(Family))
     parser.add_argument("-o", dest="out", metavar="CKPT", help="default: FILE with .safetensors")
-    parser.add_argument("--name", default="", help="of the model (default: the family's)")
-    parser.add_argument("--stages", type=int, default=6, help="passes over the picture (default 6)")
     options = parser.parse_args(arguments)
 
     out = Path(options.out or Path(options.weights).with_suffix(".safetensors"))
     if out.exists():
         raise UsageError(f"{out}: exists already; name another with -o")
-    checkpoint = import_prenet(
-        options.weights, options.family, name=options.name, stages=options.stages
-    )
+    checkpoint = import_prenet(options.weights, options.family)
     save_checkpoint(out, checkpoint)
     print(f"{checkpoint.name} ({checkpoint.architecture}): {out}")
     return 0

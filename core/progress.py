@@ -16,39 +16,30 @@ LOG_SECONDS = 30.0
 """Between two updates of a bar where nobody watches."""
 
 
-def track(items: Sequence[T], title: str | None, log_seconds: float = LOG_SECONDS) -> Iterable[T]:
-    """Yield ``items`` under a passing bar, shown only with a title.
-
-    Where nobody watches, one that takes longer is written every ``log_seconds``.
-    """
-    seconds, most = _intervals(log_seconds)
+def track(items: Sequence[T], title: str | None) -> Iterable[T]:
+    """Yield ``items`` under a passing bar, shown only with a title."""
+    seconds, delay = (0.1, 0.0) if sys.stderr.isatty() else (LOG_SECONDS, LOG_SECONDS)
     return tqdm(
         items,
         desc=title,
         unit="pair",
         leave=False,
         disable=title is None,
-        delay=0 if sys.stderr.isatty() else seconds,
+        delay=delay,
         mininterval=seconds,
-        maxinterval=most,
+        maxinterval=max(10.0, seconds),
     )
 
 
 def step_bar(title: str, done: int, total: int, *, shown: bool) -> tqdm[Never]:
-    """Make the bar of a long run; where nobody watches, it is written every half minute."""
-    seconds, most = _intervals(LOG_SECONDS)
+    """Make the bar of a long run."""
+    seconds = 0.1 if sys.stderr.isatty() else LOG_SECONDS
     return tqdm(
         total=total,
         initial=done,
         desc=title,
         unit="step",
         mininterval=seconds,
-        maxinterval=most,
+        maxinterval=max(10.0, seconds),
         disable=not shown,
     )
-
-
-def _intervals(log_seconds: float) -> tuple[float, float]:
-    """Return the seconds between two updates of a bar, and the most that tqdm may wait."""
-    seconds = 0.1 if sys.stderr.isatty() else log_seconds
-    return seconds, max(10.0, seconds)

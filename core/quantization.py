@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from core.errors import ConfigError, check_choices
+from core.errors import ConfigError
 
 Scheme = Literal["int8", "fp16"]
 LEAST, MOST = -128, 127
@@ -80,9 +80,6 @@ class Quantization:
     activations: dict[str, TensorScale] = field(default_factory=dict)
     weights: dict[str, tuple[float, ...]] = field(default_factory=dict)
     float_layers: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        check_choices(self, scheme=Scheme)
 
 
 def fake_quantize(x: Tensor, scale: float, zero_point: int) -> Tensor:

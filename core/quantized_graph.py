@@ -112,7 +112,8 @@ def fake_quantized(module: nn.Module, quantization: Quantization) -> nn.Module:
         CheckpointError: scales that are missing or belong to nothing in this network.
     """
     placement = Placement(module, quantization.weights)
-    _require_match(placement, quantization)
+    for problem, name in _mismatches(placement, quantization):
+        raise CheckpointError(f"quantization: {problem} {name!r}; quantize the checkpoint again")
     layers = {
         name: _Int8Layer(placement.layers[name], scales)
         for name, scales in quantization.weights.items()
@@ -199,11 +200,6 @@ def _runs(node: fx.Node, layers: Container[str]) -> bool:
 def channel_axis(layer: Layer) -> int:
     """Return the axis of a layer's weight that runs over its output channels."""
     return 0 if isinstance(layer, nn.Conv2d) else 1
-
-
-def _require_match(placement: Placement, quantization: Quantization) -> None:
-    for problem, name in _mismatches(placement, quantization):
-        raise CheckpointError(f"quantization: {problem} {name!r}; quantize the checkpoint again")
 
 
 def _mismatches(placement: Placement, quantization: Quantization) -> Iterator[tuple[str, str]]:

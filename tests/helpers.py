@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageCms
 
+from edge_runtime.metrics import measure
+from edge_runtime.models.card import QualityRow
 from edge_runtime.models.records import to_json
 from edge_runtime.pictures.picture import Picture, write_picture
 from edge_runtime.report.reference import (
@@ -59,3 +61,15 @@ def write_set(folder: Path, pictures: Mapping[str, tuple[Image, Image, Image]]) 
     )
     (folder / "reference.json").write_text(to_json(made), encoding="utf-8")
     return folder
+
+
+def score_set(
+    derain: Callable[[Image], Image], name: str, pairs: Iterable[tuple[Image, Image]]
+) -> tuple[QualityRow, ...]:
+    """Score on the ``(rainy, clean)`` pairs of one set: the rows ``rgb`` and ``y``."""
+    from core.evaluation.evaluate import PictureScore, mean_rows
+
+    return mean_rows(
+        PictureScore(name, "", measure(rainy, clean), measure(derain(rainy), clean))
+        for rainy, clean in pairs
+    )

@@ -97,7 +97,7 @@ class Judge:
     def __init__(self, config: TrainConfig, size_multiple: int, progress: bool) -> None:
         self._multiple, self._progress = size_multiple, progress
         self._sets = {
-            name: list(test_set.read(config.data_root, name if progress else None))
+            name: [pair[1:] for pair in test_set.read(config.data_root, name if progress else None)]
             for name, test_set in config.validation.items()
         }
 

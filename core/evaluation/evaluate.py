@@ -23,7 +23,6 @@ from edge_runtime.pictures.sources import find_pictures
 
 Derain = Callable[[Image], Image]
 """Takes and returns uint8 (H, W, 3) RGB."""
-Pairs = Sequence[tuple[Image, Image]]
 WINDOW = 11
 """Height and width of the SSIM window, below which a picture has no SSIM."""
 
@@ -46,15 +45,10 @@ class TestSetConfig:
     def __post_init__(self) -> None:
         check_bounds(self, enlarge=1)
 
-    def read(self, data_root: str, progress: str | None = None) -> Iterator[tuple[Image, Image]]:
-        """Read ``(rainy, clean)``, uint8 (H, W, 3) RGB each; raises DataError."""
-        for _, rainy, clean in self.read_named(data_root, progress):
-            yield rainy, clean
-
-    def read_named(
+    def read(
         self, data_root: str, progress: str | None = None
     ) -> Iterator[tuple[str, Image, Image]]:
-        """Read ``(file name, rainy, clean)``, otherwise as :meth:`read`."""
+        """Read ``(file name, rainy, clean)``, uint8 (H, W, 3) RGB each; raises DataError."""
         files = find_pairs(self.source, data_root)
         for index, file in enumerate(track(files, progress)):
             rainy, clean = (_enlarged(picture, self.enlarge) for picture in file.read())
@@ -137,27 +131,16 @@ def score_pairs(
         DataError: a set that is missing or has a wrong pair.
     """
     for name, test_set in config.sets.items():
-        pictures = test_set.read_named(config.data_root, name if progress else None)
+        pictures = test_set.read(config.data_root, name if progress else None)
         for picture, rainy, clean in pictures:
-            yield _score(derain, name, picture, rainy, clean)
+            derained = derain(rainy)
+            score = PictureScore(name, picture, measure(rainy, clean), measure(derained, clean))
+            yield ScoredPicture(score, rainy, clean, derained)
 
 
 def evaluate(derain: Derain, config: EvaluationConfig, progress: bool) -> tuple[QualityRow, ...]:
     """Score on every set of ``config``; two rows a set. Arguments as :func:`score_pairs`."""
     return mean_rows(scored.score for scored in score_pairs(derain, config, progress))
-
-
-def score_set(
-    derain: Derain, name: str, pairs: Iterator[tuple[Image, Image]] | Pairs
-) -> tuple[QualityRow, ...]:
-    """Score on the ``(rainy, clean)`` pairs of one set: the rows ``rgb`` and ``y``."""
-    return mean_rows(_score(derain, name, "", rainy, clean).score for rainy, clean in pairs)
-
-
-def _score(derain: Derain, dataset: str, picture: str, rainy: Image, clean: Image) -> ScoredPicture:
-    derained = derain(rainy)
-    before, after = measure(rainy, clean), measure(derained, clean)
-    return ScoredPicture(PictureScore(dataset, picture, before, after), rainy, clean, derained)
 
 
 def mean_rows(scores: Iterable[PictureScore]) -> tuple[QualityRow, ...]:

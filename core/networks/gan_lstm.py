@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from core.errors import ConfigError, check_bounds, check_choices, check_widths
+from core.errors import ConfigError, check_bounds, check_widths
 from core.networks.layers import Attention, AttentionBlock, ConvLSTMCell, guided_filter
 
 BodyScale = Literal[1, 2, 4]
@@ -70,7 +70,6 @@ class GanLstmConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, width=1, stages=1, blocks=1, radius=1, body_depth=0)
-        check_choices(self, attention=Attention, body_scale=BodyScale)
         if self.blocks < 2 * self.body_depth + 1:
             raise ConfigError(
                 f"blocks {self.blocks} cannot go {self.body_depth} halvings down and up again; "
@@ -245,15 +244,10 @@ class Discriminator(nn.Module):
         width: channels of the first convolution.
         depth: number of stride-2 convolutions.
         spectral: bound the Lipschitz constant of every layer (Miyato et al., ICLR 2018).
-
-    Raises:
-        ConfigError: width or depth below 1.
     """
 
     def __init__(self, width: int = 64, depth: int = 4, spectral: bool = True) -> None:
         super().__init__()
-        if width < 1 or depth < 1:
-            raise ConfigError(f"discriminator: width {width} and depth {depth} must be at least 1")
         widths = [3, *(width * 2 ** min(level, 3) for level in range(depth))]
         convolutions = [
             nn.Conv2d(fine, coarse, 4, stride=2, padding=1) for fine, coarse in pairwise(widths)

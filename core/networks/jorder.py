@@ -101,10 +101,10 @@ class Jorder(nn.Module):
         self.config = config = config or JorderConfig()
         width = config.width
         mask, streaks, background = config.head_widths or (width,) * len(HEADS)
-        self.context = DilatedContext(config)
-        self.mask = ConvPair(width, mask, 1)
-        self.streaks = ConvPair(width + 1, streaks, 3)
-        self.background = ConvPair(width + 7, background, 3)
+        self.context = _DilatedContext(config)
+        self.mask = _ConvPair(width, mask, 1)
+        self.streaks = _ConvPair(width + 1, streaks, 3)
+        self.background = _ConvPair(width + 7, background, 3)
         for parameter in self.background.second.parameters():
             nn.init.zeros_(parameter)
 
@@ -193,7 +193,7 @@ def rain_mask(rain: Tensor, threshold: float) -> Tensor:
     return (rain.abs().amax(dim=-3, keepdim=True) > threshold).to(rain.dtype)
 
 
-class DilatedContext(nn.Module):
+class _DilatedContext(nn.Module):
     """The contextualized dilated network (section 4.1): from a picture to features.
 
     A 3x3 convolution enters. Then, time and again, the features take up the sum of several paths
@@ -208,7 +208,7 @@ class DilatedContext(nn.Module):
         self.refinements = config.refinements
         self.entry = nn.Conv2d(3, width, 3, padding=1)
         self.paths = nn.ModuleList(
-            ConvPair(width, inner, width, dilation)
+            _ConvPair(width, inner, width, dilation)
             for dilation, inner in zip(
                 config.dilations,
                 config.path_widths or (width,) * len(config.dilations),
@@ -230,15 +230,8 @@ class DilatedContext(nn.Module):
         return refined
 
 
-class ConvPair(nn.Module):
-    """``conv(relu(conv(x)))`` with 3x3 kernels.
-
-    Args:
-        inputs: channels in.
-        inner: channels between the convolutions.
-        outputs: channels out.
-        dilation: of both.
-    """
+class _ConvPair(nn.Module):
+    """``conv(relu(conv(x)))`` with 3x3 kernels."""
 
     def __init__(self, inputs: int, inner: int, outputs: int, dilation: int = 1) -> None:
         super().__init__()

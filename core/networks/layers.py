@@ -144,26 +144,15 @@ def guided_filter(picture: Tensor, radius: int, eps: float) -> Tensor:
     Returns:
         float (N, C, H, W).
     """
-    mean = box_mean(picture, radius)
-    variance = box_mean(picture * picture, radius) - mean * mean
+    mean = _box_mean(picture, radius)
+    variance = _box_mean(picture * picture, radius) - mean * mean
     slope = variance / (variance + eps)
     offset = (1 - slope) * mean
-    return box_mean(slope, radius) * picture + box_mean(offset, radius)
+    return _box_mean(slope, radius) * picture + _box_mean(offset, radius)
 
 
-def box_mean(x: Tensor, radius: int) -> Tensor:
-    """Mean over a square window around each pixel, counting only pixels inside the picture.
-
-    Rows and columns are averaged one after the other, which gives the same mean in
-    ``2 (2 radius + 1)`` instead of ``(2 radius + 1)**2`` additions.
-
-    Args:
-        x: float (N, C, H, W), of any size.
-        radius: half the side of the window in pixels; the window may be larger than the picture.
-
-    Returns:
-        float (N, C, H, W).
-    """
+def _box_mean(x: Tensor, radius: int) -> Tensor:
+    """Mean over the pixels of a square window that are inside; rows, then columns, is cheaper."""
     side = 2 * radius + 1
     rows = F.avg_pool2d(x, (1, side), stride=1, padding=(0, radius), count_include_pad=False)
     return F.avg_pool2d(rows, (side, 1), stride=1, padding=(radius, 0), count_include_pad=False)

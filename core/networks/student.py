@@ -74,17 +74,11 @@ def _check_widths(name: str, widths: tuple[int, ...]) -> None:
         raise ConfigError(f"{name} {wrong} are not positive multiples of 8")
 
 
-class ResidualBlock(nn.Module):
-    """``x + conv(relu(conv(x)))`` with 3x3 kernels, as in EDSR (Lim et al., CVPRW 2017).
+class _ResidualBlock(nn.Module):
+    """``x + conv(relu(conv(x)))`` with 3x3 kernels, as in EDSR (Lim et al., CVPRW 2017)."""
 
-    Args:
-        width: channels in and out.
-        inner: channels between the convolutions; 0 for ``width``.
-    """
-
-    def __init__(self, width: int, inner: int = 0) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        inner = inner or width
         self.first = nn.Conv2d(width, inner, 3, padding=1)
         self.second = nn.Conv2d(inner, width, 3, padding=1)
 
@@ -96,9 +90,9 @@ class ResidualBlock(nn.Module):
 def _levels(
     widths: tuple[int, ...], counts: tuple[int, ...], inner: tuple[tuple[int, ...], ...]
 ) -> nn.ModuleList:
-    inner = inner or tuple((0,) * count for count in counts)
+    inner = inner or tuple((width,) * n for width, n in zip(widths, counts, strict=True))
     return nn.ModuleList(
-        nn.Sequential(*(ResidualBlock(width, channels) for channels in level))
+        nn.Sequential(*(_ResidualBlock(width, channels) for channels in level))
         for width, level in zip(widths, inner, strict=True)
     )
 

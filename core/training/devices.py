@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import logging
-from typing import Literal
 
 import torch
 from lightning.fabric import Fabric
@@ -36,7 +35,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
             devices=config.devices,
             num_nodes=config.num_nodes,
             strategy=config.strategy,
-            precision=precision_of(config),
+            precision=precision_on(config.accelerator, config.precision),
         )
         if config.processes > 1:
             fabric.launch()
@@ -50,11 +49,6 @@ def make_fabric(config: TrainConfig) -> Fabric:
         torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     return fabric
-
-
-def precision_of(config: TrainConfig) -> Literal["32-true", "bf16-mixed"]:
-    """Return the precision that a run computes in, which is never ``auto``."""
-    return precision_on(config.accelerator, config.precision)
 
 
 def _leave_group() -> None:

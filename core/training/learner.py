@@ -17,13 +17,14 @@ from torch.optim.swa_utils import AveragedModel
 from core.checkpoint import Checkpoint, TrainingCost, load_checkpoint
 from core.config import network_config, to_plain
 from core.errors import ConfigError, TrainingError
+from core.inference import precision_on
 from core.mixture.sample import Kind, Sample, to_float
 from core.networks import ARCHITECTURES
 from core.networks.layers import Auxiliary, PictureLoss
 from core.pairs import Image
 from core.training.adversary import Adversary
 from core.training.config import TrainConfig
-from core.training.devices import hardware, make_fabric, precision_of
+from core.training.devices import hardware, make_fabric
 from core.training.grow import grow
 from core.training.losses import LossConfig, reconstruction_loss
 from core.training.muon import Muon
@@ -227,9 +228,10 @@ class Learner:
         config, mixture, before = self.config, self.config.mixture, self._earlier
         start = f"from {before.name}" if before else "from scratch"
         size = f"{config.batch_size} x {mixture.crop} x {mixture.crop}"
+        precision = precision_on(config.accelerator, config.precision)
         line = (
             f"{self.objective.verb}: {config.architecture} {start}, {step} of {config.steps} steps "
-            f"of {size}, {precision_of(config)}, seed {config.seed}"
+            f"of {size}, {precision}, seed {config.seed}"
         )
         if self.adversary and step > config.adversarial.start:
             line += f", adversarial loss from step {config.adversarial.start}"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, Literal
 
 import torch
@@ -20,10 +20,11 @@ from torch.utils.data import DataLoader
 from core.checkpoint import save_checkpoint
 from core.config import build_config, to_plain
 from core.errors import CheckpointError, ConfigError, disk_errors
-from core.evaluation.evaluate import Pairs, mean_quality
+from core.evaluation.evaluate import mean_quality
 from core.inference import derain
 from core.mixture.dataset import MixtureDataset, step_indices
 from core.mixture.sample import Sample
+from core.pairs import Image
 from core.progress import step_bar
 from core.training.config import TrainConfig, differences, parse_training, training_parser
 from core.training.learner import Learner, Objective
@@ -53,12 +54,7 @@ class StopRequest:
                 self._previous[number] = signal.signal(number, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
@@ -123,6 +119,7 @@ class TrainResult:
 
 
 SCORE_CAP_DB = 40.0
+Pairs = list[tuple[Image, Image]]
 _log = logging.getLogger(__name__)
 
 
@@ -181,7 +178,10 @@ class Trainer:
         config = self.config
         data = self._read_mixture()
         validation = {
-            name: list(test_set.read(config.data_root, name if self.progress else None))
+            name: [
+                pair[1:]
+                for pair in test_set.read(config.data_root, name if self.progress else None)
+            ]
             for name, test_set in (config.validation.items() if self.first else ())
         }
         if self.first:

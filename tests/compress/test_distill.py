@@ -52,7 +52,7 @@ def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 def _distance(config: DistillConfig, student: Path, teacher: Path) -> float:
     """Mean absolute difference of the two on the validation pictures, in levels of 0 to 255."""
     networks = [load_checkpoint(place).build() for place in (student, teacher)]
-    rainy = [pair[0] for pair in config.validation["pairs"].read(config.data_root)]
+    rainy = [pair[1] for pair in config.validation["pairs"].read(config.data_root)]
     found = [
         [derain(network, picture, 4).astype(float) for picture in rainy] for network in networks
     ]

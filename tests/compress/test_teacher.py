@@ -86,7 +86,7 @@ def test_an_imported_network_teaches(tmp_path: Path) -> None:
         published[f"{name}.weight"] = torch.randn(*shape, 3, 3) * 0.1
         published[f"{name}.bias"] = torch.randn(shape[0]) * 0.1
     torch.save(published, tmp_path / "PRN.pth")
-    checkpoint = import_prenet(tmp_path / "PRN.pth", "prn", stages=2)
+    checkpoint = import_prenet(tmp_path / "PRN.pth", "prn")
     save_checkpoint(tmp_path / "prn.safetensors", checkpoint)
     taught = load_teacher(tmp_path / "prn.safetensors", 2)(RAINY)
     assert taught.shape == RAINY.shape

@@ -366,7 +366,7 @@ def test_views_of_a_checkpoint_are_averaged(
     saved = tmp_path / "four"
     assert cli.main(["evaluate", "--checkpoint", fresh, *scored, "--save", str(saved)]) == 0
     pairs = evaluate.TestSetConfig(SourceConfig("side_by_side", root="pairs"))
-    rainy, _ = next(iter(pairs.read(data_root)))
+    _, rainy, _ = next(iter(pairs.read(data_root)))
     written = read_picture(sorted(saved.rglob("*.png"))[0]).rgb
     np.testing.assert_array_equal(written, derainer_of(changed, views=4)(rainy))
     assert not np.array_equal(written, derainer_of(changed)(rainy))

@@ -21,7 +21,8 @@ def test_track_yields_everything_and_is_silent_in_a_file(title: str | None, monk
 
 def test_track_writes_a_file_when_it_takes_long(monkeypatch) -> None:
     monkeypatch.setattr(sys, "stderr", io.StringIO())
-    for _ in track(range(4), "pictures", log_seconds=0.01):
+    monkeypatch.setattr("core.progress.LOG_SECONDS", 0.01)
+    for _ in track(range(4), "pictures"):
         time.sleep(0.02)
     assert "pictures: " in sys.stderr.getvalue()
     assert "/4 [" in sys.stderr.getvalue()

@@ -10,7 +10,6 @@ import torch
 
 from core.errors import ConfigError
 from core.quantization import (
-    Quantization,
     TensorScale,
     fake_quantize,
     fake_quantize_weight,
@@ -93,8 +92,3 @@ def test_symmetric_scales_have_zero_point_zero() -> None:
 def test_scales_that_store_nothing(scale: float, zero_point: int) -> None:
     with pytest.raises(ConfigError, match="quantize the checkpoint again"):
         TensorScale(scale, zero_point)
-
-
-def test_an_unknown_scheme() -> None:
-    with pytest.raises(ConfigError, match="'int4' is not one of int8, fp16"):
-        Quantization("int4")  # type: ignore[arg-type]

@@ -11,12 +11,13 @@ import pytest
 
 from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint
-from core.evaluation.evaluate import Derain, score_set
+from core.evaluation.evaluate import Derain
 from edge_runtime.derainer import Derainer
 from edge_runtime.models.card import LossRow, TeacherLoss, load_card
 from export.artifact import read_embedded_card
 from export.build import build_onnx
 from export.errors import ExportError
+from tests.helpers import score_set
 
 
 def test_the_artifact_runs_on_the_device(checkpoint: Checkpoint, tmp_path: Path) -> None:

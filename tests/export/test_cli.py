@@ -17,11 +17,11 @@ import pytest
 import torch
 
 from core.checkpoint import Checkpoint, save_checkpoint
-from core.evaluation.evaluate import score_set
 from core.inference import derainer_of
 from edge_runtime.models.card import load_card, rounded
 from export import build
 from export.cli import main
+from tests.helpers import score_set
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from onnx import TensorProto, numpy_helper
 
 from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint
-from core.evaluation.evaluate import score_set
 from core.quantization import TensorScale
 from edge_runtime.engines.onnx_runtime import OnnxSession
 from edge_runtime.models.card import QualityRow, load_card
@@ -25,6 +24,7 @@ from export.graph import ExportGraph
 from export.to_onnx import to_onnx
 from export.verify import Check, compare, require_parity, require_quality, verify
 from tests.export.conftest import int8_of
+from tests.helpers import score_set
 
 
 @pytest.fixture(scope="module")

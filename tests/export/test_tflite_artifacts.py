@@ -12,7 +12,6 @@ import pytest
 
 from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint, save_checkpoint
-from core.evaluation.evaluate import score_set
 from edge_runtime.derainer import Derainer
 from edge_runtime.models.card import METADATA_KEY, card_path, load_card, write_card
 from export import build as build_module
@@ -27,6 +26,7 @@ from export.tflite.writer import pack, schema
 from export.to_tflite import to_tflite
 from export.verify import verify
 from tests.export.conftest import int8_of
+from tests.helpers import score_set
 
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "dynamic", "int8")
 
