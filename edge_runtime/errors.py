@@ -58,10 +58,11 @@ class TuneError(EdgeDerainError):
 
 
 class MissingExtraError(EdgeDerainError):
-    """A package that belongs to an optional extra is not installed."""
+    """A package that is not installed: one of its own, or one of many of an optional extra."""
 
     def __init__(self, package: str, extra: str) -> None:
-        wanted = f"edge-derain[{extra}]" if extra else "edge-derain"
-        super().__init__(f"{package} is not installed; run: pip install '{wanted}'")
+        alone = extra in ("", "tflite", "video")
+        wanted = package if alone else f"'edge-derain[{extra}]'"
+        super().__init__(f"{package} is not installed; run: pip install {wanted}")
         self.package = package
         self.extra = extra

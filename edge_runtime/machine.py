@@ -15,8 +15,8 @@ from pathlib import Path
 
 BACKENDS = ("onnx", "tflite")
 """The formats that engines run, first the one that is taken where nothing else decides."""
-EXTRAS = {"onnx": "", "tflite": "tflite"}
-"""By backend: the extra of this package that brings its engine."""
+PACKAGES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
+"""By backend: the package that brings its engine."""
 _MODULES = {
     "onnx": ("onnxruntime",),
     "tflite": ("ai_edge_litert", "tflite_runtime", "tensorflow"),

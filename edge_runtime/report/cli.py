@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edge_runtime
-from edge_runtime.errors import MissingExtraError, UsageError
+from edge_runtime.errors import UsageError
 from edge_runtime.options import checked, whole_number
 from edge_runtime.terminal import (
     exit_code,
@@ -143,7 +143,7 @@ def _write(out: Path | None, text: str) -> None:
 def _models(arguments: argparse.Namespace) -> list[str | Path]:
     """Return what to open: what was named, or the artifacts that ship and an engine here runs."""
     from edge_runtime.machine import (
-        EXTRAS,
+        PACKAGES,
         installed_engines,
     )
     from edge_runtime.models.catalog import find_model, list_models
@@ -156,10 +156,12 @@ def _models(arguments: argparse.Namespace) -> list[str | Path]:
     if arguments.all:
         for path, card in shipped:
             if card.format not in installed_engines():
-                missing = MissingExtraError(
-                    f"{path.name} left out: its engine", EXTRAS[card.format]
+                package = PACKAGES[card.format]
+                print(
+                    f"edge-report: {path.name} left out: {package} is not installed; "
+                    f"run: pip install {package}",
+                    file=sys.stderr,
                 )
-                print(f"edge-report: {missing}", file=sys.stderr)
         return [path for path, card in shipped if card.format in installed_engines()]
     return [find_model(name) for name in dict.fromkeys(card.name for _, card in shipped)]
 

@@ -328,7 +328,7 @@ def test_a_missing_engine_answers_with_the_pip_line(
     save_model: SaveModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(MissingExtraError, match="pip install 'edge-derain'"):
+    with pytest.raises(MissingExtraError, match="pip install onnxruntime"):
         OnnxSession(save_model())
 
 

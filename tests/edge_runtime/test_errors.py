@@ -3,11 +3,17 @@ import pytest
 from edge_runtime import errors
 
 
-def test_missing_extra_carries_the_pip_line() -> None:
-    assert "pip install 'edge-derain[tflite]'" in str(
-        errors.MissingExtraError("ai_edge_litert", "tflite")
-    )
-    assert "pip install 'edge-derain'" in str(errors.MissingExtraError("onnxruntime", ""))
+@pytest.mark.parametrize(
+    ("package", "extra", "line"),
+    [
+        ("ai-edge-litert", "tflite", "pip install ai-edge-litert"),
+        ("av", "video", "pip install av"),
+        ("onnxruntime", "", "pip install onnxruntime"),
+        ("torch", "train", "pip install 'edge-derain[train]'"),
+    ],
+)
+def test_missing_extra_carries_the_pip_line(package: str, extra: str, line: str) -> None:
+    assert str(errors.MissingExtraError(package, extra)).endswith(f"; run: {line}")
 
 
 @pytest.mark.parametrize(

@@ -199,7 +199,7 @@ def test_no_engine_answers_with_the_pip_line(
 ) -> None:
     for module in ("ai_edge_litert", "tflite_runtime", "tensorflow.lite.python"):
         monkeypatch.setitem(sys.modules, f"{module}.interpreter", None)
-    with pytest.raises(MissingExtraError, match=r"pip install 'edge-derain\[tflite\]'"):
+    with pytest.raises(MissingExtraError, match="pip install ai-edge-litert"):
         TfliteSession(artifact)
 
 

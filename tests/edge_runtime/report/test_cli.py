@@ -69,7 +69,7 @@ def test_all_leaves_out_what_no_engine_here_runs(
     out = capsys.readouterr()
     assert "| there.onnx |" in out.out
     assert "missing.onnx" not in out.out
-    assert "missing.onnx left out: its engine is not installed; run: pip install" in out.err
+    assert "missing.onnx left out: ai-edge-litert is not installed; run: pip install" in out.err
 
 
 @pytest.mark.parametrize(
