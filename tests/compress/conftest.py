@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,23 +29,23 @@ NETWORKS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture
 def make_teacher(tmp_path: Path) -> Callable[..., Path]:
-    """Return a function that writes a checkpoint of random weights, none of them zero."""
+    return partial(write_teacher, tmp_path)
 
-    def make(architecture: str = "student", **network: Any) -> Path:
-        config = network_config(architecture, {**NETWORKS[architecture], **network})
-        with torch.random.fork_rng():
-            torch.manual_seed(7)
-            module = ARCHITECTURES[architecture].module(config)
-            for parameter in module.parameters():
-                torch.nn.init.normal_(parameter, std=0.1)
-        path = tmp_path / f"{architecture}.safetensors"
-        weights = module.state_dict()
-        save_checkpoint(
-            path, Checkpoint("wise", "teacher", architecture, config, weights, data=("library",))
-        )
-        return path
 
-    return make
+def write_teacher(folder: Path, architecture: str = "student", **network: Any) -> Path:
+    """Write a checkpoint of random weights, none of them zero."""
+    config = network_config(architecture, {**NETWORKS[architecture], **network})
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        module = ARCHITECTURES[architecture].module(config)
+        for parameter in module.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+    path = folder / f"{architecture}.safetensors"
+    weights = module.state_dict()
+    save_checkpoint(
+        path, Checkpoint("wise", "teacher", architecture, config, weights, data=("library",))
+    )
+    return path
 
 
 @pytest.fixture

@@ -33,8 +33,11 @@ def picture() -> Callable[..., Image]:
 
 @pytest.fixture
 def data_root(tmp_path: Path) -> Path:
-    """Three side-by-side pairs and two dry pictures; the rainy half is 40 levels brighter."""
-    root = tmp_path / "data"
+    return write_data(tmp_path / "data")
+
+
+def write_data(root: Path) -> Path:
+    """Write three side-by-side pairs and two dry pictures; the rainy half is 40 levels brighter."""
     (root / "pairs").mkdir(parents=True)
     (root / "dry").mkdir()
     for index in range(3):
@@ -49,7 +52,11 @@ def data_root(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def train_values(tmp_path: Path, data_root: Path) -> dict[str, Any]:
-    """A training run of four steps on one thread, as plain values."""
+    return short_run(data_root, tmp_path / "runs")
+
+
+def short_run(data_root: Path, out: Path) -> dict[str, Any]:
+    """Return a training run of four steps on one thread, as plain values."""
     pairs = {"layout": "side_by_side", "root": "pairs", "scenes": "scenes.csv"}
     dry = {"layout": "clean", "root": "dry"}
     return {
@@ -70,7 +77,7 @@ def train_values(tmp_path: Path, data_root: Path) -> dict[str, Any]:
             "light": {"source": dry, "rain": {"seed": 1}},
         },
         "data_root": str(data_root),
-        "out": str(tmp_path / "runs"),
+        "out": str(out),
         "steps": 4,
         "batch_size": 2,
         "warmup_steps": 2,
