@@ -82,11 +82,6 @@ def write_text(option: str, path: Path, text: str) -> None:
         write_atomically(path, text.encode())
 
 
-def picture_path(folder: Path, dataset: str, picture: str) -> Path:
-    """Return where a derained picture is saved: ``folder/dataset/STEM.png``."""
-    return folder / dataset / f"{Path(picture).stem}.png"
-
-
 def check_picture_targets(config: EvaluationConfig, folder: Path, *, force: bool) -> None:
     """Refuse, before any work, to lose a file or to write two pictures to one.
 
@@ -105,7 +100,7 @@ def check_picture_targets(config: EvaluationConfig, folder: Path, *, force: bool
     targets: dict[str, tuple[Path, Path]] = {}
     for name, test_set in config.sets.items():
         for file in find_pairs(test_set.source, config.data_root):
-            target = picture_path(folder, name, file.name)
+            target = _picture_path(folder, name, file.name)
             sources |= {file.rainy.resolve(), file.clean.resolve()}
             key = os.path.normcase(os.path.normpath(target))
             _, other = targets.setdefault(key, (target, file.rainy))
@@ -122,7 +117,7 @@ def check_picture_targets(config: EvaluationConfig, folder: Path, *, force: bool
 
 
 def save_picture(folder: Path, score: PictureScore, derained: Image) -> None:
-    """Write a derained picture as lossless PNG to :func:`picture_path`, replacing what is there.
+    """Write a derained picture as lossless ``folder/SET/STEM.png``, replacing what is there.
 
     Args:
         folder: made where it is missing, like the set's folder in it.
@@ -133,13 +128,14 @@ def save_picture(folder: Path, score: PictureScore, derained: Image) -> None:
         UsageError: the folder cannot be made.
         ImageError: the file cannot be written.
     """
-    path = picture_path(folder, score.dataset, score.picture)
+    path = _picture_path(folder, score.dataset, score.picture)
     with disk_errors(f"--save {path.parent}", UsageError, "made"):
         path.parent.mkdir(parents=True, exist_ok=True)
     write_picture(path, Picture(derained))
 
 
-_OWN = {*KINDS, FILE}
+def _picture_path(folder: Path, dataset: str, picture: str) -> Path:
+    return folder / dataset / f"{Path(picture).stem}.png"
 
 
 def teacher_of(path: Path) -> ReferenceTeacher:
@@ -151,20 +147,6 @@ def teacher_of(path: Path) -> ReferenceTeacher:
     card: ModelCard | None = load_card(path) if card_path(path).exists() else None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     return ReferenceTeacher(name=card.name if card else path.stem, sha256=digest, card=card)
-
-
-def as_data_sets(folder: Path) -> EvaluationConfig:
-    """Read the pairs of a reference set as the data sets that they came from.
-
-    Raises:
-        ReferenceSetError, RecordError: no reference set, or a malformed one.
-    """
-    root = folder.absolute()
-    sets = {
-        name: TestSetConfig(SourceConfig("folders", rainy=f"rainy/{name}", clean=f"clean/{name}"))
-        for name in read_reference(root).datasets
-    }
-    return EvaluationConfig(sets, data_root=str(root))
 
 
 def downloaded_sets(root: str, dataset: str | None) -> EvaluationConfig:
@@ -179,8 +161,14 @@ def downloaded_sets(root: str, dataset: str | None) -> EvaluationConfig:
     """
     if dataset:
         return published_sets(dataset, root)
-    if is_reference(Path(root)):
-        return as_data_sets(Path(root))
+    folder = Path(root).absolute()
+    if is_reference(folder):
+        sources = {
+            name: SourceConfig("folders", rainy=f"rainy/{name}", clean=f"clean/{name}")
+            for name in read_reference(folder).datasets
+        }
+        sets = {name: TestSetConfig(source) for name, source in sources.items()}
+        return EvaluationConfig(sets, data_root=str(folder))
     source = SourceConfig(layout="published", root=os.path.abspath(root))
     return EvaluationConfig({source.name: TestSetConfig(source)}, data_root=".")
 
@@ -211,7 +199,9 @@ class ReferenceWriter:
         beside = folder.absolute().parent
         with disk_errors(f"--reference {folder}", UsageError, "made"):
             beside.mkdir(parents=True, exist_ok=True)
-            self._staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=beside))
+            self._temporary = tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=beside)
+            self._staging = Path(self._temporary.name) / "new"
+            self._staging.mkdir()
 
     def add(self, scored: ScoredPicture) -> None:
         """Write one picture as three PNG files and note their hashes.
@@ -252,37 +242,28 @@ class ReferenceWriter:
         )
         with disk_errors(self._folder, DataError):
             (self._staging / FILE).write_text(to_json(index), encoding="utf-8")
-            self._staging.chmod(0o777 & ~_umask())
-            if not self._folder.exists():
+            if self._folder.exists():
+                _copy_others(self._folder, self._staging)
+                old = self._staging.with_name("old")
+                self._folder.rename(old)
+                try:
+                    self._staging.rename(self._folder)
+                except OSError:
+                    old.rename(self._folder)
+                    raise
+            else:
                 self._staging.rename(self._folder)
-                return index
-            _copy_others(self._folder, self._staging)
-            old = self._staging.with_name(self._staging.name + ".old")
-            self._folder.rename(old)
-            try:
-                self._staging.rename(self._folder)
-            except OSError:
-                old.rename(self._folder)
-                raise
-            shutil.rmtree(old)
         return index
 
     def __enter__(self) -> ReferenceWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self._staging, ignore_errors=True)
+        self._temporary.cleanup()
 
 
 def _copy_others(folder: Path, staging: Path) -> None:
     for path in folder.iterdir():
-        if path.name in _OWN:
-            continue
-        copy = shutil.copytree if path.is_dir() else shutil.copy2
-        copy(path, staging / path.name)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+        if path.name not in {*KINDS, FILE}:
+            copy = shutil.copytree if path.is_dir() else shutil.copy2
+            copy(path, staging / path.name)

@@ -20,16 +20,15 @@ from core.evaluation.evaluate import (
 )
 from core.evaluation.files import (
     ReferenceWriter,
-    as_data_sets,
     check_picture_targets,
     check_text_target,
-    picture_path,
+    downloaded_sets,
     save_picture,
     scores_csv,
     teacher_of,
     write_text,
 )
-from edge_runtime.errors import CardError, ReferenceSetError, UsageError
+from edge_runtime.errors import CardError, UsageError
 from edge_runtime.metrics import Quality
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 from edge_runtime.report.reference import ReferenceTeacher, read_reference
@@ -99,7 +98,7 @@ def test_pictures_are_saved_without_loss(config: EvaluationConfig, tmp_path: Pat
     expected = {}
     for score, _, _, derained in score_pairs(lambda rainy: rainy - 40, config, False):
         save_picture(out, score, derained)
-        expected[picture_path(out, score.dataset, score.picture)] = derained
+        expected[out / score.dataset / score.picture] = derained
     assert set(out.rglob("*.png")) == set(expected)
     assert out / "pairs/2.png" in expected
     for path, derained in expected.items():
@@ -200,7 +199,7 @@ def test_the_device_finds_the_scores_of_the_evaluation(
 
 def test_a_set_is_read_again_as_data(tmp_path: Path, referenced: EvaluationConfig) -> None:
     _write(tmp_path / "set", referenced)
-    again = as_data_sets(tmp_path / "set")
+    again = downloaded_sets(str(tmp_path / "set"), None)
     assert list(again.sets) == ["pairs", "group/wet"]
     before = [s.score.before for s in score_pairs(_dim, referenced, False)]
     assert [s.score.before for s in score_pairs(_dim, again, False)] == before
@@ -214,7 +213,7 @@ def test_a_set_replaces_another_only_by_force_and_leaves_other_files(
     (folder / "README.md").write_text("mine", encoding="utf-8")
     with pytest.raises(UsageError, match="exists already; add --force"):
         _write(folder, referenced)
-    _write(folder, as_data_sets(folder).only(["pairs"]), force=True)
+    _write(folder, downloaded_sets(str(folder), None).only(["pairs"]), force=True)
     assert read_reference(folder).datasets == ("pairs",)
     assert (folder / "README.md").read_text(encoding="utf-8") == "mine"
     assert not (folder / "rainy/group").exists()
@@ -298,5 +297,3 @@ def test_a_malformed_set_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     (tmp_path / "reference.json").write_text('{"schema": 1}', encoding="utf-8")
     assert cli.main(["evaluate", "--model", "small", "--root", str(tmp_path)]) == 1
     assert "key 'teacher' is missing" in capsys.readouterr().err
-    with pytest.raises(ReferenceSetError):
-        as_data_sets(tmp_path / "none")
