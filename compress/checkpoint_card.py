@@ -8,9 +8,9 @@ from typing import Literal, cast
 
 from compress.cost import measure_cost
 from core.checkpoint import Checkpoint
-from core.config import to_plain
 from edge_runtime import __version__
 from edge_runtime.models.card import LossRow, ModelCard, QualityRow, TeacherLoss
+from edge_runtime.models.records import to_plain
 from edge_runtime.models.schema import learned_from
 
 GLOBAL_HALO = 64

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from compress.teacher import TaughtPictures, Teacher, load_teacher
 from core.checkpoint import load_checkpoint
-from core.config import network_config, read_config, to_plain
+from core.config import network_config, read_config
 from core.errors import ConfigError
 from core.inference import Views
 from core.mixture.sample import Kind, Sample, to_float
@@ -22,6 +22,7 @@ from core.training.config import TrainConfig
 from core.training.learner import Objective
 from core.training.losses import LossConfig, picture_errors, reconstruction_loss
 from core.training.train import TrainResult, train
+from edge_runtime.models.records import to_plain
 
 KEPT = "teacher_outputs"
 """Folder of the outputs of teachers that are kept."""

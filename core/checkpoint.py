@@ -14,14 +14,14 @@ import safetensors
 import safetensors.torch
 from torch import Tensor, nn
 
-from core.config import nearest, network_config, to_plain
+from core.config import nearest, network_config
 from core.errors import CheckpointError, disk_errors
 from core.networks import ARCHITECTURES
 from core.quantization import Quantization
 from core.quantized_graph import fake_quantized, half_precision
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.files import write_atomically
-from edge_runtime.models.records import from_plain
+from edge_runtime.models.records import from_plain, to_plain
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "checkpoints"

@@ -49,7 +49,7 @@ def parse_config(cls: type[T], parser: ArgumentParser, arguments: Iterable[str])
     try:
         return _instance(cls, parser, parser.parse_args([*contents, *others]))
     except (ArgumentError, ValueError, TypeError) as error:
-        raise ConfigError(reword(str(error), cls)) from error
+        raise ConfigError(_reworded(str(error), parser)) from error
 
 
 def load_config(cls: type[T], path: str | Path) -> T:
@@ -76,7 +76,7 @@ def build_config(cls: type[T], values: Mapping[str, Any], where: str) -> T:
     try:
         return _instance(cls, parser, parser.parse_object(copy.deepcopy(checked)))
     except (ArgumentError, ValueError, TypeError) as error:
-        raise ConfigError(f"{where}: {reword(str(error), cls)}") from error
+        raise ConfigError(f"{where}: {_reworded(str(error), parser)}") from error
 
 
 def network_config(architecture: str, values: Mapping[str, Any]) -> Any:
@@ -90,20 +90,6 @@ def network_config(architecture: str, values: Mapping[str, Any]) -> Any:
             f"architecture {architecture!r}: unknown; {nearest(architecture, ARCHITECTURES)}"
         )
     return build_config(ARCHITECTURES[architecture].config, values, "network")
-
-
-def to_plain(config: Any) -> Any:
-    """Turn a config into mappings, lists and scalars that YAML and JSON can hold."""
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return {
-            field.name: to_plain(getattr(config, field.name))
-            for field in dataclasses.fields(config)
-        }
-    if isinstance(config, Mapping):
-        return {key: to_plain(value) for key, value in config.items()}
-    if isinstance(config, (list, tuple)):
-        return [to_plain(value) for value in config]
-    return config
 
 
 def _config_files(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -246,8 +232,8 @@ _REWORDINGS = (
 )
 
 
-def reword(message: str, cls: type[Any]) -> str:
-    """Turn what the parser says about a config of ``cls`` into one plain line."""
+def _reworded(message: str, parser: ArgumentParser) -> str:
+    """Turn what the parser says into one plain line."""
     line = " ".join(message.split())
     for pattern, plain in _REWORDINGS:
         line = re.sub(pattern, plain, line)
@@ -258,18 +244,7 @@ def reword(message: str, cls: type[Any]) -> str:
     )
     unknown = re.fullmatch(r"([\w.-]+): unknown option", line)
     if unknown:
-        close = difflib.get_close_matches(unknown[1].split(".")[-1], _all_names(cls), n=1)
+        names = {name.rpartition(".")[2] for name, _ in parser.get_defaults().items()}
+        close = difflib.get_close_matches(unknown[1].rpartition(".")[2], names, n=1)
         line += f"; did you mean {close[0]!r}?" if close else "; --help lists them"
     return line
-
-
-def _all_names(cls: type[Any]) -> list[str]:
-    names = []
-    hints: list[Any] = [cls]
-    while hints:
-        hint = hints.pop(0)
-        if dataclasses.is_dataclass(hint):
-            names += [field.name for field in dataclasses.fields(hint)]
-            hints.extend(get_type_hints(hint).values())
-        hints.extend(get_args(hint))
-    return list(dict.fromkeys(names))

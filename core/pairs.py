@@ -30,8 +30,7 @@ def list_pictures(folder: Path) -> list[Path]:
     Raises:
         DataError: the folder is missing, cannot be read or holds no picture.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; is the path, or --data-root, right?")
+    _check_folder(folder)
     found = _pictures(folder)
     if not found:
         raise DataError(f"{folder}: no pictures in it; looked for {', '.join(SUFFIXES)}")
@@ -53,11 +52,12 @@ def published(root: Path) -> Twins:
     Raises:
         DataError: no such layout, with what was tried and found; or a picture without its twin.
     """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder; is the path, or --data-root, right?")
+    _check_folder(root)
     entries = sorted(path for path in root.iterdir() if path.is_dir())
     folders = {path.name.lower().replace(" ", "_"): path for path in entries}
     pictures = _pictures(root)
+    rain, clean_folder = _first(_RAINY_FOLDERS, folders), _first(_CLEAN_FOLDERS, folders)
+    versions = _pictures(rain / "X2" if (rain / "X2").is_dir() else rain) if rain else []
     for table in sorted(root.glob("*.txt")):
         twins = _listed(table)
         if twins:
@@ -65,17 +65,20 @@ def published(root: Path) -> Twins:
     clean = [path for path in pictures if path.stem.startswith("norain-")]
     if clean:
         rainy = [path for path in pictures if path.stem.startswith("rain-")]
-        return _match(rainy or _versions_of(folders), clean, _key)
-    rainy_folder, clean_folder = _first(_RAINY_FOLDERS, folders), _first(_CLEAN_FOLDERS, folders)
-    if rainy_folder and clean_folder:
-        rainy = _versions_of(folders) or list_pictures(rainy_folder)
-        return _match(rainy, list_pictures(clean_folder), _key)
+        return _match(rainy or versions, clean, _key)
+    if rain and clean_folder:
+        return _match(versions or list_pictures(rain), list_pictures(clean_folder), _key)
     held = [f"{len(pictures)} pictures", *(f"{name}/" for name in folders)]
     raise DataError(
         f"{root}: no published layout; tried a *.txt with two paths a line, norain-* beside "
         f"rain-*, and {'|'.join(_RAINY_FOLDERS)} beside {'|'.join(_CLEAN_FOLDERS)}; "
         f"found {', '.join(held)}"
     )
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder; is the path, or --data-root, right?")
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -87,13 +90,6 @@ def _pictures(folder: Path) -> list[Path]:
 
 def _first(names: Iterable[str], folders: dict[str, Path]) -> Path | None:
     return next((folders[name] for name in names if name in folders), None)
-
-
-def _versions_of(folders: dict[str, Path]) -> list[Path]:
-    rain = _first(_RAINY_FOLDERS, folders)
-    if rain is None:
-        return []
-    return _pictures(rain / "X2") if (rain / "X2").is_dir() else _pictures(rain)
 
 
 def _listed(table: Path) -> Twins:

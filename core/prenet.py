@@ -107,18 +107,16 @@ def _require_shapes(
     wanted: dict[str, list[int]] = {}
     for name, (_, outputs, inputs) in _layers(config).items():
         wanted |= {f"{name}.weight": [outputs, inputs, 3, 3], f"{name}.bias": [outputs]}
-    unknown = sorted(found.keys() - wanted.keys())
-    missing = sorted(wanted.keys() - found.keys())
-    misshaped = [
-        f"{key} {list(found[key].shape)} instead of {shape}"
-        for key, shape in wanted.items()
-        if key in found and list(found[key].shape) != shape
-    ]
-    problems = [
-        f"{kind}: {', '.join(keys)}"
-        for kind, keys in (("unknown", unknown), ("missing", missing), ("misshaped", misshaped))
-        if keys
-    ]
+    wrong = {
+        "unknown": sorted(found.keys() - wanted.keys()),
+        "missing": sorted(wanted.keys() - found.keys()),
+        "misshaped": [
+            f"{key} {list(found[key].shape)} instead of {shape}"
+            for key, shape in wanted.items()
+            if key in found and list(found[key].shape) != shape
+        ],
+    }
+    problems = [f"{kind}: {', '.join(keys)}" for kind, keys in wrong.items() if keys]
     if problems:
         raise CheckpointError(
             f"{path}: not the weights of {family}; {'; '.join(problems)}; "

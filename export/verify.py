@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from core.checkpoint import Checkpoint
-from core.config import network_config, to_plain
+from core.config import network_config
 from core.inference import derainer_of
 from core.rain.drawn import FixedRain
 from edge_runtime.derainer import Derainer, open_session
 from edge_runtime.metrics import psnr
 from edge_runtime.models.card import Golden, ModelCard, QualityRow, load_card
+from edge_runtime.models.records import to_plain
 from edge_runtime.report.golden import GoldenResult, check_golden, compare_with_golden, golden_input
 from export.artifact import read_embedded_card
 from export.errors import ExportError, ParityError

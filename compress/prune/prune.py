@@ -15,10 +15,10 @@ from compress.prune.importance import Importance, l2_importance, read_batches, t
 from compress.prune.narrow import Goal, narrow
 from compress.prune.shapes import pruned_config
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from core.config import to_plain
 from core.errors import CheckpointError, ConfigError
 from core.mixture.sample import Sample
 from core.training.train import TrainResult
+from edge_runtime.models.records import to_plain
 
 _log = logging.getLogger(__name__)
 

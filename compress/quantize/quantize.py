@@ -27,13 +27,14 @@ from compress.quantize.sensitivity import (
     measure_harm,
 )
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from core.config import config_parser, nearest, parse_config, to_plain
+from core.config import config_parser, nearest, parse_config
 from core.errors import CheckpointError, ConfigError
 from core.quantization import Quantization, Scheme, TensorScale, weight_scales
 from core.quantized_graph import Placement, channel_axis
 from core.training.config import TrainConfig
 from core.training.train import TrainResult, train
 from edge_runtime.errors import UsageError
+from edge_runtime.models.records import to_plain
 
 SATURATED = 1e-3
 """Share of a tensor's values beyond its scale from which on a warning is due."""

@@ -20,11 +20,11 @@ from compress.recipe.records import Record, StepFiles, digest
 from compress.recipe.scores import Scorer, mean_score, psnr_by_set
 from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
-from core.config import to_plain
 from core.errors import CheckpointError
 from core.training.train import TrainResult
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.models.card import ModelCard, read_card
+from edge_runtime.models.records import to_plain
 
 Say = Callable[[str], None]
 Row = tuple[str, ...]

@@ -13,9 +13,10 @@ from compress.prune.prune import PruneConfig
 from compress.quantize.calibrate import check_crops
 from compress.quantize.quantize import QuantizeConfig
 from core.checkpoint import Checkpoint, load_checkpoint
-from core.config import PARENT, build_config, check_keys, merge, nearest, read_config, to_plain
+from core.config import PARENT, build_config, check_keys, merge, nearest, read_config
 from core.errors import ConfigError
 from core.evaluation.evaluate import EvaluationConfig
+from edge_runtime.models.records import to_plain
 
 Kind = Literal["distill", "train", "prune", "quantize"]
 _PLACED = ("name", "role", "out", "data_root", "validation")

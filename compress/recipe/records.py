@@ -12,7 +12,7 @@ from typing import Any
 
 from compress.distill import DistillConfig
 from compress.recipe.recipe import STEP_OPTIONS, Step
-from core.config import build_config, to_plain
+from core.config import build_config
 from core.errors import CheckpointError, ConfigError, disk_errors
 from core.training.config import differences
 from edge_runtime.errors import RecordError
@@ -21,6 +21,7 @@ from edge_runtime.models.card import card_path
 from edge_runtime.models.records import (
     from_plain,
     parse,
+    to_plain,
 )
 
 _BEFORE = "before"

@@ -11,12 +11,12 @@ from compress.checkpoint_card import checkpoint_card, teacher_loss
 from compress.recipe.recipe import Recipe
 from compress.recipe.records import digest
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
-from core.config import to_plain
 from core.evaluation.evaluate import evaluate
 from core.inference import derainer_of
 from core.training.train import SCORE_CAP_DB
 from edge_runtime.errors import CardError
 from edge_runtime.models.card import ModelCard, QualityRow, write_card
+from edge_runtime.models.records import to_plain
 
 
 def psnr_by_set(quality: Sequence[QualityRow]) -> dict[str, float]:

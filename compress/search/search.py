@@ -24,10 +24,11 @@ from compress.recipe.scores import mean_score
 from compress.search.candidates import Budget, Candidate, find_candidates
 from compress.search.config import SearchConfig
 from core.checkpoint import load_checkpoint
-from core.config import build_config, to_plain
+from core.config import build_config
 from core.errors import ConfigError
 from core.training.train import TrainResult
 from edge_runtime.files import write_atomically
+from edge_runtime.models.records import to_plain
 
 
 @dataclass(frozen=True)

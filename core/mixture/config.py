@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from core.config import nearest
 from core.errors import ConfigError, check_bounds
 from core.pairs import SourceConfig
 from core.rain.drawn import BROAD, RainConfig
-from core.rain.scene import PRESETS, RenderConfig
+from core.rain.scene import Preset, RenderConfig
 
 Rain = Literal["as_is", "borrowed", "generated", "rendered", "none", "unlabelled"]
 POOL_SIZE = 320
@@ -94,16 +93,10 @@ class RenderedConfig:
         rain: own ranges in its place.
     """
 
-    preset: str = "mixed"
+    preset: Preset = "mixed"
     rain: RenderConfig | None = None
 
     RETIRED: ClassVar = {"depth": "", "streaks": ""}
-
-    def __post_init__(self) -> None:
-        if self.preset not in PRESETS:
-            raise ConfigError(
-                f"rendered.preset {self.preset!r}: unknown; {nearest(self.preset, PRESETS)}"
-            )
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
 
 import numpy as np
 
-from core.config import build_config, to_plain
+from core.config import build_config
 from core.errors import ConfigError, check_bounds
+from edge_runtime.models.records import to_json
 
 Range = tuple[float, float]
 MOST_LAYERS = 8
@@ -125,7 +127,8 @@ class RenderConfig:
         )
 
 
-PRESETS: Mapping[str, RenderConfig] = MappingProxyType(
+Preset = Literal["light", "heavy", "veil", "mixed"]
+PRESETS: Mapping[Preset, RenderConfig] = MappingProxyType(
     {
         "light": RenderConfig(
             layers=(1, 3),
@@ -256,7 +259,7 @@ class RainScene:
 
     def to_json(self) -> str:
         """Serialise so that :meth:`from_json` returns an equal scene."""
-        return json.dumps(to_plain(self), indent=2) + "\n"
+        return to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> RainScene:

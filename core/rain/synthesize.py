@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from core.config import load_config, to_plain
+from core.config import load_config
 from core.errors import ConfigError, DataError, disk_errors
 from core.pairs import Image, SourceConfig, find_pairs
 from core.progress import track
@@ -23,6 +22,7 @@ from core.rain.depth import find_depths, read_depth
 from core.rain.render import Rendered, render
 from core.rain.scene import PRESETS, RenderConfig, draw_scene
 from core.rain.streaks import Masks, read_masks
+from edge_runtime.models.records import to_json
 from edge_runtime.pictures.picture import Picture, write_picture
 
 FOLDERS = ("rainy", "clean", "streaks", "parameters")
@@ -108,8 +108,7 @@ def synthesize(job: SynthesisJob, progress: bool = False) -> int:
                     _write(folder, stem, number, clean, rendered)
             if job.preview:
                 write_picture(folder / "preview.png", Picture(_contact_sheet(rows)))
-            made_from = json.dumps(to_plain(job), indent=2) + "\n"
-            (folder / "synthesis.json").write_text(made_from, encoding="utf-8")
+            (folder / "synthesis.json").write_text(to_json(job), encoding="utf-8")
             if out.exists():
                 out.rmdir()
             folder.rename(out)

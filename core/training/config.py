@@ -10,13 +10,14 @@ from typing import Any, Literal, TypeVar
 
 from jsonargparse import ArgumentParser
 
-from core.config import config_parser, network_config, parse_config, to_plain
+from core.config import config_parser, network_config, parse_config
 from core.errors import ConfigError, check_bounds
 from core.evaluation.evaluate import TestSetConfig
 from core.inference import Precision
 from core.mixture.config import MixtureConfig
 from core.training.adversary import AdversarialConfig
 from core.training.losses import LossConfig
+from edge_runtime.models.records import to_plain
 
 
 @dataclass(frozen=True)

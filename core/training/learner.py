@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from core.checkpoint import Checkpoint, TrainingCost, load_checkpoint
-from core.config import network_config, to_plain
+from core.config import network_config
 from core.errors import ConfigError, TrainingError
 from core.inference import precision_on
 from core.mixture.sample import Kind, Sample, to_float
@@ -29,6 +29,7 @@ from core.training.grow import grow
 from core.training.losses import LossConfig, reconstruction_loss
 from core.training.muon import Muon
 from core.training.state import Stateful
+from edge_runtime.models.records import to_plain
 
 
 class Objective(nn.Module):

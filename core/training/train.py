@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from core.checkpoint import save_checkpoint
-from core.config import build_config, to_plain
+from core.config import build_config
 from core.errors import CheckpointError, ConfigError, disk_errors
 from core.evaluation.evaluate import mean_quality
 from core.inference import derain
@@ -32,6 +32,7 @@ from core.training.log import RunLog, Stopwatch
 from core.training.state import load_state, previous, read_progress, save_state
 from edge_runtime.files import write_atomically
 from edge_runtime.metrics import measure
+from edge_runtime.models.records import to_plain
 
 
 class StopRequest:
@@ -176,7 +177,17 @@ class Trainer:
                 "add --resume to go on with it or choose another --name"
             )
         config = self.config
-        data = self._read_mixture()
+        objective = self.learner.objective
+        # What the first process writes down of the teacher, the others read.
+        with self.fabric.rank_zero_first() if objective.teach else nullcontext():
+            data = MixtureDataset(
+                config.mixture,
+                config.data_root,
+                config.seed,
+                self.progress,
+                objective.teach,
+                objective.pieces,
+            )
         validation = {
             name: [
                 pair[1:]
@@ -185,7 +196,10 @@ class Trainer:
             for name, test_set in (config.validation.items() if self.first else ())
         }
         if self.first:
-            self._write_config()
+            text = yaml.safe_dump(to_plain(config), sort_keys=False)
+            with disk_errors(f"out {self.folder}", ConfigError):
+                self.folder.mkdir(parents=True, exist_ok=True)
+                write_atomically(self.folder / "config.yaml", text.encode())
         self._watch = Stopwatch(seconds)
         with (
             RunLog(self.folder / "logs", self.step, write=self.first) as log,
@@ -210,7 +224,7 @@ class Trainer:
         config = self.config
         with step_bar(config.name, self.step, config.steps, shown=self.progress) as bar:
             for batch in self._watch.waits(self._batches(data)):
-                if self._gan_begins():
+                if config.adversarial.weight and self.step == config.adversarial.start > 0:
                     self._validate(validation, log)
                     self.before_gan = self.last
                     self._keep("before_gan")
@@ -231,19 +245,6 @@ class Trainer:
                     return stopped_by
         return None
 
-    def _read_mixture(self) -> MixtureDataset:
-        config, objective = self.config, self.learner.objective
-        # What the first process writes down of the teacher, the others read.
-        with self.fabric.rank_zero_first() if objective.teach else nullcontext():
-            return MixtureDataset(
-                config.mixture,
-                config.data_root,
-                config.seed,
-                self.progress,
-                objective.teach,
-                objective.pieces,
-            )
-
     def _batches(self, data: MixtureDataset) -> Any:
         config, fabric = self.config, self.fabric
         loader: DataLoader[Sample] = DataLoader(
@@ -258,10 +259,6 @@ class Trainer:
             generator=torch.Generator(),
         )
         return fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-
-    def _gan_begins(self) -> bool:
-        adversarial = self.config.adversarial
-        return bool(adversarial.weight) and self.step == adversarial.start > 0
 
     def _stopped_by(self, stop: StopRequest) -> int | None:
         number = stop.requested or 0
@@ -354,12 +351,6 @@ class Trainer:
         if problem:
             raise problem
         raise ConfigError(f"--resume: there is no {newest}; start the run without --resume")
-
-    def _write_config(self) -> None:
-        text = yaml.safe_dump(to_plain(self.config), sort_keys=False)
-        with disk_errors(f"out {self.folder}", ConfigError):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.folder / "config.yaml", text.encode())
 
 
 def train(

@@ -28,7 +28,7 @@ from compress.distill import (
 )
 from compress.teacher import Teacher, load_teacher
 from core.checkpoint import load_checkpoint, load_tensors, save_checkpoint
-from core.config import build_config, load_config, to_plain
+from core.config import build_config, load_config
 from core.errors import CheckpointError, ConfigError
 from core.inference import derain
 from core.mixture.sample import Kind, Sample, to_float
@@ -36,6 +36,7 @@ from core.training.config import TrainConfig
 from core.training.learner import Learner
 from core.training.losses import LossConfig, negative_psnr, weighed_error
 from core.training.train import train
+from edge_runtime.models.records import to_plain
 from tests.compress.conftest import NETWORKS
 
 BOTH = """

@@ -16,11 +16,11 @@ from core.config import (
     network_config,
     parse_config,
     read_config,
-    to_plain,
 )
 from core.errors import ConfigError
 from core.networks.student import StudentConfig
 from core.training.config import TrainConfig
+from edge_runtime.models.records import to_plain
 
 Values = dict[str, Any]
 CONFIGS = Path(__file__).parents[2] / "configs"

@@ -12,7 +12,6 @@ from compress.against_teacher import Scores
 from compress.checkpoint_card import GLOBAL_HALO
 from compress.cost import measure_cost
 from core.checkpoint import Checkpoint, save_checkpoint
-from core.config import to_plain
 from core.networks import ARCHITECTURES
 from core.networks.gan_lstm import GanLstmConfig
 from edge_runtime.errors import CardError
@@ -24,6 +23,7 @@ from edge_runtime.models.card import (
     card_path,
     load_card,
 )
+from edge_runtime.models.records import to_plain
 from export.artifact_card import card_checkpoint, make_card
 
 ROW = QualityRow(

@@ -15,10 +15,10 @@ from compress.cost import macs_per_pixel
 from compress.distill import DistillConfig
 from compress.prune.prune import PruneConfig, prune
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from core.config import to_plain
 from core.errors import CheckpointError, ConfigError
 from core.quantization import Quantization
 from core.training.train import StopRequest, Trainer
+from edge_runtime.models.records import to_plain
 
 MakeConfig = Callable[..., DistillConfig]
 MakeTeacher = Callable[..., Path]

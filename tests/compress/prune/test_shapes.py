@@ -10,8 +10,9 @@ from torch import nn
 
 from compress.prune.dependencies import find_axes
 from compress.prune.shapes import pruned_config
-from core.config import network_config, to_plain
+from core.config import network_config
 from core.networks import ARCHITECTURES
+from edge_runtime.models.records import to_plain
 from tests.compress.prune.test_dependencies import NETWORKS, build, picture
 
 

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from compress.cost import macs_per_pixel
-from core.config import network_config, to_plain
+from core.config import network_config
 from core.errors import ConfigError
 from core.inference import derain
 from core.networks.deconv import DeconvConfig, DeconvNet
+from edge_runtime.models.records import to_plain
 
 TINY = DeconvConfig(widths=(4, 6, 8, 10))
 Array = NDArray[np.float64]

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from compress.cost import macs_per_pixel
-from core.config import network_config, to_plain
+from core.config import network_config
 from core.errors import ConfigError
 from core.networks.gan_lstm import Discriminator, GanLstm, GanLstmConfig
 from core.networks.layers import guided_filter
+from edge_runtime.models.records import to_plain
 
 TINY = GanLstmConfig(width=6, stages=3, blocks=2, radius=2, eps=0.01)
 PRENET = GanLstmConfig(attention="none", base_layer=False, residual_output=True)

@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from compress.cost import measure_cost
-from core.config import network_config, to_plain
+from core.config import network_config
 from core.errors import ConfigError
 from core.networks.jorder import Jorder, JorderConfig, rain_mask
 from core.networks.layers import Auxiliary
 from core.training.losses import LossConfig, reconstruction_loss
+from edge_runtime.models.records import to_plain
 
 TINY = JorderConfig(width=4, stages=3, refinements=2, streak_weight=0.5, mask_weight=0.2)
 

@@ -3,9 +3,10 @@ from typing import Any
 import pytest
 import torch
 
-from core.config import network_config, to_plain
+from core.config import network_config
 from core.errors import ConfigError
 from core.networks.student import StudentConfig, StudentNet
+from edge_runtime.models.records import to_plain
 
 SMALL = StudentConfig(widths=(8, 16), encoder_blocks=(1, 2), decoder_blocks=(1,))
 
