@@ -28,7 +28,7 @@ from core.training.learner import Learner
 from edge_runtime.models.card import load_card
 from edge_runtime.models.catalog import WEIGHTS
 from tests.compress.conftest import write_teacher
-from tests.core.conftest import short_run, write_data
+from tests.core.conftest import on_pairs_alone, short_run, write_data
 
 ROOT = Path(__file__).parents[3]
 KILL_AFTER_STEP = """
@@ -49,7 +49,7 @@ def _values(folder: Path) -> dict[str, Any]:
     """Distill, prune and quantize a network of two levels in a few steps."""
     prune = {"target_macs": 0.9, "rounds": 1, "batches": 1, "steps": 2}
     return {
-        **short_run(write_data(folder / "data"), folder / "runs"),
+        **on_pairs_alone(short_run(write_data(folder / "data"), folder / "runs")),
         "network": {"widths": [16, 8], "encoder_blocks": [1, 0], "decoder_blocks": [0]},
         "teacher": str(write_teacher(folder, "gan_lstm")),
         "recipe": [

@@ -27,6 +27,7 @@ from compress.search.search import (
 from core.checkpoint import Checkpoint
 from core.errors import ConfigError
 from core.networks.student import StudentConfig, StudentNet
+from tests.core.conftest import on_pairs_alone
 
 NETWORKS: dict[str, dict[str, Any]] = {
     "thin": {"widths": [8, 8], "encoder_blocks": [1, 1], "decoder_blocks": [1]},
@@ -125,7 +126,7 @@ def test_the_choice_and_the_front() -> None:
 
 @pytest.fixture
 def values(train_values: dict[str, Any]) -> dict[str, Any]:
-    shared = {key: value for key, value in train_values.items() if key != "network"}
+    shared = {k: v for k, v in on_pairs_alone(train_values).items() if k != "network"}
     search = {
         "networks": NETWORKS,
         "keep": [1.0],
