@@ -16,14 +16,7 @@ from edge_runtime.errors import ImageError, SessionError, UsageError
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import DEFAULT_MODEL, fastest_provider, find_model
 from edge_runtime.pyramid import SCALES, Change, Scale, passes, shrink
-from edge_runtime.tiles import (
-    PEAKS,
-    Tile,
-    from_planes,
-    least_work,
-    plan_tiles,
-    to_batch,
-)
+from edge_runtime.tiles import PEAKS, Tile, from_planes, least_work, plan_tiles, to_batch
 
 WINDOW_PIXELS = 1_500_000
 """What is derained in one piece unless told otherwise: pictures up to this size, and the tiles of

@@ -15,11 +15,7 @@ from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from edge_runtime import __version__
 from edge_runtime.errors import CardError
 from edge_runtime.models.card import ModelCard, QualityRow, card_path, load_card, write_card
-from export.graph import (
-    Io,
-    Precision,
-    describe_step,
-)
+from export.graph import Io, Precision, describe_step
 
 
 def make_card(

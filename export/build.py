@@ -15,11 +15,7 @@ from edge_runtime.report.golden import make_golden
 from export.artifact import Model, move_artifact, staging_folder, write_artifact
 from export.artifact_card import make_card
 from export.errors import ExportError
-from export.graph import (
-    Io,
-    Precision,
-    at_precision,
-)
+from export.graph import Io, Precision, at_precision
 from export.to_onnx import step_to_onnx, to_onnx
 from export.verify import Check, require_quality, verify
 

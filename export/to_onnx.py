@@ -15,14 +15,7 @@ from core.checkpoint import Checkpoint
 from edge_runtime import __version__
 from edge_runtime.errors import MissingExtraError
 from export.errors import ExportError
-from export.graph import (
-    INPUTS,
-    OUTPUTS,
-    ExportGraph,
-    HalfStep,
-    state_shape,
-    step_graph,
-)
+from export.graph import INPUTS, OUTPUTS, ExportGraph, HalfStep, state_shape, step_graph
 from export.qdq import store_codes
 
 try:

@@ -6,15 +6,7 @@ from core.checkpoint import Checkpoint
 from core.quantization import TensorScale
 from edge_runtime import __version__
 from export.errors import ExportError
-from export.graph import (
-    INPUTS,
-    OUTPUTS,
-    Io,
-    Precision,
-    at_precision,
-    state_shape,
-    step_graph,
-)
+from export.graph import INPUTS, OUTPUTS, Io, Precision, at_precision, state_shape, step_graph
 from export.tflite.lowering import Lowering
 from export.tflite.ops import Emitter
 from export.tflite.writer import TfliteWriter

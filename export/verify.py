@@ -23,11 +23,7 @@ from edge_runtime.models.records import to_plain
 from edge_runtime.report.golden import GoldenResult, check_golden, compare_with_golden, golden_input
 from export.artifact import read_embedded_card
 from export.errors import ExportError, ParityError
-from export.graph import (
-    ExportGraph,
-    Precision,
-    at_precision,
-)
+from export.graph import ExportGraph, Precision, at_precision
 
 
 class Limits(NamedTuple):

@@ -19,13 +19,7 @@ from compress.quantize.calibrate import (
     choose_scales,
     observe,
 )
-from compress.quantize.sensitivity import (
-    Harm,
-    Judge,
-    Judged,
-    keep_in_float,
-    measure_harm,
-)
+from compress.quantize.sensitivity import Harm, Judge, Judged, keep_in_float, measure_harm
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import config_parser, nearest, parse_config
 from core.errors import CheckpointError, ConfigError

@@ -11,11 +11,7 @@ from time import monotonic
 from compress.distill import KEPT, distill
 from compress.prune.prune import PruneConfig, prune
 from compress.quantize.quantize import QuantizeConfig, Quantized, to_fp16, to_int8
-from compress.recipe.recipe import (
-    Recipe,
-    Step,
-    network_values,
-)
+from compress.recipe.recipe import Recipe, Step, network_values
 from compress.recipe.records import Record, StepFiles, digest
 from compress.recipe.scores import Scorer, mean_score, psnr_by_set
 from compress.teacher import find_teachers

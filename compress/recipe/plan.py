@@ -8,18 +8,11 @@ from pathlib import Path
 
 import torch
 
-from compress.cost import (
-    Precision,
-    artifact_bytes,
-    macs_per_pixel,
-)
+from compress.cost import Precision, artifact_bytes, macs_per_pixel
 from compress.prune.prune import PruneConfig, foresee
 from compress.quantize.quantize import QuantizeConfig
 from compress.recipe.pipeline import UNKNOWN, Pipeline, Row, duration
-from compress.recipe.recipe import (
-    Recipe,
-    Step,
-)
+from compress.recipe.recipe import Recipe, Step
 from compress.recipe.records import Record, StepFiles
 from core.checkpoint import Checkpoint, load_checkpoint
 from core.config import network_config

@@ -18,11 +18,7 @@ from core.training.config import differences
 from edge_runtime.errors import RecordError
 from edge_runtime.files import write_atomically
 from edge_runtime.models.card import card_path
-from edge_runtime.models.records import (
-    from_plain,
-    parse,
-    to_plain,
-)
+from edge_runtime.models.records import from_plain, parse, to_plain
 
 _BEFORE = "before"
 _UNSAID = {"name": "unsaid", "architecture": "student"}

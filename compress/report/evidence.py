@@ -6,12 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compress.pareto import (
-    Point,
-    Step,
-    pareto_front,
-    steps,
-)
+from compress.pareto import Point, Step, pareto_front, steps
 from compress.report.gate import Condition
 from compress.report.pictures import Gallery, make_gallery
 from compress.report.results import REFERENCE, Entry, Measured, Results

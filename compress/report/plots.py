@@ -10,10 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from compress.pareto import (
-    Point,
-    pareto_front,
-)
+from compress.pareto import Point, pareto_front
 from edge_runtime.errors import MissingExtraError
 
 if TYPE_CHECKING:

@@ -20,14 +20,7 @@ from msgspec import Meta
 
 from edge_runtime.errors import CardError
 from edge_runtime.files import write_atomically
-from edge_runtime.models.records import (
-    Finite,
-    check_schema,
-    from_plain,
-    parse,
-    to_json,
-    to_plain,
-)
+from edge_runtime.models.records import Finite, check_schema, from_plain, parse, to_json, to_plain
 
 SCHEMA = 3
 """What is written. Cards of schema 1 and 2 are read still, by ``models.schema``."""

@@ -14,10 +14,7 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.engines.base import (
-    Batch,
-    Session,
-)
+from edge_runtime.engines.base import Batch, Session
 from edge_runtime.errors import EdgeDerainError, ImageError
 from edge_runtime.machine import return_large_blocks_at_once
 from edge_runtime.pictures.picture import (
@@ -113,7 +110,7 @@ def derain_batch(
 
     Args:
         derainer: The opened model.
-        jobs: From ``batch.plan``.
+        jobs: From ``plan.plan``.
         settings: How.
     """
     worker = _Worker(derainer, settings or Settings())

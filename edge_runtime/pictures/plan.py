@@ -14,7 +14,7 @@ from edge_runtime.pictures.sources import STDIO, SUFFIXES, Source, find_sources
 MARK = "_derained"
 """Added to the stem of an output that is not named by the user."""
 MARKS = {"derained": MARK, "compare": "_compare", "diff": "_diff"}
-"""The same for each of the views that ``work.VIEWS`` makes."""
+"""The same for each of the views that ``batch`` makes."""
 
 
 @dataclass(frozen=True)

@@ -142,10 +142,7 @@ def _write(out: Path | None, text: str) -> None:
 
 def _models(arguments: argparse.Namespace) -> list[str | Path]:
     """Return what to open: what was named, or the artifacts that ship and an engine here runs."""
-    from edge_runtime.machine import (
-        PACKAGES,
-        installed_engines,
-    )
+    from edge_runtime.machine import PACKAGES, installed_engines
     from edge_runtime.models.catalog import find_model, list_models
 
     if arguments.model:

@@ -12,12 +12,7 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.errors import EdgeDerainError, UsageError
 from edge_runtime.pictures.sources import STDIO
 from edge_runtime.video.camera import Camera
-from edge_runtime.video.derain import (
-    LiveSummary,
-    VideoSummary,
-    derain_frames,
-    derain_live,
-)
+from edge_runtime.video.derain import LiveSummary, VideoSummary, derain_frames, derain_live
 from edge_runtime.video.files import CRF, open_reader
 from edge_runtime.video.outputs import destination
 from edge_runtime.video.plan import MovingJob

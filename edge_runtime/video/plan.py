@@ -38,7 +38,7 @@ def plan_moving(
     skip_existing: bool = False,
     mark: str = MARK,
 ) -> list[MovingJob]:
-    """Pair videos, or one camera or stream, with their outputs, as ``batch.plan`` does pictures.
+    """Pair videos, or one camera or stream, with their outputs, as ``pictures.plan`` does pictures.
 
     Outputs of videos are named ``<stem><mark><suffix>``, with ``.mp4`` where the suffix cannot be
     written, and lie beside their inputs, or in ``out`` when that is a folder.
