@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 from edge_runtime.errors import SourceLostError, VideoError
 from edge_runtime.video.files import AvReader
-from edge_runtime.video.frames import Frame, Reader, VideoInfo
+from edge_runtime.video.frames import Frame, VideoInfo
 
 ATTEMPTS = 10
 """How often in a row a lost source is opened again before it is given up."""
@@ -57,7 +57,7 @@ class Camera:
         self,
         source: str,
         *,
-        opener: Callable[[str], Reader] | None = None,
+        opener: Callable[[str], AvReader] | None = None,
         clock: Callable[[], float] = time.perf_counter,
         sleep: Callable[[float], bool] | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -18,9 +18,9 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.errors import SourceLostError
 from edge_runtime.prefetch import ahead
 from edge_runtime.steady import Steadier
-from edge_runtime.video.camera import Newest
-from edge_runtime.video.files import CRF, open_reader
-from edge_runtime.video.frames import Frame, Reader, VideoInfo, Writer
+from edge_runtime.video.camera import Camera, Newest
+from edge_runtime.video.files import CRF, AvReader, open_reader
+from edge_runtime.video.frames import Frame, Writer
 from edge_runtime.video.outputs import destination
 
 _REMEMBERED = 100_000
@@ -83,7 +83,7 @@ def derain_video(
 
 def derain_frames(
     derainer: Derainer,
-    reader: Reader,
+    reader: AvReader,
     writer: Writer,
     *,
     steady: bool = False,
@@ -125,22 +125,6 @@ def derained(derain: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any
         yield item
 
 
-class LiveSource(Protocol):
-    """A source of frames that does not wait for us, such as ``Camera``."""
-
-    info: VideoInfo
-    reconnects: int
-
-    def __iter__(self) -> Iterator[Frame]:
-        """Yield frames as they arrive."""
-
-    def seconds(self) -> float:
-        """Return the time now on the clock of the frames."""
-
-    def close(self) -> None:
-        """Let iteration end soon."""
-
-
 @dataclass(frozen=True)
 class LiveSummary:
     """How a live source went.
@@ -169,7 +153,7 @@ class LiveSummary:
 
 def derain_live(
     derainer: Derainer,
-    source: LiveSource,
+    source: Camera,
     writer: Writer,
     *,
     steady: bool = False,

@@ -75,9 +75,10 @@ def open_reader(source: Path) -> AvReader:
 
 
 class AvReader:
-    """A video, opened; see ``frames.Reader``.
+    """A video, opened.
 
-    Frames are turned upright. Sound is passed on as it is stored, packet by packet.
+    Iterating gives its frames in order, turned upright, and between them packets of sound as they
+    are stored, which :class:`AvWriter` takes.
 
     Args:
         name: A file, device or address.
@@ -85,6 +86,10 @@ class AvReader:
         live: Whether the source does not wait: it has no sound then, frames are decoded without
             delay, and opening or reading that takes more than ten seconds fails.
         options: Of FFmpeg's demuxer.
+
+    Attributes:
+        info: What is the same for all frames.
+        damaged: How many packets could not be decoded so far and were passed over.
 
     Raises:
         MissingExtraError: PyAV is not installed.

@@ -1,8 +1,7 @@
-"""Video frames, and the interfaces of readers and writers."""
+"""Video frames, and the interface of their writers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -51,24 +50,6 @@ class VideoInfo:
     frames: int | None = None
     pixel_aspect: Fraction = Fraction(1)
     colour: tuple[int, int, int] = (UNSPECIFIED, UNSPECIFIED, UNSPECIFIED)
-
-
-class Reader(Protocol):
-    """An open video. Iterating gives its frames in order, and packets of sound between them.
-
-    Attributes:
-        info: What is the same for all frames.
-        damaged: How many packets could not be decoded so far and were passed over.
-    """
-
-    info: VideoInfo
-    damaged: int
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yield ``Frame`` and, where the reader has sound, packets that its writer takes."""
-
-    def close(self) -> None:
-        """Free what is held; more than once is allowed."""
 
 
 class Writer(Protocol):
