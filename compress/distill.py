@@ -17,7 +17,7 @@ from core.checkpoint import load_checkpoint
 from core.config import network_config, read_config
 from core.errors import ConfigError
 from core.inference import Views
-from core.mixture.sample import Kind, Sample, to_float
+from core.mixture.dataset import Kind, Sample, to_float
 from core.training.config import TrainConfig
 from core.training.learner import Objective
 from core.training.losses import LossConfig, picture_errors, reconstruction_loss

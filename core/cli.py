@@ -204,7 +204,3 @@ def _check_evaluation(options: argparse.Namespace) -> None:
             f"--views {options.views}: the teacher of a reference set is one pass of one file; "
             "leave it out, or --reference"
         )
-    if options.force and not (options.save or options.reference):
-        raise UsageError(
-            "--force lets --save replace files; give --save DIR or --reference DIR, or leave it out"
-        )

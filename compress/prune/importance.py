@@ -12,8 +12,7 @@ from torch.utils.data import DataLoader
 
 from compress.prune.dependencies import Axis
 from core.errors import ConfigError
-from core.mixture.dataset import MixtureDataset
-from core.mixture.sample import Sample, to_float
+from core.mixture.dataset import MixtureDataset, Sample, to_float
 from core.progress import track
 from core.training.config import TrainConfig
 from core.training.losses import LossConfig, reconstruction_loss

@@ -16,7 +16,7 @@ from compress.prune.narrow import Goal, narrow
 from compress.prune.shapes import pruned_config
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
-from core.mixture.sample import Sample
+from core.mixture.dataset import Sample
 from core.training.train import TrainResult
 from edge_runtime.models.records import to_plain
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx, nn
 
 from core.errors import ConfigError, DataError
-from core.mixture.dataset import MixtureDataset
-from core.mixture.sample import to_float
+from core.mixture.dataset import MixtureDataset, to_float
 from core.progress import track
 from core.quantization import TensorScale
 from core.quantized_graph import Placement

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
 from core.inference import derain, pad_to_multiple
-from core.mixture.sample import to_float
+from core.mixture.dataset import to_float
 from core.progress import track
 from core.quantization import Quantization
 from core.quantized_graph import Placement

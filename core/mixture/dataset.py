@@ -1,25 +1,66 @@
-"""The training set: crops from a weighted mixture of pairs, generated rain and dry pictures."""
+"""Training samples: crops from a weighted mixture of pairs, generated rain and dry pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from enum import IntEnum
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from core.errors import DataError
 from core.mixture.config import POOL_SIZE, MixtureConfig, Rain
-from core.mixture.sample import Kind, Sample
 from core.pairs import Image, SourceConfig, find_pairs, read_pairs
 from core.progress import track
 from core.rain.depth import Depth, ground_depth
 from core.rain.drawn import borrow_rain, lay_rain, lay_veil, streak_layer
 from core.rain.render import render
 from core.rain.scene import PRESETS, draw_scene
+
+
+class Kind(IntEnum):
+    """Where a sample comes from, which says who may speak about it."""
+
+    PAIR = 0
+    """A rainy picture and its clean version that come again: on disk, or made once."""
+    MADE = 1
+    """A clean picture that rain was laid on for this sample alone."""
+    DRY = 2
+    """A picture without rain: nothing of it may change."""
+    UNLABELLED = 3
+    """A rainy picture without a clean version: only a teacher can say what it should become."""
+
+
+class Sample(NamedTuple):
+    """One sample, or a batch of N with one more dimension in front.
+
+    Attributes:
+        rainy: uint8 (3, H, W) RGB.
+        clean: the same shape; zeros, which stand for nothing, where ``kind`` is ``UNLABELLED``.
+        kind: int64 scalar, a :class:`Kind`.
+        taught: what a teacher made of the whole rainy picture, cut like it: uint8 (3, H, W), zeros
+            for the kinds ``MADE`` and ``DRY``; empty, (0,), where no such results are kept.
+    """
+
+    rainy: Tensor
+    clean: Tensor
+    kind: Tensor
+    taught: Tensor
+
+    def chunk(self, parts: int) -> list[Sample]:
+        """Cut a batch into ``parts`` along N, which they must divide."""
+        return [Sample(*part) for part in zip(*(each.chunk(parts) for each in self), strict=True)]
+
+
+def to_float(pictures: Tensor) -> Tensor:
+    """Turn uint8 (N, 3, H, W) into float32 in [0, 1], channels last in memory."""
+    return (pictures.float() / 255).contiguous(memory_format=torch.channels_last)
+
 
 _KINDS: dict[Rain, Kind] = {
     "as_is": Kind.PAIR,
@@ -36,7 +77,7 @@ class MixtureDataset(Dataset[Sample]):
     """Sample ``index`` is a pure function of ``(seed, index)``, whatever ran before it.
 
     All pictures are held in memory as uint8. The pictures of a
-    :class:`~core.mixture.sample.Sample` are uint8 (3, crop, crop), RGB.
+    :class:`Sample` are uint8 (3, crop, crop), RGB.
 
     Args:
         config: the mixture.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -127,13 +126,11 @@ def _inner(config: StudentConfig, side: str) -> tuple[tuple[int, ...], ...]:
 def _check_growth(small: StudentConfig, large: StudentConfig) -> None:
     if len(small.widths) != len(large.widths):
         raise ValueError(f"has {len(small.widths)} levels, not {len(large.widths)}")
-    for name in ("widths", "encoder_blocks", "decoder_blocks"):
-        _check_at_least(name, getattr(small, name), getattr(large, name))
+    names = ("widths", "encoder_blocks", "decoder_blocks")
+    sizes = [(name, getattr(small, name), getattr(large, name)) for name in names]
     for side in ("encoder", "decoder"):
-        for old, new in zip(_inner(small, side), _inner(large, side), strict=True):
-            _check_at_least(f"{side}_inner", old, new[: len(old)])
-
-
-def _check_at_least(name: str, old: Any, new: Any) -> None:
-    if any(more < less for less, more in zip(old, new, strict=True)):
-        raise ValueError(f"{name} {list(old)} cannot shrink to {list(new)}")
+        levels = zip(_inner(small, side), _inner(large, side), strict=True)
+        sizes += [(f"{side}_inner", old, new[: len(old)]) for old, new in levels]
+    for name, old, new in sizes:
+        if any(more < less for less, more in zip(old, new, strict=False)):
+            raise ValueError(f"{name} {list(old)} cannot shrink to {list(new)}")

@@ -18,7 +18,7 @@ from core.checkpoint import Checkpoint, TrainingCost, load_checkpoint
 from core.config import network_config
 from core.errors import ConfigError, TrainingError
 from core.inference import precision_on
-from core.mixture.sample import Kind, Sample, to_float
+from core.mixture.dataset import Kind, Sample, to_float
 from core.networks import ARCHITECTURES
 from core.networks.layers import Auxiliary, PictureLoss
 from core.pairs import Image
@@ -51,7 +51,7 @@ class Objective(nn.Module):
             :mod:`core.networks.layers`) are added with it.
         takes_unlabelled: whether it needs no clean picture for the kind ``UNLABELLED``.
         teach: derains a whole picture, uint8 (H, W, 3) RGB in and out, where such results are to
-            be kept and handed back as :attr:`core.mixture.sample.Sample.taught`; otherwise None.
+            be kept and handed back as :attr:`core.mixture.dataset.Sample.taught`; otherwise None.
         pieces: how many pieces with made rain it derains too; see
             :class:`core.mixture.dataset.MixtureDataset`.
     """

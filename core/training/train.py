@@ -22,8 +22,7 @@ from core.config import build_config
 from core.errors import CheckpointError, ConfigError, disk_errors
 from core.evaluation.evaluate import mean_quality
 from core.inference import derain
-from core.mixture.dataset import MixtureDataset, step_indices
-from core.mixture.sample import Sample
+from core.mixture.dataset import MixtureDataset, Sample, step_indices
 from core.pairs import Image
 from core.progress import step_bar
 from core.training.config import TrainConfig, differences, parse_training, training_parser

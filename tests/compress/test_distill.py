@@ -31,7 +31,7 @@ from core.checkpoint import load_checkpoint, load_tensors, save_checkpoint
 from core.config import build_config, load_config
 from core.errors import CheckpointError, ConfigError
 from core.inference import derain
-from core.mixture.sample import Kind, Sample, to_float
+from core.mixture.dataset import Kind, Sample, to_float
 from core.training.config import TrainConfig
 from core.training.learner import Learner
 from core.training.losses import LossConfig, negative_psnr, weighed_error

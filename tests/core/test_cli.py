@@ -320,7 +320,6 @@ def test_a_partial_evaluation_leaves_no_scores(
     [
         (["--root", "x", "--dataset", "rain10h"], "'rain10h': unknown; did you mean 'rain100h'?"),
         (["--config", "x", "--dataset", "spa"], "--dataset spa says what --root DIR holds"),
-        (["--root", "x", "--force"], "--force lets --save replace files; give --save DIR"),
         (["--root", "x", "--csv", "none/a.csv"], "--csv none/a.csv: none is no folder"),
         (["--root", "x", "--json", "none/a.json"], "--json none/a.json: none is no folder"),
     ],

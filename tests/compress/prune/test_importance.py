@@ -15,8 +15,7 @@ from compress.prune.dependencies import Axis, find_axes
 from compress.prune.importance import l2_importance, read_batches, taylor_importance
 from core.config import build_config
 from core.errors import ConfigError
-from core.mixture.dataset import MixtureDataset
-from core.mixture.sample import Sample, to_float
+from core.mixture.dataset import MixtureDataset, Sample, to_float
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
 from core.networks.student import StudentConfig, StudentNet
 from core.training.config import TrainConfig

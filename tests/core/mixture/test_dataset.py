@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from core.config import build_config
 from core.errors import ConfigError, DataError
 from core.mixture.config import GeneratedConfig, MixtureConfig, PartConfig
-from core.mixture.dataset import MixtureDataset, step_indices
-from core.mixture.sample import Kind
+from core.mixture.dataset import Kind, MixtureDataset, Sample, step_indices, to_float
 from core.pairs import SourceConfig
 from core.rain.drawn import RainConfig
 from edge_runtime.pictures.picture import Picture, write_picture
@@ -363,3 +363,61 @@ def test_indices_go_on_where_a_run_stopped_and_are_shared() -> None:
 def test_wrong_values_are_named(make, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         make()
+
+
+def test_a_batch_is_cut_along_its_samples() -> None:
+    pictures = torch.arange(4 * 3 * 2 * 2, dtype=torch.uint8).reshape(4, 3, 2, 2)
+    kinds = torch.tensor([int(kind) for kind in Kind])
+    batch = Sample(pictures, 255 - pictures, kinds, torch.empty(4, 0, dtype=torch.uint8))
+    first, second = batch.chunk(2)
+    assert torch.equal(torch.cat([first.rainy, second.rainy]), batch.rainy)
+    assert torch.equal(second.clean, batch.clean[2:])
+    assert second.kind.tolist() == [Kind.DRY, Kind.UNLABELLED]
+    assert first.taught.shape == (2, 0)
+
+
+def test_bytes_become_floats_channels_last() -> None:
+    colour = torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 3, 1, 1)
+    found = to_float(colour.expand(2, 3, 4, 4))
+    assert found[1, :, 2, 3].tolist() == [0.0, torch.tensor(0.2).item(), 1.0]
+    assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+def _mixture(root: Path) -> MixtureDataset:
+    config = MixtureConfig({"wet": PartConfig(DRY, rain="rendered")}, crop=16)
+    return MixtureDataset(config, str(root), 3)
+
+
+def test_rendered_samples_are_functions_of_seed_and_index(data_root: Path) -> None:
+    first, second = _mixture(data_root), _mixture(data_root)
+    samples = [first[index] for index in range(8)]
+    for index in reversed(range(8)):
+        for left, right in zip(samples[index][:2], second[index][:2], strict=True):
+            assert torch.equal(left, right)
+            assert left.shape == (3, 16, 16)
+            assert left.dtype == torch.uint8
+    assert any(not torch.equal(*sample[:2]) for sample in samples)
+
+
+def test_other_parts_are_drawn_as_without_rendered_ones(data_root: Path) -> None:
+    few = GeneratedConfig(pool=2)
+    parts = (PartConfig(DRY, 1e9, "generated"), PartConfig(DRY, 1.0, "rendered"))
+    others = (parts[0], PartConfig(DRY, 1.0, "none"))
+    mixed, plain = (
+        MixtureDataset(
+            MixtureConfig(dict(zip("ab", each, strict=True)), crop=16, generated=few),
+            str(data_root),
+        )
+        for each in (parts, others)
+    )
+    for index in range(5):
+        assert torch.equal(mixed[index][0], plain[index][0])
+
+
+def test_configs_name_presets_and_ranges() -> None:
+    part = {"source": {"layout": "clean", "root": "dry"}, "rain": "rendered"}
+    older = {"depth": "", "streaks": ""}  # what runs of before say of what there is no more
+    values = {"parts": [part], "rendered": {"preset": "heavy", "rain": {"layers": [1, 1]}, **older}}
+    config = build_config(MixtureConfig, {**values, "turns": False}, "mixture")
+    assert config.rendered.rain is not None
+    assert config.rendered.rain.layers == (1, 1)

@@ -10,7 +10,7 @@ import torch
 from core.checkpoint import TrainingCost, load_checkpoint, save_checkpoint
 from core.config import build_config
 from core.errors import CheckpointError, ConfigError, TrainingError
-from core.mixture.sample import Kind, Sample, to_float
+from core.mixture.dataset import Kind, Sample, to_float
 from core.networks.rescan import Rescan, RescanConfig
 from core.quantization import Quantization
 from core.training import learner as learner_module
