@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("core.training.train", "train a network", "--config configs/students/first.yaml"),
     "evaluate": ("core.cli", "score a model", "--model small --config configs/quality.yaml"),
     "table": ("core.evaluation.table", "compare checkpoints", "core/checkpoints"),
+    "strip": ("core.papers.strip", "draw pictures before and after", "small base -o strip.jpg"),
     "synthesize": ("core.rain.synthesize", "rain on clean pictures", "CLEAN -o OUT --preset heavy"),
     "import": ("core.prenet", "read published weights", "PreNet.pth --family prenet"),
 }

@@ -1,4 +1,4 @@
-"""The comparison as a page of Markdown with a strip of pictures, and the command for both."""
+"""The comparison as a page of Markdown, and the command that writes it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from core.config import load_config
 from core.evaluation.files import check_text_target, write_text
 from core.evaluation.table import ABSENT, INPUT, inputs, number
-from core.pairs import Image
 from core.papers.methods import (
     CONFIG,
     HEIGHT,
@@ -24,20 +20,14 @@ from core.papers.methods import (
     seconds,
     timing_picture,
 )
+from core.papers.strip import read_pair, strip
 from core.progress import track
-from edge_runtime.errors import UsageError
 from edge_runtime.machine import machine
-from edge_runtime.metrics import Protocol, psnr
+from edge_runtime.metrics import Protocol
 from edge_runtime.models.card import QualityRow
 from edge_runtime.pictures.picture import Picture, check_suffix, write_picture
-from edge_runtime.report.reference import SHIPPED, read_reference
 from edge_runtime.terminal import markdown_table
 
-_ACROSS = 4
-_GAP = 8
-_LABEL = 26
-_INK = (20, 20, 20)
-_PAPER = 255
 _PROTOCOL_NAMES: dict[Protocol, str] = {"y": "luma (`y`)", "rgb": "all channels (`rgb`)"}
 
 
@@ -78,7 +68,7 @@ def command(arguments: Sequence[str]) -> int:
         address = Path(os.path.relpath(options.strip, Path(options.out or ".").parent)).as_posix()
     text = page(config, known, taken, machine().cpu, address)
     if pair:
-        write_picture(options.strip, Picture(draw_strip(*pair, derained)))
+        write_picture(options.strip, Picture(strip(*pair, derained)))
     if options.out:
         write_text("-o", Path(options.out), text)
     else:
@@ -168,50 +158,3 @@ def _printed(config: PapersConfig) -> str:
 
 def _both(row: QualityRow | None, psnr: str, ssim: str) -> str:
     return f"{getattr(row, psnr):.2f} / {getattr(row, ssim):.4f}" if row else ABSENT
-
-
-def read_pair(picture: str) -> tuple[Image, Image]:
-    """Read ``(rainy, clean)`` of the shipped reference set, uint8 (H, W, 3) RGB each.
-
-    Args:
-        picture: ``DATASET/NAME``, such as ``heavy/chelsea``.
-
-    Raises:
-        UsageError: no such picture; lists what there is.
-    """
-    reference = read_reference(SHIPPED)
-    found = {f"{each.dataset}/{each.name}": each for each in reference.index.pictures}
-    if picture not in found:
-        raise UsageError(f"--picture {picture}: unknown; there are {', '.join(found)}")
-    return reference.read(found[picture], "rainy"), reference.read(found[picture], "clean")
-
-
-def draw_strip(rainy: Image, clean: Image, derained: Mapping[str, Image]) -> Image:
-    """Lay out rainy, derained and clean pictures, four a row, each with its name below.
-
-    Args:
-        rainy: uint8 (H, W, 3) RGB; its label and those of ``derained`` say their PSNR on luma.
-        clean: the same, of the same shape.
-        derained: by label in ASCII, likewise.
-
-    Returns:
-        uint8 (H', W', 3) RGB on white.
-    """
-    panels = [
-        _panel(pixels, f"{name}  {psnr(pixels, clean, 'y'):.1f} dB")
-        for name, pixels in {"rainy": rainy, **derained}.items()
-    ]
-    panels.append(_panel(clean, "clean"))
-    blank = np.full_like(panels[0], _PAPER)
-    panels += [blank] * (-len(panels) % _ACROSS)
-    rows = [np.hstack(panels[start : start + _ACROSS]) for start in range(0, len(panels), _ACROSS)]
-    return np.vstack(rows)
-
-
-def _panel(pixels: Image, label: str) -> Image:
-    framed = np.pad(
-        pixels, ((_GAP, _LABEL), (_GAP // 2, _GAP // 2), (0, 0)), constant_values=_PAPER
-    )
-    at = (_GAP // 2, framed.shape[0] - _LABEL // 3)
-    cv2.putText(framed, label, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, _INK, 1, cv2.LINE_AA)
-    return framed

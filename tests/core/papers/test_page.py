@@ -11,8 +11,7 @@ from core import cli
 from core.checkpoint import TrainingCost, find_checkpoint
 from core.errors import DataError
 from core.papers.methods import CONFIG, Known, MethodConfig, PapersConfig, PrintedConfig
-from core.papers.page import draw_strip, page, read_pair
-from edge_runtime.errors import UsageError
+from core.papers.page import page
 from edge_runtime.models.card import QualityRow, load_card
 from edge_runtime.pictures.picture import read_picture
 
@@ -126,31 +125,3 @@ def test_wrong_options(
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
     assert message in err
-
-
-def test_panels_stand_in_order(picture) -> None:
-    clean = picture(40, 60)
-    rainy, first, second = clean + np.uint8(9), clean + np.uint8(5), clean + np.uint8(1)
-    laid = draw_strip(rainy, clean, {"A": first, "B": second, "C": clean})
-    height, width = laid.shape[0] // 2, laid.shape[1] // 4
-    panels = [rainy, first, second, clean, clean]
-    for index, pixels in enumerate(panels):
-        top, left = height * (index // 4), width * (index % 4)
-        cell = laid[top : top + height, left : left + width]
-        where = [
-            (y, x)
-            for y in range(height - 39)
-            for x in range(width - 59)
-            if (cell[y : y + 40, x : x + 60] == pixels).all()
-        ]
-        assert len(where) == 1
-        assert (cell[where[0][0] + 40 :] < 128).any()  # a label below
-    assert (laid[height:, width:] == 255).all()
-
-
-def test_pairs_of_the_reference_set() -> None:
-    rainy, clean = read_pair("heavy/chelsea")
-    assert rainy.shape == clean.shape
-    assert rainy.mean() > clean.mean()
-    with pytest.raises(UsageError, match=r"heavy/chelsae: unknown; there are .*heavy/chelsea"):
-        read_pair("heavy/chelsae")
