@@ -140,7 +140,7 @@ def _onnx(path: Path, height: int, width: int, threads: int) -> Run:
     wanted = engine.get_inputs()[0]
     channels_last = wanted.shape[-1] == 3
     batch = _noise(1, height, width, 3) if channels_last else _noise(1, 3, height, width)
-    _check(path, wanted.shape, batch.shape)
+    check_shape(path, wanted.shape, batch.shape)
     return lambda: engine.run(None, {wanted.name: batch})
 
 
@@ -150,7 +150,7 @@ def _tflite(path: Path, height: int, width: int, threads: int) -> Run:
     wanted = engine.get_input_details()[0]
     channels_last = wanted["shape_signature"][-1] == 3
     shape = (1, height, width, 3) if channels_last else (1, 3, height, width)
-    _check(path, wanted["shape_signature"], shape)
+    check_shape(path, wanted["shape_signature"], shape)
     engine.resize_tensor_input(wanted["index"], shape)
     engine.allocate_tensors()
     kind = np.dtype(wanted["dtype"])
@@ -161,7 +161,7 @@ def _tflite(path: Path, height: int, width: int, threads: int) -> Run:
     return engine.invoke
 
 
-def _check(path: Path, wanted: Any, shape: tuple[int, ...]) -> None:
+def check_shape(path: Path, wanted: Any, shape: tuple[int, ...]) -> None:
     fits = len(wanted) == len(shape) and all(
         not isinstance(w, (int, np.integer)) or w in (-1, s)
         for w, s in zip(wanted, shape, strict=True)

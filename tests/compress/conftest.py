@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from compress.distill import DistillConfig
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.config import build_config, network_config
 from core.networks import ARCHITECTURES
+from core.training.learner import Learner
 from tests.core.conftest import data_root, picture, train_values
 
 __all__ = ["data_root", "picture", "train_values"]
@@ -56,3 +58,18 @@ def distill_config(train_values: dict[str, Any]) -> Callable[..., DistillConfig]
         return build_config(DistillConfig, {**train_values, **values}, "config")
 
     return make
+
+
+def stopping_at(
+    step: int, of: str = "", number: signal.Signals = signal.SIGINT
+) -> Callable[..., Any]:
+    """Return an ``update`` of learners that a signal interrupts, in runs whose name ends so."""
+    update = Learner.update
+
+    def stopping(self: Learner, batch: Any, at: int) -> Any:
+        losses = update(self, batch, at)
+        if at == step and self.config.name.endswith(of):
+            signal.raise_signal(number)
+        return losses
+
+    return stopping

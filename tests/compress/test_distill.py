@@ -37,7 +37,7 @@ from core.training.learner import Learner
 from core.training.losses import LossConfig, negative_psnr, weighed_error
 from core.training.train import train
 from edge_runtime.models.records import to_plain
-from tests.compress.conftest import NETWORKS
+from tests.compress.conftest import NETWORKS, stopping_at
 
 BOTH = """
 import os, sys
@@ -117,21 +117,14 @@ def test_resuming_is_exact(
     step: int,
 ) -> None:
     config = distill_config(teacher=str(make_teacher()), out="runs", ema_decay=0.5)
-    update, folders = Learner.update, []
-
-    def stopping(self: Learner, batch: Any, at: int) -> Any:
-        losses = update(self, batch, at)
-        if at == step:
-            signal.raise_signal(signal.SIGINT)
-        return losses
-
+    folders = []
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
         monkeypatch.chdir(tmp_path / name)
         folders.append(tmp_path / name / "runs/tiny")
         if name == "parts":
             with monkeypatch.context() as patch:
-                patch.setattr(Learner, "update", stopping)
+                patch.setattr(Learner, "update", stopping_at(step))
                 assert distill(config, progress=False).stopped_by == signal.SIGINT
             torch.rand(3)
         distill(config, resume=name == "parts", progress=False)

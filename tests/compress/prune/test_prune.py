@@ -17,8 +17,10 @@ from compress.prune.prune import PruneConfig, prune
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.quantization import Quantization
-from core.training.train import StopRequest, Trainer
+from core.training.learner import Learner
+from edge_runtime.metrics import Quality
 from edge_runtime.models.records import to_plain
+from tests.compress.conftest import stopping_at
 
 MakeConfig = Callable[..., DistillConfig]
 MakeTeacher = Callable[..., Path]
@@ -113,18 +115,15 @@ def test_stages_are_cut_and_count_towards_the_macs(
     assert enough.config == cut.config
 
 
-def _call_the_first_step_the_best(trainer: Any, *others: Any) -> None:
-    if trainer.step == 1:
-        trainer.best = trainer.last = 20.0
-        trainer._keep("best")
-
-
 def test_rounds_train_and_teach_by_the_unpruned(
     wide: Path, run: MakeConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = load_checkpoint(wide)
     training = run(wide, validate_every=1)
-    monkeypatch.setattr(Trainer, "_validate", _call_the_first_step_the_best)
+    falling = iter(range(30, 0, -1))  # the first step of every round is the best
+    monkeypatch.setattr(
+        "core.training.train.mean_quality", lambda _: {"rgb": Quality(float(next(falling)), 0.5)}
+    )
     pruned = prune(
         wide, PruneConfig(target_macs=0.4, rounds=2, batches=1), training, progress=False
     )
@@ -162,7 +161,7 @@ def test_it_resumes_where_it_was_stopped(
     whole = prune(wide, config, run(wide, name="whole"), progress=False)
     training = run(wide)
     with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_stopped_by", _in_the_middle_of_round_two)
+        patch.setattr(Learner, "update", stopping_at(0, "round2", signal.SIGTERM))
         stopped = prune(wide, config, training, progress=False)
     assert stopped.trained is not None
     assert stopped.trained.stopped_by == signal.SIGTERM
@@ -172,11 +171,6 @@ def test_it_resumes_where_it_was_stopped(
     assert resumed.checkpoint.config == whole.checkpoint.config
     for key, value in whole.checkpoint.weights.items():
         assert torch.equal(resumed.checkpoint.weights[key], value), key
-
-
-def _in_the_middle_of_round_two(trainer: Trainer, stop: StopRequest) -> int | None:
-    stopped = trainer.config.name == "round2" and trainer.step == 1
-    return signal.SIGTERM if stopped else None
 
 
 @pytest.mark.parametrize(

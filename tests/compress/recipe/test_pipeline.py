@@ -5,10 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +25,7 @@ from core.errors import DataError
 from core.training.learner import Learner
 from edge_runtime.models.card import load_card
 from edge_runtime.models.catalog import WEIGHTS
-from tests.compress.conftest import write_teacher
+from tests.compress.conftest import stopping_at, write_teacher
 from tests.core.conftest import on_pairs_alone, short_run, write_data
 
 ROOT = Path(__file__).parents[3]
@@ -274,25 +272,12 @@ def test_steps_share_what_a_teacher_says(values: dict[str, Any], work: Path) -> 
     assert list(work.rglob(KEPT)) == [work / KEPT]
 
 
-def _stopping_at(step: int, of: str = "") -> Callable[..., Any]:
-    """Return a step of training that Ctrl-C interrupts."""
-    update = Learner.update
-
-    def stopping(self: Learner, batch: Any, at: int) -> Any:
-        losses = update(self, batch, at)
-        if at == step and self.config.name.endswith(of):
-            signal.raise_signal(signal.SIGINT)
-        return losses
-
-    return stopping
-
-
 def test_a_signal_stops_and_the_same_call_goes_on(
     values: dict[str, Any], work: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values["recipe"] = values["recipe"][:1]
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "update", _stopping_at(0))
+        patch.setattr(Learner, "update", stopping_at(0))
         outcome, _ = _run(values, work)
     assert outcome.finished == ()
     assert outcome.stopped is not None
@@ -307,7 +292,7 @@ def test_fine_tuning_with_rounding_resumes(
     quantize = {"method": "minmax", "qat": True, "steps": 3, "validate_every": 3}
     values["recipe"] = [values["recipe"][0], {"quantize": quantize}]
     with monkeypatch.context() as patch:
-        patch.setattr(Learner, "update", _stopping_at(0, of="tiny_int8"))
+        patch.setattr(Learner, "update", stopping_at(0, of="tiny_int8"))
         outcome, _ = _run(values, work)
     assert outcome.stopped is not None
     assert outcome.stopped.step == 1

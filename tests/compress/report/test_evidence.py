@@ -3,7 +3,6 @@ import dataclasses
 import io
 import re
 import sys
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -17,17 +16,15 @@ from compress.report.gate import Condition
 from compress.report.page import page, write_report
 from compress.report.pictures import HEAT_LEVELS, heat_map, make_gallery, worst_losses
 from compress.report.results import Results, gather
-from compress.report.text import csv_table, endured, markdown, quality_rows
+from compress.report.text import csv_table, endured, markdown, number, quality_rows
 from edge_runtime.errors import UsageError
 from edge_runtime.models.card import read_card
 from edge_runtime.models.catalog import find_model
 from edge_runtime.report.endurance import Sustained
 from edge_runtime.report.reference import SHIPPED, read_reference
-from tests.compress.browser import Tab, chromium, find_chromium
-from tests.compress.report_results import card, device, measured, teacher_card, write
+from tests.compress.report.conftest import Tab, card, device, measured, teacher_card, write
 
 REFERENCE = read_reference(SHIPPED)
-SHIPPED_HASH = REFERENCE.sha256
 
 
 @pytest.fixture
@@ -251,23 +248,15 @@ def test_a_missing_extra_is_named(
     assert not list(here.iterdir())
 
 
-@pytest.fixture
-def shown(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a page with pictures: the shipped model, scored on the shipped set."""
+    folder = tmp_path_factory.mktemp("shown")
     model = find_model("small_fp32")
     own = measured(model.name, read_card(model), 100, 0.5)
-    results = gather([model, write(tmp_path / "d.json", device(own, reference=SHIPPED_HASH))])
-    write_report(make_evidence(results, REFERENCE), tmp_path / "out", force=False)
-    return tmp_path / "out/index.html"
-
-
-@pytest.fixture
-def tab(tmp_path: Path) -> Iterator[Tab]:
-    program = find_chromium()
-    if program is None:
-        pytest.skip("no Chromium or Chrome is installed")
-    with chromium(program, tmp_path / "profile") as opened:
-        yield opened
+    results = gather([model, write(folder / "d.json", device(own, reference=REFERENCE.sha256))])
+    write_report(make_evidence(results, REFERENCE), folder / "out", force=False)
+    return folder / "out/index.html"
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1200, False), (390, True)])
@@ -323,3 +312,17 @@ def test_the_page_in_a_browser(shown: Path, tab: Tab, width: int, dark: bool) ->
     )
     assert unnamed == 0
     assert tab.complaints == []
+
+
+@pytest.mark.parametrize(
+    ("value", "form", "written"),
+    [
+        (-0.004, ".2f", "0.00"),
+        (-0.006, ".2f", "-0.01"),
+        (0.0, ".4f", "0.0000"),
+        (1.256, ".2f", "1.26"),
+        (None, ".2f", "–"),
+    ],
+)
+def test_what_rounds_to_zero_has_no_sign(value: float | None, form: str, written: str) -> None:
+    assert number(value, form) == written

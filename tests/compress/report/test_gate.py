@@ -5,7 +5,7 @@ import pytest
 from compress.report.gate import FIELDS, Condition
 from compress.report.results import Results, gather
 from edge_runtime.errors import UsageError
-from tests.compress.report_results import card, device, measured, teacher_card, write
+from tests.compress.report.conftest import card, device, measured, teacher_card, write
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from compress.report.results import gather
 from edge_runtime.errors import CardError, RecordError, UsageError
 from edge_runtime.models.card import LossRow, ModelCard, TeacherLoss
-from tests.compress.report_results import card, device, measured, teacher_card, write
+from tests.compress.report.conftest import card, device, measured, teacher_card, write
 
 SMALL = card("small_fp32.onnx", 700, 27.5)
 EIGHT = card("small_int8.tflite", 200, 27.3)

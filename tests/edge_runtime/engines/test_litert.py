@@ -6,13 +6,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from core.quantization import TensorScale
 from edge_runtime.derainer import open_session
@@ -80,16 +81,20 @@ def test_a_result_is_not_written_over_by_the_next(artifact: Path) -> None:
         np.testing.assert_array_equal(result, _expected(batch))
 
 
+def _use(monkeypatch: pytest.MonkeyPatch, engine: type[Interpreter]) -> None:
+    monkeypatch.setattr("edge_runtime.engines.litert.find_engine", lambda: (engine, "test"))
+
+
 def test_a_size_is_laid_out_once(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    session = TfliteSession(artifact, 1)
     sizes = []
-    resize = session._engine.resize_tensor_input
 
-    def count(index: int, size: list[int]) -> None:
-        sizes.append(size)
-        resize(index, size)
+    class Counted(Interpreter):
+        def resize_tensor_input(self, index: int, size: list[int]) -> None:
+            sizes.append(size)
+            super().resize_tensor_input(index, size)
 
-    monkeypatch.setattr(session._engine, "resize_tensor_input", count)
+    _use(monkeypatch, Counted)
+    session = TfliteSession(artifact, 1)
     for shape in ((1, 3, 4, 4), (1, 3, 4, 4), (1, 3, 4, 6), (1, 3, 4, 6)):
         session.run(_noise(*shape))
     assert sizes == [[1, 4, 4, 3], [1, 4, 6, 3]]
@@ -160,23 +165,23 @@ def test_int8_pictures_go_through_the_scale_of_their_tensor(
 
 
 def test_threads_take_turns(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy, overlaps = threading.Lock(), []
+
+    class Alone(Interpreter):
+        def invoke(self) -> None:
+            free = busy.acquire(blocking=False)
+            overlaps.append(not free)
+            time.sleep(0.01)  # the others come
+            super().invoke()
+            if free:
+                busy.release()
+
+    _use(monkeypatch, Alone)
     session = TfliteSession(artifact, 1)
-    run, busy, overlaps = session._run, threading.Lock(), []
-
-    def alone(tensors: Sequence[np.ndarray]) -> list[np.ndarray]:
-        if not busy.acquire(blocking=False):
-            overlaps.append(tensors[0].shape)
-            return run(tensors)
-        time.sleep(0.01)  # the others come
-        results = run(tensors)
-        busy.release()
-        return results
-
-    monkeypatch.setattr(session, "_run", alone)
     batches = [_noise(1, 3, 2 * (seed % 3 + 1), 16, seed=seed) for seed in range(8)]
     with ThreadPoolExecutor(4) as threads:
         results = list(threads.map(session.run, batches))
-    assert overlaps == []
+    assert overlaps == [False] * 8
     for batch, result in zip(batches, results, strict=True):
         np.testing.assert_array_equal(result, _expected(batch))
 
@@ -209,8 +214,6 @@ def test_no_engine_answers_with_the_pip_line(
 def test_forerunners_serve_where_the_engine_is_missing(
     artifact: Path, monkeypatch: pytest.MonkeyPatch, package: str, name: str
 ) -> None:
-    from ai_edge_litert.interpreter import Interpreter
-
     forerunner = ModuleType(f"{package}.interpreter")
     forerunner.Interpreter = Interpreter  # type: ignore[attr-defined]
     for module in ("ai_edge_litert", "tflite_runtime"):
