@@ -1,7 +1,5 @@
 """Ctrl-C as in a terminal, and one thread a process: tests run beside each other."""
 
-from __future__ import annotations
-
 import os
 import signal
 

@@ -1,7 +1,5 @@
 """Pictures and reference sets that tests make."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path

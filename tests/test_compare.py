@@ -1,7 +1,5 @@
 """The benchmark that compares two files is fair: both run in turn, on the same size."""
 
-from __future__ import annotations
-
 import re
 import sys
 from pathlib import Path

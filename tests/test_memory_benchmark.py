@@ -1,7 +1,5 @@
 """The benchmark of memory runs whole and tiled, in both engines, and says which artifact it was."""
 
-from __future__ import annotations
-
 import sys
 
 import pytest

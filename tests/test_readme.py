@@ -1,7 +1,5 @@
 """The pages say of what ships what its cards and reports say, and every link leads somewhere."""
 
-from __future__ import annotations
-
 import csv
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """What ships is one thing: config, checkpoint and artifact belong together."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path

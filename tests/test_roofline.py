@@ -1,7 +1,5 @@
 """The estimates of boards are the arithmetic that the page says they are."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 import sys

@@ -1,7 +1,5 @@
 """Every command says which version it is of."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import pytest

@@ -1,7 +1,5 @@
 """The small data sets and runs of the training side, and a teacher for them."""
 
-from __future__ import annotations
-
 import signal
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """Losses against a teacher: what a naive loop over the pictures says, each derained once."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """``compress cost``: table, JSON, errors, and a quick --help."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

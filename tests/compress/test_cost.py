@@ -1,7 +1,5 @@
 """Costs against naive counts, closed forms and tiles."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``compress prune``: a smaller checkpoint, options, and errors of one line."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

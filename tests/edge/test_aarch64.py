@@ -1,7 +1,5 @@
 """The check on an emulated board: what it compares, and that it says why it does not run."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

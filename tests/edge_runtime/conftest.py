@@ -1,7 +1,5 @@
 """Small ONNX models with cards, and pictures, that the tests of the runtime share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Engines on the command line, through the console script."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

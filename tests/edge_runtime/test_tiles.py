@@ -1,7 +1,5 @@
 """Tiles cover a picture once, and put together they are what the whole picture gives."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

@@ -1,9 +1,8 @@
-"""A small network with weights that do something, exported once for all tests."""
-
-from __future__ import annotations
+"""Small networks with weights that do something; one of them exported once for all tests."""
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +11,43 @@ from torch import nn
 from compress.quantize.calibrate import choose_scales, observe
 from compress.quantize.quantize import with_scales
 from core.checkpoint import Checkpoint
+from core.networks import ARCHITECTURES
+from core.networks.deconv import DeconvConfig
+from core.networks.gan_lstm import GanLstmConfig
+from core.networks.jorder import JorderConfig
+from core.networks.rescan import RescanConfig
 from core.networks.student import StudentConfig, StudentNet
 from export.build import build_onnx
+
+TEACHERS: dict[str, tuple[str, Any]] = {
+    "deconv": ("deconv", DeconvConfig(widths=(4, 6, 8, 10))),
+    "paper": ("gan_lstm", GanLstmConfig(width=4, stages=2, blocks=1)),
+    "prenet": (
+        "gan_lstm",
+        GanLstmConfig(
+            width=4, stages=2, blocks=2, attention="none", residual_output=True, base_layer=False
+        ),
+    ),
+    "spatial at half size": (
+        "gan_lstm",
+        GanLstmConfig(
+            width=4, stages=2, blocks=1, attention="spatial", body_scale=2, radius=2, eps=1e-3
+        ),
+    ),
+    "jorder": ("jorder", JorderConfig(width=6, stages=2, refinements=2)),
+    "rescan": ("rescan", RescanConfig(width=4, depth=5, stages=2)),
+}
+
+
+def make_teacher(architecture: str, config: Any) -> Checkpoint:
+    """Return a network of random weights, whose last layer is not zero."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = ARCHITECTURES[architecture].module(config)
+        for parameter in net.parameters():
+            if not parameter.any():  # a last layer that starts at zero
+                nn.init.normal_(parameter, std=0.05)
+    return Checkpoint("teacher", "teacher", architecture, config, net.state_dict())
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +71,7 @@ def checkpoint() -> Checkpoint:
 
 def int8_of(checkpoint: Checkpoint, symmetric: bool = False) -> Checkpoint:
     """Quantize a checkpoint to int8, calibrated on smooth pictures."""
-    coarse = torch.rand(32, 3, 6, 6, generator=torch.Generator().manual_seed(1))
+    coarse = torch.rand(8, 3, 6, 6, generator=torch.Generator().manual_seed(1))
     smooth = nn.functional.interpolate(coarse, scale_factor=8, mode="bilinear")
     observed = observe(checkpoint.build(), (smooth * 255).to(torch.uint8), progress=False)
     return with_scales(checkpoint, choose_scales(observed, "minmax", symmetric))

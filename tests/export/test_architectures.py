@@ -1,64 +1,30 @@
-"""Every teacher can be held by ONNX, at any legal size and without warnings."""
+"""Every network can be held by ONNX, at any legal size, and becomes a verified artifact."""
 
-from __future__ import annotations
-
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 import torch
-from torch import nn
 
-from core.checkpoint import Checkpoint
-from core.networks import ARCHITECTURES
-from core.networks.deconv import DeconvConfig
-from core.networks.gan_lstm import GanLstmConfig
-from core.networks.jorder import JorderConfig
-from core.networks.rescan import RescanConfig
-from export.build import build_onnx
+from core.networks.student import StudentConfig
+from edge_runtime.models.card import METADATA_KEY, card_path
+from export.build import Built, build_onnx, build_tflite
 from export.graph import ExportGraph, Precision
+from export.tflite.writer import schema
 from export.to_onnx import to_onnx
-from tests.export.conftest import int8_of
+from tests.export.conftest import TEACHERS, int8_of, make_teacher
 
-CASES = {
-    "deconv": ("deconv", DeconvConfig(widths=(4, 6, 8, 10))),
-    "paper": ("gan_lstm", GanLstmConfig(width=4, stages=2, blocks=1)),
-    "prenet": (
-        "gan_lstm",
-        GanLstmConfig(
-            width=4, stages=2, blocks=2, attention="none", residual_output=True, base_layer=False
-        ),
-    ),
-    "spatial at half size": (
-        "gan_lstm",
-        GanLstmConfig(
-            width=4, stages=2, blocks=1, attention="spatial", body_scale=2, radius=2, eps=1e-3
-        ),
-    ),
-    "jorder": ("jorder", JorderConfig(width=6, stages=2, refinements=2)),
-    "rescan": ("rescan", RescanConfig(width=4, depth=5, stages=2)),
-}
+PRUNED = ("student", StudentConfig((8, 16), (1, 1), (1,), ((8,), (24,)), ((16,),)))
+NETWORKS: dict[str, tuple[str, Any]] = {**TEACHERS, "pruned": PRUNED}
 
 
-@pytest.fixture(params=CASES.values(), ids=CASES)
-def teacher(request: pytest.FixtureRequest) -> Checkpoint:
-    architecture, config = request.param
-    return make_teacher(architecture, config)
-
-
-def make_teacher(architecture: str, config: Any) -> Checkpoint:
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        net = ARCHITECTURES[architecture].module(config)
-        for parameter in net.parameters():
-            if not parameter.any():  # a last layer that starts at zero
-                nn.init.normal_(parameter, std=0.05)
-    return Checkpoint("teacher", "teacher", architecture, config, net.state_dict())
-
-
-def test_one_model_equals_torch_at_any_legal_size(teacher: Checkpoint) -> None:
+@pytest.mark.parametrize("case", TEACHERS)
+def test_one_model_equals_torch_at_any_legal_size(case: str) -> None:
+    teacher = make_teacher(*TEACHERS[case])
     session = onnxruntime.InferenceSession(
         to_onnx(teacher).SerializeToString(), providers=["CPUExecutionProvider"]
     )
@@ -72,19 +38,38 @@ def test_one_model_equals_torch_at_any_legal_size(teacher: Checkpoint) -> None:
         assert np.abs(found - wanted).max() < 1e-5
 
 
-@pytest.mark.parametrize("case", [name for name in CASES if name != "paper"])
-def test_it_becomes_a_verified_artifact(case: str, tmp_path: Path) -> None:
-    built = build_onnx(make_teacher(*CASES[case]), tmp_path)
-    assert all(check.passed for check in built.checks)
-    assert built.card.role == "teacher"
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
+@pytest.mark.parametrize("case", NETWORKS)
+def test_it_becomes_a_verified_artifact(case: str, precision: Precision, tmp_path: Path) -> None:
+    network = make_teacher(*NETWORKS[case])
+    network = int8_of(network) if precision == "int8" else network
+    _check(build_onnx(network, tmp_path, precision=precision), f"teacher_{precision}.onnx")
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
-def test_it_becomes_one_in_fewer_bits(case: str, precision: Precision, tmp_path: Path) -> None:
-    teacher = make_teacher(*CASES[case])
-    built = build_onnx(
-        int8_of(teacher) if precision == "int8" else teacher, tmp_path, precision=precision
-    )
-    assert built.card.precision == precision
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize("case", ["paper", "deconv", "pruned"])
+def test_it_becomes_one_of_tflite(case: str, precision: Precision, tmp_path: Path) -> None:
+    built = build_tflite(make_teacher(*NETWORKS[case]), tmp_path, precision=precision)
+    _check(built, f"teacher_{precision}.tflite")
+
+
+def _check(built: Built, name: str) -> None:
+    """Look at the checks, and read the card inside with the tools of the format alone."""
+    assert built.artifact.name == name
+    assert f"{built.card.role}_{built.card.precision}.{built.card.format}" == name
+    assert built.checks
     assert all(check.passed for check in built.checks)
+    if built.artifact.suffix == ".onnx":
+        properties = onnx.load(built.artifact).metadata_props
+        text = next(entry.value for entry in properties if entry.key == METADATA_KEY)
+    else:
+        model = schema.ModelT.InitFromPackedBuf(built.artifact.read_bytes())
+        (entry,) = model.metadata
+        assert entry.name.decode() == METADATA_KEY
+        text = model.buffers[entry.buffer].data.tobytes().decode()
+    inside, beside = (json.loads(each) for each in (text, card_path(built.artifact).read_text()))
+    assert beside["golden"]["samples"]
+    for measured in ("quality", "golden", "bytes", "sha256"):
+        assert not inside.pop(measured)
+        beside.pop(measured)
+    assert inside == beside

@@ -1,17 +1,14 @@
 """Artifacts on disk: the two cards agree, and a failure leaves nothing behind."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from pathlib import Path
 
 import onnx
-import onnxruntime
 import pytest
 
 from core.checkpoint import Checkpoint
-from edge_runtime.models.card import METADATA_KEY, ModelCard, card_path, load_card
+from edge_runtime.models.card import ModelCard, card_path, load_card
 from export import artifact as artifact_module
 from export.artifact import read_embedded_card, write_artifact
 from export.artifact_card import make_card
@@ -40,12 +37,6 @@ def test_embedded_card_equals_the_sidecar_but_for_size_and_hash(
     assert (written.bytes, written.sha256) == (len(content), hashlib.sha256(content).hexdigest())
     assert sorted(tmp_path.iterdir()) == [path, card_path(path)]
     assert not model.metadata_props
-
-
-def test_metadata_is_readable_without_this_package(artifact: Path) -> None:
-    session = onnxruntime.InferenceSession(artifact, providers=["CPUExecutionProvider"])
-    text = session.get_modelmeta().custom_metadata_map[METADATA_KEY]
-    assert text == load_card(artifact).to_metadata()
 
 
 def test_equal_artifacts_have_equal_bytes(

@@ -1,7 +1,5 @@
 """The card says what the checkpoint and the cost say."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """From checkpoint to folder: nothing arrives that has not been run."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path

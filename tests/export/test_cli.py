@@ -1,7 +1,5 @@
 """``derain-export``: export, verify, scores, errors, and a quick --help."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Static graphs: one size in the file, any size on the device."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """One stage, repeated on the device, is the unrolled network."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -22,8 +20,7 @@ from export.errors import ExportError
 from export.tflite.writer import schema
 from export.to_onnx import step_to_onnx
 from export.to_tflite import step_to_tflite
-from tests.export.conftest import int8_of
-from tests.export.test_architectures import make_teacher
+from tests.export.conftest import int8_of, make_teacher
 
 CONFIG = GanLstmConfig(
     width=4, stages=3, blocks=3, attention="spatial", body_scale=2, body_depth=1, radius=2, eps=1e-3

@@ -1,7 +1,5 @@
 """What both formats refuse: damage, cards that disagree, what does not pass verification."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """int8 artifacts: what they store, that they compute what torch does, and who can run them."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 
@@ -12,19 +10,16 @@ import pytest
 import torch
 from onnx import TensorProto, numpy_helper
 
-from compress.against_teacher import Scores
 from core.checkpoint import Checkpoint
 from core.quantization import TensorScale
 from edge_runtime.engines.onnx_runtime import OnnxSession
 from edge_runtime.models.card import QualityRow, load_card
-from export import build as build_module
 from export.build import build_onnx
 from export.errors import ExportError, ParityError
 from export.graph import ExportGraph
 from export.to_onnx import to_onnx
 from export.verify import Check, compare, require_parity, require_quality, verify
 from tests.export.conftest import int8_of
-from tests.helpers import score_set
 
 
 @pytest.fixture(scope="module")
@@ -176,22 +171,6 @@ def test_other_precisions_of_an_int8_checkpoint(
     assert kinds == {TensorProto.FLOAT if precision == "fp32" else TensorProto.FLOAT16}
     for value in (*model.graph.input, *model.graph.output):
         assert value.type.tensor_type.elem_type == TensorProto.FLOAT
-
-
-def test_scores_of_an_int8_artifact_are_held_against_torch(
-    int8: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clean = np.round(_picture(48, 64)[0].transpose(1, 2, 0) * 255).astype(np.uint8)
-    rainy = np.minimum(clean, 200) + 30
-
-    def score(derain: object, _: object) -> Scores:
-        return Scores(score_set(derain, "one", [(rainy.astype(np.uint8), clean)]))  # type: ignore[arg-type]
-
-    assert build_onnx(int8, tmp_path, quality=score).card.quality
-    monkeypatch.setattr(build_module, "derainer_of", lambda _: lambda _: clean)
-    with pytest.raises(ParityError, match=r"scores .* dB rgb on one, torch .* limit is 0\.05 dB"):
-        build_onnx(int8, tmp_path / "other", quality=score)
-    assert not list((tmp_path / "other").iterdir())
 
 
 def test_the_quality_limit() -> None:

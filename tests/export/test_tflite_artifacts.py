@@ -1,11 +1,10 @@
 """TFLite artifacts: built, verified, carrying their card, and refused when tampered with."""
 
-from __future__ import annotations
-
 import dataclasses
 import shutil
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,22 +83,6 @@ def test_it_runs_on_the_device_and_in_tiles(
         assert np.abs(Derainer.load(path, tile=32)(rainy).astype(int) - whole).max() <= 1
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
-def test_embedded_card_equals_the_sidecar_but_for_size_and_hash(
-    artifacts: Path, precision: str
-) -> None:
-    path = artifacts / f"tiny_{precision}.tflite"
-    assert read_embedded_card(path) == load_card(path).embedded()
-
-
-def test_metadata_is_readable_without_this_package(artifact: Path) -> None:
-    model = schema.Model.GetRootAs(artifact.read_bytes())
-    (entry,) = (model.Metadata(index) for index in range(model.MetadataLength()))
-    assert entry.Name().decode() == METADATA_KEY
-    text = model.Buffers(entry.Buffer()).DataAsNumpy().tobytes().decode()
-    assert text == load_card(artifact).to_metadata()
-
-
 def test_equal_artifacts_have_equal_bytes(artifact: Path, int8: Checkpoint, tmp_path: Path) -> None:
     again = build_tflite(int8, tmp_path / "again", precision="fp32").artifact
     assert again.read_bytes() == artifact.read_bytes()
@@ -154,9 +137,12 @@ def test_int8_pictures_are_built_and_verified(int8: Checkpoint, tmp_path: Path) 
     assert Derainer.load(built.artifact)(rainy).shape == rainy.shape
 
 
-@pytest.mark.parametrize("precision", ["dynamic", "int8"])
+@pytest.mark.parametrize(
+    ("build", "precision"),
+    [(build_tflite, "dynamic"), (build_tflite, "int8"), (build_onnx, "int8")],
+)
 def test_scores_of_small_weights_are_held_against_torch(
-    int8: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Precision
+    int8: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, build: Any, precision: str
 ) -> None:
     clean = np.full((32, 40, 3), 90, np.uint8)
     rainy = clean + np.uint8(30)
@@ -164,13 +150,13 @@ def test_scores_of_small_weights_are_held_against_torch(
     def score(derain: object, _: object = ()) -> Scores:
         return Scores(score_set(derain, "one", [(rainy, clean)]))  # type: ignore[arg-type]
 
-    built = build_tflite(int8, tmp_path, precision=precision, quality=score)
+    built = build(int8, tmp_path, precision=precision, quality=score)
     scored = score(Derainer.load(built.artifact)).quality
     assert built.card.quality == dataclasses.replace(built.card, quality=scored).quality != ()
     assert read_embedded_card(built.artifact) == built.card.embedded()
     monkeypatch.setattr(build_module, "derainer_of", lambda _: lambda _: clean)
     with pytest.raises(ParityError, match=r"scores .* dB rgb on one, torch .* limit is 0\.05 dB"):
-        build_tflite(int8, tmp_path / "other", precision=precision, quality=score)
+        build(int8, tmp_path / "other", precision=precision, quality=score)
     assert not list((tmp_path / "other").iterdir())
 
 

@@ -1,7 +1,5 @@
 """The ONNX model: names, sizes, parity with torch, and what must not be in it."""
 
-from __future__ import annotations
-
 import importlib
 import sys
 from collections.abc import Callable

@@ -1,11 +1,8 @@
 """TFLite files: parity with torch per architecture and precision, and what is inside them."""
 
-from __future__ import annotations
-
 import collections
 import dataclasses
 import importlib
-import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -24,15 +21,12 @@ from core.networks.student import StudentConfig
 from core.quantization import Quantization, TensorScale
 from core.quantized_graph import Placement
 from edge_runtime.engines.litert import TfliteSession
-from edge_runtime.errors import MissingExtraError
 from edge_runtime.metrics import psnr
 from export.errors import ExportError
 from export.graph import ExportGraph, Precision
 from export.tflite.writer import schema
 from export.to_tflite import to_tflite
-from tests.export.conftest import int8_of
-from tests.export.test_architectures import CASES as TEACHERS
-from tests.export.test_architectures import make_teacher
+from tests.export.conftest import TEACHERS, int8_of, make_teacher
 
 CASES = {
     **TEACHERS,
@@ -169,7 +163,7 @@ def test_numbers_become_codes_once_and_codes_numbers_once(int8: Checkpoint) -> N
 class OddNet(nn.Module):
     """Does to a picture what no architecture does: a test puts it into ``compute``."""
 
-    compute: Callable[[OddNet, Tensor], Tensor]
+    compute: Callable[["OddNet", Tensor], Tensor]
 
     def __init__(self, config: StudentConfig) -> None:
         super().__init__()
@@ -375,14 +369,6 @@ def test_an_operation_that_is_not_mapped_is_one_line(
     with pytest.raises(ExportError, match=f"^net: odd: .*{message}") as caught:
         to_tflite(odd, "fp32")
     assert "\n" not in str(caught.value)
-
-
-def test_a_missing_toolchain_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "export.tflite.writer")
-    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    pattern = re.escape("ai-edge-litert is not installed; run: pip install 'edge-derain[export]'")
-    with pytest.raises(MissingExtraError, match=pattern):
-        importlib.import_module("export.tflite.writer")
 
 
 def test_onnx_needs_no_tools_of_tflite(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """Verification accepts what equals torch, and refuses everything else."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Networks with axes to prune, in float64 and doing something everywhere."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

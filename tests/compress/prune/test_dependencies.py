@@ -1,7 +1,5 @@
 """Axes of every network: removing channels is the same as zeroing them by hand."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 from typing import Any

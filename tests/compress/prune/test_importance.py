@@ -1,7 +1,5 @@
 """L2 and Taylor importance against sums and numerical derivatives, and on planted channels."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import replace
 from typing import Any

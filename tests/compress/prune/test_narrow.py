@@ -1,7 +1,5 @@
 """Narrowing: the least important first, over all axes, to multiples of 8 and no further."""
 
-from __future__ import annotations
-
 import copy
 from typing import Any
 

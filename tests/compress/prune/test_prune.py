@@ -1,7 +1,5 @@
 """Pruning checkpoints: goals, stages, rounds with training, and what is refused."""
 
-from __future__ import annotations
-
 import dataclasses
 import signal
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The config that is read off a pruned network builds that very network."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Calibration: what is seen, and which scales are made of it."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """From a float checkpoint to an int8 one: budget, fine-tuning, warnings."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Recipes from beginning to end, interrupted, changed and wrong."""
 
-from __future__ import annotations
-
 import copy
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Results with a known Pareto front, and a browser, for tests of the report."""
 
-from __future__ import annotations
-
 import fcntl
 import hashlib
 import json

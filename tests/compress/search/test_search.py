@@ -1,7 +1,5 @@
 """Halving by hand, candidates within budgets, and a search whose recipe runs."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """LiteRT: sizes, types, threads, fallbacks, and one line for whatever is wrong."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import threading

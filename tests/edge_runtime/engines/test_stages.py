@@ -1,7 +1,5 @@
 """Stages: counted, handed their states, and ended when the picture is still."""
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Callable

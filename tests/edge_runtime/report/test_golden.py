@@ -1,7 +1,5 @@
 """The golden picture is the same everywhere, and only the right function passes."""
 
-from __future__ import annotations
-
 import dataclasses
 import hashlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """``edge-derain --self-test``: what is tested, what is not, and what fails."""
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import sys

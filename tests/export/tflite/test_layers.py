@@ -1,7 +1,5 @@
 """Layers as plain convolutions, against torch."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch
