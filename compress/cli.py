@@ -71,7 +71,7 @@ def _distill(arguments: argparse.Namespace) -> int:
     options = student_options(found.student) if "student" in found else []
     config, resume = parse_training(DistillConfig, parser, [*options, *others])
     result = distill(config, resume)
-    for line in result.summary():
+    for line in result.summary:
         print(line)
     return result.exit_code
 
@@ -102,7 +102,7 @@ def _prune(arguments: argparse.Namespace) -> int:
         parser = training_parser(DistillConfig, prog="compress prune")
         training, resume = parse_training(DistillConfig, parser, options)
     pruned = prune(found.checkpoint, config, training, resume)
-    for line in pruned.trained.summary() if pruned.trained else ():
+    for line in pruned.trained.summary if pruned.trained else ():
         print(line)
     if pruned.trained and (pruned.trained.exit_code or not pruned.trained.first):
         return pruned.trained.exit_code
@@ -206,7 +206,7 @@ def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoin
     )
     found = to_int8(checkpoint, options, training, resume=arguments.resume)
     if not isinstance(found, Quantized):
-        for line in found.summary():
+        for line in found.summary:
             print(line)
         return found.exit_code
     _print_quantized(found)

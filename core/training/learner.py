@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -194,7 +195,12 @@ class Learner:
             derained, outputs, observed = self._network(batch)
             losses = self.objective(derained, batch, observed)
             if self.auxiliary is not None:
-                own = auxiliary_losses(self.auxiliary, outputs, batch, self._picture_loss)
+                own = auxiliary_losses(
+                    self.auxiliary,
+                    outputs,
+                    batch,
+                    partial(reconstruction_loss, config=self.objective.loss),
+                )
                 weighted = {name: self.objective.clean_weight * loss for name, loss in own.items()}
                 losses = {**losses, **weighted}
                 losses["loss"] = losses["loss"] + sum(weighted.values())
@@ -206,9 +212,6 @@ class Learner:
         if adversary:
             losses["discriminator"] = adversary.collect(derained, wanted, parts, last)
         return {name: value.detach() for name, value in losses.items()}
-
-    def _picture_loss(self, picture: Tensor, clean: Tensor) -> Tensor:
-        return reconstruction_loss(picture, clean, self.objective.loss)
 
     def state(self) -> Stateful:
         """Return everything that steps change."""

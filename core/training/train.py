@@ -72,50 +72,23 @@ class TrainResult:
         folder: where ``best``, ``last`` and ``state`` (.safetensors), ``config.yaml`` and the
             folder ``logs`` are; after a GAN phase that followed a PSNR phase also ``before_gan``.
         step: finished steps.
-        steps: steps in all.
         score: best validation score so far in dB, None before the first validation.
         stopped_by: number of the signal that ended it early, or None.
-        before_gan: score in dB when the GAN phase began, None where it did not begin in this run.
-        last: score in dB of the last validation.
-        waiting: share of the time that was spent waiting for data, 0 to 1.
         first: whether this is the first of the run's processes, the one that writes and scores.
+        summary: lines for whoever started the run; none in the processes that are not the first.
     """
 
     folder: Path
     step: int
-    steps: int
     score: float | None
     stopped_by: int | None
-    before_gan: float | None
-    last: float | None
-    waiting: float
     first: bool
+    summary: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
         """What a command that made the run returns: 0, or 128 and the number of the signal."""
         return 0 if self.stopped_by is None else 128 + self.stopped_by
-
-    def summary(self) -> tuple[str, ...]:
-        """Lines for whoever started the run; none in the processes that are not the first."""
-        if not self.first:
-            return ()
-        if self.stopped_by is not None:
-            return (
-                f"stopped after step {self.step} of {self.steps}, saved in {self.folder}; "
-                "the same command with --resume goes on",
-            )
-        best = self.folder / "best.safetensors"
-        lines = [
-            f"{self.step} steps, best score {self.score:.2f} dB: {best} "
-            f"({self.waiting:.0%} of the time spent waiting for data)"
-        ]
-        if self.before_gan is not None:
-            lines.append(
-                f"score before the GAN phase {self.before_gan:.2f} dB (before_gan.safetensors), "
-                f"after it {self.last:.2f} dB (last.safetensors)"
-            )
-        return tuple(lines)
 
 
 SCORE_CAP_DB = 40.0
@@ -205,17 +178,27 @@ class Trainer:
             StopRequest() as stop,
         ):
             stopped_by = self._loop(data, validation, log, stop)
-        return TrainResult(
-            folder=self.folder,
-            step=self.step,
-            steps=config.steps,
-            score=self.best,
-            stopped_by=stopped_by if self.step < config.steps else None,
-            before_gan=self.before_gan,
-            last=self.last,
-            waiting=self._watch.waiting,
-            first=self.first,
+        ended_by = stopped_by if self.step < config.steps else None
+        lines = self._summary(ended_by) if self.first else ()
+        return TrainResult(self.folder, self.step, self.best, ended_by, self.first, lines)
+
+    def _summary(self, stopped_by: int | None) -> tuple[str, ...]:
+        if stopped_by is not None:
+            return (
+                f"stopped after step {self.step} of {self.config.steps}, saved in {self.folder}; "
+                "the same command with --resume goes on",
+            )
+        ended = (
+            f"{self.step} steps, best score {self.best:.2f} dB: {self.folder / 'best.safetensors'} "
+            f"({self._watch.waiting:.0%} of the time spent waiting for data)"
         )
+        if self.before_gan is None:
+            return (ended,)
+        gan = (
+            f"score before the GAN phase {self.before_gan:.2f} dB (before_gan.safetensors), "
+            f"after it {self.last:.2f} dB (last.safetensors)"
+        )
+        return ended, gan
 
     def _loop(
         self, data: MixtureDataset, validation: Mapping[str, Pairs], log: RunLog, stop: StopRequest
@@ -367,6 +350,6 @@ def command(arguments: Sequence[str]) -> int:
     parser = training_parser(TrainConfig, prog="derain train", description="Train a network.")
     config, resume = parse_training(TrainConfig, parser, arguments)
     result = train(config, resume=resume)
-    for line in result.summary():
+    for line in result.summary:
         print(line)
     return result.exit_code

@@ -55,16 +55,6 @@ def test_equal_checkpoints_are_equal_files(tmp_path: Path, checkpoint: Checkpoin
     assert _sha256(tmp_path / "a") == _sha256(tmp_path / "b")
 
 
-def test_weights_in_any_memory_format(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    strided = {
-        key: value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value
-        for key, value in checkpoint.weights.items()
-    }
-    save_checkpoint(tmp_path / "a", dataclasses.replace(checkpoint, weights=strided))
-    for key, value in load_checkpoint(tmp_path / "a").weights.items():
-        assert torch.equal(value, checkpoint.weights[key])
-
-
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.999])
 def test_torn_files(tmp_path: Path, checkpoint: Checkpoint, share: float) -> None:
     path = tmp_path / "a.safetensors"

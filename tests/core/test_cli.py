@@ -82,26 +82,6 @@ def test_no_command_and_an_unknown_one(capsys: pytest.CaptureFixture[str]) -> No
     assert "unknown command 'trian'; there are train, evaluate" in _error(capsys)
 
 
-@pytest.mark.parametrize(
-    ("command", "options"),
-    [
-        ("train", ["--config", "--mixture.crop", "--learning_rate", "--resume", "at its highest"]),
-        ("table", ["--columns"]),
-        ("evaluate", ["--dataset", "--csv", "--save", "--data-root", "--sets"]),
-    ],
-)
-def test_help_of_commands(
-    capsys: pytest.CaptureFixture[str], command: str, options: list[str]
-) -> None:
-    with pytest.raises(SystemExit) as done:
-        cli.main([command, "--help"])
-    assert done.value.code == 0
-    out, err = capsys.readouterr()
-    assert err == ""
-    for option in options:
-        assert option in out
-
-
 def test_a_missing_extra_says_what_to_install() -> None:
     packages = ("torch", "safetensors", "jsonargparse", "lightning")
     done = _python(

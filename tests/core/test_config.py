@@ -18,7 +18,6 @@ from core.config import (
     read_config,
 )
 from core.errors import ConfigError
-from core.networks.student import StudentConfig
 from core.training.config import TrainConfig
 from edge_runtime.models.records import to_plain
 
@@ -105,11 +104,6 @@ def test_misspelt_keys_are_placed_and_the_nearest_is_named(
     assert caught.value.exit_code == 2
 
 
-def test_keys_unlike_any_other_get_the_list(write, train_values: Values) -> None:
-    with pytest.raises(ConfigError, match=r"loss\.qqq: unknown key; there are l1, mse, ssim, psnr"):
-        load_config(TrainConfig, write(_set(train_values, "loss.qqq", 1)))
-
-
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
@@ -191,16 +185,6 @@ def test_building_leaves_the_values_alone(train_values: Values) -> None:
     before = copy.deepcopy(train_values)
     build_config(TrainConfig, train_values, "config")
     assert train_values == before
-
-
-def test_network_configs() -> None:
-    config = network_config(
-        "student", {"widths": [8, 16], "encoder_blocks": [0, 1]} | {"decoder_blocks": [2]}
-    )
-    assert config == StudentConfig((8, 16), (0, 1), (2,))
-    assert network_config("student", {}) == StudentConfig()
-    with pytest.raises(ConfigError, match="network: must be a mapping, got 5"):
-        network_config("student", 5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
 from core.config import build_config
-from core.inference import SelfEnsemble, derain, derainer_of, has_bfloat16, pad_to_multiple
+from core.inference import SelfEnsemble, derain, derainer_of, has_bfloat16
 from core.networks.student import StudentConfig, StudentNet
 from core.training.config import TrainConfig
 from core.training.devices import make_fabric
@@ -39,12 +39,6 @@ def test_any_size_is_padded_as_numpy_does_and_cropped_again(size: tuple[int, int
     # exactly what edge_runtime.Derainer feeds its engine
     wanted = np.pad(rainy, ((0, bottom), (0, right), (0, 0)), mode="edge").astype(np.float32) / 255
     np.testing.assert_array_equal(probe.seen[0].permute(1, 2, 0).numpy(), wanted)
-
-
-def test_legal_sizes_are_passed_on() -> None:
-    batch = torch.rand(2, 3, 16, 24)
-    assert pad_to_multiple(batch, 8) is batch
-    assert pad_to_multiple(batch, 5).shape == (2, 3, 20, 25)
 
 
 def test_results_are_clamped_and_rounded_half_up() -> None:
@@ -174,11 +168,3 @@ def test_the_picture_as_it_is_comes_last_and_to_the_first_network(views: int) ->
     assert len(seen) == 2 * views
     assert seen[-1][0] == 0
     assert torch.equal(seen[-1][1], RAINY)
-
-
-def test_means_are_float32_whatever_the_network_returns() -> None:
-    class Half(nn.Module):
-        def forward(self, rainy: Tensor) -> Tensor:
-            return rainy.bfloat16()
-
-    assert SelfEnsemble([Half()], 2)(RAINY).dtype == torch.float32

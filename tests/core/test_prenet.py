@@ -98,12 +98,6 @@ def test_the_checkpoint_says_where_it_came_from(tmp_path: Path) -> None:
     assert checkpoint.data == ()
 
 
-def test_half_precision_becomes_float32(tmp_path: Path) -> None:
-    weights = {key: value.half() for key, value in published("prn", width=8).items()}
-    checkpoint = import_prenet(saved(weights, tmp_path), "prn")
-    assert {value.dtype for value in checkpoint.weights.values()} == {torch.float32}
-
-
 def test_all_wrong_keys_are_listed(tmp_path: Path) -> None:
     weights = published("prenet", width=8)
     del weights["conv_i.0.bias"], weights["res_conv5.2.weight"]

@@ -165,7 +165,6 @@ def _pairs(title: str, root: Path) -> dict[str, list[tuple[str, str]]]:
 @pytest.mark.parametrize(
     ("name", "files", "pair"),
     [
-        ("rain100l", ["norain-001.png", "rain-001.png"], ("rain-001.png", "norain-001.png")),
         (
             "rain100l",
             ["rainy_L/1.webp", "rainy_H/1.webp", "clean/1.webp"],
@@ -181,24 +180,9 @@ def _pairs(title: str, root: Path) -> dict[str, list[tuple[str, str]]]:
             ["train/norain-1.png", "train/rain-1.png", "Test/norain-2.png", "Test/rain-2.png"],
             ("Test/rain-2.png", "Test/norain-2.png"),
         ),
-        (
-            "rain200h",
-            ["rain/X2/norain-1x2.png", "norain/norain-1.png"],
-            ("rain/X2/norain-1x2.png", "norain/norain-1.png"),
-        ),
-        (
-            "rain12",
-            ["rain/001_in.png", "groundtruth/001_GT.png"],
-            ("rain/001_in.png", "groundtruth/001_GT.png"),
-        ),
         ("rain800", ["training/1.jpg", "test_syn/2.jpg"], ("test_syn/2.jpg", "test_syn/2.jpg")),
         ("rain800", ["7.jpg"], ("7.jpg", "7.jpg")),
         ("rain800", ["input/1.png", "target/1.png"], ("input/1.png", "target/1.png")),
-        (
-            "rain1400",
-            ["testing/rainy image/901_14.jpg", "testing/ground truth/901.jpg"],
-            ("testing/rainy image/901_14.jpg", "testing/ground truth/901.jpg"),
-        ),
         ("rain13k", ["input/2.jpg", "target/2.jpg"], ("input/2.jpg", "target/2.jpg")),
         ("spa", ["rain/1.png", "norain/1gt.png"], ("rain/1.png", "norain/1gt.png")),
     ],

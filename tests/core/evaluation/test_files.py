@@ -14,7 +14,6 @@ from core.config import build_config
 from core.errors import DataError
 from core.evaluation.evaluate import (
     EvaluationConfig,
-    PictureScore,
     mean_rows,
     score_pairs,
 )
@@ -26,10 +25,8 @@ from core.evaluation.files import (
     save_picture,
     scores_csv,
     teacher_of,
-    write_text,
 )
 from edge_runtime.errors import CardError, UsageError
-from edge_runtime.metrics import Quality
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 from edge_runtime.report.reference import ReferenceTeacher, read_reference
 from edge_runtime.report.scores import score_reference
@@ -69,12 +66,6 @@ def test_the_means_of_the_csv_are_the_table(config: EvaluationConfig) -> None:
             assert getattr(row, name) == float(np.mean(column))
 
 
-def test_identical_pictures_count_100_in_the_csv() -> None:
-    same, other = Quality(np.inf, 1.0), Quality(20.0, 0.5)
-    score = PictureScore("a", "b.png", {"rgb": other, "y": other}, {"rgb": same, "y": other})
-    assert scores_csv([score]).splitlines()[1] == "a,b.png,20.0,0.5,100.0,1.0,20.0,0.5,20.0,0.5"
-
-
 def test_text_targets_are_refused_before_any_work(tmp_path: Path) -> None:
     check_text_target("--csv", tmp_path / "a.csv")
     assert list(tmp_path.iterdir()) == []
@@ -82,13 +73,6 @@ def test_text_targets_are_refused_before_any_work(tmp_path: Path) -> None:
         check_text_target("--csv", tmp_path)
     with pytest.raises(UsageError, match=r"^--csv .*none is no folder that can be written to"):
         check_text_target("--csv", tmp_path / "none/a.csv")
-
-
-def test_text_is_written_or_the_option_named(tmp_path: Path) -> None:
-    write_text("--csv", tmp_path / "a.csv", "ä\n")
-    assert (tmp_path / "a.csv").read_bytes() == "ä\n".encode()
-    with pytest.raises(UsageError, match=r"^--json .*: cannot be written \(No such file"):
-        write_text("--json", tmp_path / "none/a.json", "x")
 
 
 def test_pictures_are_saved_without_loss(config: EvaluationConfig, tmp_path: Path) -> None:

@@ -74,13 +74,6 @@ def test_borrowed_rain_needs_a_lender() -> None:
         PartConfig(DRY, rain="none", lender=PAIRS)
 
 
-def test_samples_are_uint8_crops(data_root: Path) -> None:
-    for picture in _mixed(data_root)[5][:2]:
-        assert picture.shape == (3, 16, 16)
-        assert picture.dtype == torch.uint8
-        assert picture.is_contiguous()
-
-
 def test_shrunk_pieces_are_means_of_what_they_cover(tmp_path: Path) -> None:
     # Columns count up by 4 and rows by 2, so a piece at half size starts anywhere and steps by 8
     # and 4 levels.
@@ -237,16 +230,6 @@ def test_what_a_teacher_made_is_cut_and_mirrored_with_the_pictures(data_root: Pa
         assert torch.equal(sample.clean, plain[index].clean)
         seen.add(int(sample.kind))
     assert seen == set(map(int, Kind))
-
-
-def test_a_teacher_is_asked_only_about_rain_that_stays(data_root: Path) -> None:
-    parts = (PartConfig(DRY, 1.0, "generated"), PartConfig(DRY, 1.0, "none"))
-    config = MixtureConfig(_named(*parts), crop=16, generated=FEW)
-
-    def never(rainy: np.ndarray) -> np.ndarray:
-        raise AssertionError
-
-    assert MixtureDataset(config, str(data_root), 0, False, never)[0].taught.shape == (3, 16, 16)
 
 
 def test_pieces_are_made_once_and_taught(data_root: Path) -> None:

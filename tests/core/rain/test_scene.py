@@ -1,11 +1,7 @@
-import dataclasses
-import json
-
 import numpy as np
 import pytest
 
 from core.errors import ConfigError
-from core.rain.render import render
 from core.rain.scene import PRESETS, Camera, CameraConfig, RainScene, RenderConfig, draw_scene
 
 
@@ -54,14 +50,6 @@ def test_a_probability_of_one_or_none_is_kept() -> None:
     assert {scene.mask.name for scene in scenes if scene.mask} == {"a", "b"}
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_json_gives_the_same_picture_again(preset: str, picture) -> None:
-    clean = picture(40, 50)
-    scene = draw_scene(PRESETS[preset], np.random.default_rng(5))
-    again = RainScene.from_json(scene.to_json())
-    np.testing.assert_array_equal(render(clean, scene).rainy, render(clean, again).rainy)
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -79,8 +67,3 @@ def test_wrong_values_are_named(make, message: str) -> None:
     with pytest.raises(ConfigError, match=message) as caught:
         make()
     assert "\n" not in str(caught.value)
-
-
-def test_json_holds_every_field() -> None:
-    scene = _scenes(PRESETS["mixed"], 1)[0]
-    assert set(json.loads(scene.to_json())) == {f.name for f in dataclasses.fields(scene)}

@@ -96,13 +96,6 @@ def test_a_gradient_that_is_not_finite_changes_nothing(
     assert learner.average.n_averaged == 1
 
 
-def test_seeds_make_the_weights(config: TrainConfig) -> None:
-    first, again = _weights(Learner(config)), _weights(Learner(config))
-    other = _weights(Learner(dataclasses.replace(config, seed=1)))
-    assert all(torch.equal(first[key], again[key]) for key in first)
-    assert not torch.equal(first["entry.weight"], other["entry.weight"])
-
-
 def test_init_goes_on_from_a_checkpoint(config: TrainConfig, tmp_path: Path) -> None:
     start = Learner(config)
     start.update(BATCH, 0)
@@ -265,11 +258,6 @@ def test_what_it_is_trained_for_is_named(config: TrainConfig) -> None:
     assert checkpoint.data == ("dry", "elsewhere", "pairs")
 
 
-def test_the_network_starts_with_the_weights_of_plain_training(config: TrainConfig) -> None:
-    plain, other = Learner(config).module, Learner(config, _Shift()).module
-    assert all(map(torch.equal, plain.state_dict().values(), other.state_dict().values()))
-
-
 def test_a_run_resumes_with_its_objective_only(config: TrainConfig) -> None:
     result = train(config, progress=False, objective=_Shift())
     rows = (result.folder / "logs/metrics.csv").read_text().splitlines()
@@ -373,16 +361,6 @@ def test_a_step_makes_the_sum_small(staged: TrainConfig) -> None:
     for step in range(1, 4):
         losses = learner.update(batch, step)
     assert losses["loss"] < before
-
-
-def test_parts_of_a_batch_make_the_same_auxiliary_step(staged: TrainConfig) -> None:
-    once, twice = (Learner(dataclasses.replace(staged, accumulate=n)) for n in (1, 2))
-    batch = _kinds_batch(Kind.PAIR, Kind.PAIR)
-    for step in range(2):
-        losses = [learner.update(batch, step) for learner in (once, twice)]
-        torch.testing.assert_close(losses[0]["stages"], losses[1]["stages"])
-    pairs = zip(once.module.parameters(), twice.module.parameters(), strict=True)
-    assert all(torch.allclose(a, b, rtol=0, atol=1e-6) for a, b in pairs)
 
 
 def test_they_weigh_as_much_as_clean_pictures_do(staged: TrainConfig) -> None:

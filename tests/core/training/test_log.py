@@ -54,15 +54,6 @@ def test_a_run_from_the_start_starts_afresh(tmp_path: Path) -> None:
     assert len(_table(tmp_path)) == 3
 
 
-def test_a_resumed_table_leaves_out_what_a_kill_tore(tmp_path: Path) -> None:
-    _log(tmp_path, 0, range(1, 7))
-    whole = _table(tmp_path)
-    with (tmp_path / "metrics.csv").open("a") as file:
-        file.write("7,lo")
-    _log(tmp_path, 6, range(0))
-    assert _table(tmp_path) == whole
-
-
 def test_unwritable_folder(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(TrainingError, match=r"metrics\.csv: cannot be written"):

@@ -54,16 +54,6 @@ def test_state_of_another_network(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_state_without_random_state(tmp_path: Path) -> None:
-    run = _Run()
-    tensors = {f"network.{key}": value for key, value in run.network.state_dict().items()}
-    tensors |= {f"average.{key}": value for key, value in run.average.state_dict().items()}
-    header = {"edge_derain.training_state": '{"schema": 1, "progress": {}}'}
-    save_tensors(tmp_path / "state", tensors, header)
-    with pytest.raises(CheckpointError, match="state: belongs to another network"):
-        load_state(tmp_path / "state", run.state())
-
-
 @pytest.mark.parametrize(
     "header", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "progress": 5}']
 )

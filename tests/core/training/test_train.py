@@ -14,13 +14,12 @@ import torch
 
 from core.checkpoint import load_checkpoint
 from core.config import build_config, load_config
-from core.errors import CheckpointError, ConfigError, TrainingError
+from core.errors import ConfigError, TrainingError
 from core.inference import derainer_of
 from core.training import learner as learner_module
 from core.training.adversary import AdversarialConfig
 from core.training.config import TrainConfig
 from core.training.learner import Learner
-from core.training.muon import Muon
 from core.training.state import read_progress
 from core.training.train import StopRequest, TrainResult, train
 from tests.helpers import score_set
@@ -154,18 +153,12 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     with monkeypatch.context() as patch:
         _signalled(patch, step, number)
         stopped = _run(config)
-    assert (stopped.step, stopped.stopped_by) == (step + 1, number)
+    assert (stopped.step, stopped.stopped_by, stopped.exit_code) == (step + 1, number, 128 + number)
     assert read_progress(parts / "state.safetensors")["step"] == step + 1
     torch.rand(7)  # whatever else the process draws must not matter
     resumed = _run(config, resume=True)
     assert (resumed.step, resumed.score) == (6, uninterrupted.score)
     assert _files(parts) == _files(whole)
-
-
-def test_the_optimizer_is_the_one_that_was_named(config: TrainConfig) -> None:
-    assert type(Learner(config).optimizer.optimizer) is torch.optim.AdamW
-    with_muon = dataclasses.replace(config, optimizer="muon")
-    assert type(Learner(with_muon).optimizer.optimizer) is Muon
 
 
 def test_a_second_signal_stops_at_once_and_the_last_state_is_good(
@@ -258,15 +251,6 @@ def test_a_torn_state_falls_back_to_the_one_before(
     assert re.match(r"\S+/state\.safetensors: torn.*going on from \S+previous\.sa", message)
 
 
-def test_torn_states(config: TrainConfig, inside) -> None:
-    folder = inside("a")
-    _run(config)
-    for state in (folder / "state.safetensors", folder / "state.previous.safetensors"):
-        state.write_bytes(state.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match=r"state\.safetensors: torn"):
-        _run(config, resume=True)
-
-
 def test_a_state_that_was_lost_falls_back_too(config: TrainConfig, inside) -> None:
     folder = inside("a")
     _run(config)
@@ -303,8 +287,15 @@ def test_before_and_after_the_gan_phase(config: TrainConfig, gan: TrainConfig, i
     three = inside("three")
     result = _run(gan)
     scores = _values(three, "score")
-    assert result.before_gan == scores[3] == _values(plain, "score")[3]
-    assert result.last == scores[6] != _values(plain, "score")[6]
+    assert scores[3] == _values(plain, "score")[3]
+    assert scores[6] != _values(plain, "score")[6]
+    ended, gan_phase = result.summary
+    assert ended.startswith(f"6 steps, best score {max(scores.values()):.2f} dB: runs/tiny/best.s")
+    assert gan_phase == (
+        f"score before the GAN phase {scores[3]:.2f} dB (before_gan.safetensors), "
+        f"after it {scores[6]:.2f} dB (last.safetensors)"
+    )
+    assert result.exit_code == 0
     assert sorted(_values(three, "adversarial")) == [4, 5, 6]
     assert sorted(_values(three, "discriminator")) == [4, 5, 6]
     before = load_checkpoint(three / "before_gan.safetensors")
@@ -343,17 +334,3 @@ def test_other_threads_leave_signals_alone() -> None:
     thread.start()
     thread.join()
     assert inside == [(None, before)]
-
-
-def test_a_finished_run_says_what_the_gan_phase_did() -> None:
-    ended = TrainResult(Path("runs/a"), 6, 6, 27.126, None, 25.5, 26.0, 0.25, first=True)
-    assert ended.exit_code == 0
-    assert ended.summary() == (
-        "6 steps, best score 27.13 dB: runs/a/best.safetensors "
-        "(25% of the time spent waiting for data)",
-        "score before the GAN phase 25.50 dB (before_gan.safetensors), "
-        "after it 26.00 dB (last.safetensors)",
-    )
-    assert dataclasses.replace(ended, first=False).summary() == ()
-    stopped = dataclasses.replace(ended, first=False, stopped_by=15)
-    assert (stopped.summary(), stopped.exit_code) == ((), 143)

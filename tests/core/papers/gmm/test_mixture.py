@@ -59,10 +59,6 @@ def test_variance_is_that_of_what_is_drawn(mixture: Mixture) -> None:
     )
 
 
-def test_parameters_are_counted(mixture: Mixture) -> None:
-    assert mixture.parameters == 3 * (1 + 6 + 21)
-
-
 @pytest.mark.parametrize("stride", [1, 2, 8])
 def test_extract_against_a_loop(stride: int) -> None:
     plane = np.random.default_rng(0).random((16, 24), np.float32)
