@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from core.config import nearest, network_config
 from core.errors import CheckpointError, disk_errors
 from core.networks import ARCHITECTURES
-from core.quantization import Quantization
-from core.quantized_graph import fake_quantized, half_precision
+from core.quantization import Quantization, fake_quantized, half_precision
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.files import write_atomically
 from edge_runtime.models.records import from_plain, to_plain
@@ -151,7 +150,7 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
     try:
         header = json.loads(metadata[_KEY])
         if header.pop("schema") > SCHEMA:
-            raise CheckpointError(f"{path}: made by a newer edge-derain; upgrade to read it")
+            raise CheckpointError("made by a newer edge-derain; upgrade to read it")
         header["config"] = network_config(header["architecture"], header["config"])
         for key in ("recipe", "data"):
             header[key] = tuple(header[key])
@@ -162,8 +161,6 @@ def load_checkpoint(name_or_path: str | Path) -> Checkpoint:
                 Quantization, header["quantization"], "quantization"
             )
         return Checkpoint(weights=weights, **header)
-    except CheckpointError:
-        raise
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
             f"{path}: safetensors without the header of an edge-derain checkpoint ({error})"

@@ -140,26 +140,22 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in below:
         raise ConfigError(f"--config {path}: extends itself; remove one {PARENT!r}")
-    values = _read_yaml(path)
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        cause = " ".join(str(error).split())
+        raise ConfigError(f"--config {path}: is not YAML ({cause})") from error
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"--config {path}: holds no options; write them as lines of 'key: value'")
+    values = {str(key): value for key, value in found.items()}
     parent = values.pop(PARENT, None)
     if parent is None:
         return values
     if not isinstance(parent, str):
         raise ConfigError(f"--config {path}: {PARENT} {parent!r} is not the name of a file")
     return merge(_read(path.parent / parent, (*below, path.resolve())), values)
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"--config {path}: cannot be read ({error.strerror})") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        cause = " ".join(str(error).split())
-        raise ConfigError(f"--config {path}: is not YAML ({cause})") from error
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"--config {path}: holds no options; write them as lines of 'key: value'")
-    return {str(key): value for key, value in values.items()}
 
 
 def check_keys(hint: Any, values: Any, where: str = "") -> Any:

@@ -43,12 +43,7 @@ def has_bfloat16(accelerator: str, *, info: Path = CPU_INFO) -> bool:
 
 
 def precision_on(accelerator: str, precision: Precision) -> Literal["32-true", "bf16-mixed"]:
-    """Return the precision that is computed in, which is never ``auto``.
-
-    Args:
-        accelerator: as :func:`has_bfloat16` takes it.
-        precision: what was asked for.
-    """
+    """Return the precision that an accelerator computes in, which is never ``auto``."""
     if precision == "auto":
         return "bf16-mixed" if has_bfloat16(accelerator) else "32-true"
     return precision

@@ -86,10 +86,7 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _layers(config: GanLstmConfig) -> dict[str, tuple[str, int, int]]:
-    """Return, by published name, the name in ``GanLstm``, outputs and inputs of each layer.
-
-    The gates have no names there, because ``GanLstm`` stacks them.
-    """
+    """Return name here (gates are stacked: none), outputs and inputs by published name."""
     width = config.width
     layers = {"conv0.0": ("entry", width, 6), "conv.0": ("exit", 3, width)}
     for number in range(1 if config.share_blocks else _BLOCKS):

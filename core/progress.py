@@ -18,14 +18,14 @@ LOG_SECONDS = 30.0
 
 def track(items: Sequence[T], title: str | None) -> Iterable[T]:
     """Yield ``items`` under a passing bar, shown only with a title."""
-    seconds, delay = (0.1, 0.0) if sys.stderr.isatty() else (LOG_SECONDS, LOG_SECONDS)
+    seconds = 0.1 if sys.stderr.isatty() else LOG_SECONDS
     return tqdm(
         items,
         desc=title,
         unit="pair",
         leave=False,
         disable=title is None,
-        delay=delay,
+        delay=0 if sys.stderr.isatty() else seconds,
         mininterval=seconds,
         maxinterval=max(10.0, seconds),
     )

@@ -15,8 +15,7 @@ from torch import Tensor, fx, nn
 from core.errors import ConfigError, DataError
 from core.mixture.dataset import MixtureDataset, to_float
 from core.progress import track
-from core.quantization import TensorScale
-from core.quantized_graph import Placement
+from core.quantization import Placement, TensorScale
 from core.training.config import TrainConfig
 
 Method = Literal["minmax", "percentile", "entropy"]
@@ -113,7 +112,7 @@ def observe(network: nn.Module, crops: Tensor, progress: bool) -> dict[str, Obse
         progress: show a bar on standard error.
 
     Returns:
-        What was seen, by tensor (:class:`core.quantized_graph.Placement`).
+        What was seen, by tensor (:class:`core.quantization.Placement`).
 
     Raises:
         DataError: a tensor takes values that are not finite.

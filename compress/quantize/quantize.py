@@ -23,8 +23,14 @@ from compress.quantize.sensitivity import Harm, Judge, Judged, keep_in_float, me
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import config_parser, nearest, parse_config
 from core.errors import CheckpointError, ConfigError
-from core.quantization import Quantization, Scheme, TensorScale, weight_scales
-from core.quantized_graph import Placement, channel_axis
+from core.quantization import (
+    Placement,
+    Quantization,
+    Scheme,
+    TensorScale,
+    channel_axis,
+    weight_scales,
+)
 from core.training.config import TrainConfig
 from core.training.train import TrainResult, train
 from edge_runtime.errors import UsageError

@@ -14,8 +14,7 @@ from core.checkpoint import Checkpoint
 from core.inference import derain, pad_to_multiple
 from core.mixture.dataset import to_float
 from core.progress import track
-from core.quantization import Quantization
-from core.quantized_graph import Placement
+from core.quantization import Placement, Quantization
 from core.training.config import TrainConfig
 from core.training.train import SCORE_CAP_DB
 from edge_runtime.metrics import IDENTICAL_DB, psnr

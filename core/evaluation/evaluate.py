@@ -51,20 +51,17 @@ class TestSetConfig:
         """Read ``(file name, rainy, clean)``, uint8 (H, W, 3) RGB each; raises DataError."""
         files = find_pairs(self.source, data_root)
         for index, file in enumerate(track(files, progress)):
-            rainy, clean = (_enlarged(picture, self.enlarge) for picture in file.read())
+            rainy, clean = file.read()
+            if self.enlarge > 1:
+                size = clean.shape[1] * self.enlarge, clean.shape[0] * self.enlarge
+                large = [cv2.resize(p, size, interpolation=cv2.INTER_CUBIC) for p in (rainy, clean)]
+                rainy, clean = (picture.astype(np.uint8, copy=False) for picture in large)
             if min(clean.shape[:2]) < WINDOW:
                 raise DataError(
                     f"{file.clean} is {clean.shape[1]}x{clean.shape[0]}; pictures below "
                     f"{WINDOW} pixels cannot be scored, remove it"
                 )
             yield file.name, (self.rain.apply(clean, index) if self.rain else rainy), clean
-
-
-def _enlarged(picture: Image, times: int) -> Image:
-    if times == 1:
-        return picture
-    size = picture.shape[1] * times, picture.shape[0] * times
-    return cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
 
 
 @dataclass(frozen=True)

@@ -162,16 +162,16 @@ def inputs(
             first = first or (path, row)
             same = math.isclose(row.input_psnr, first[1].input_psnr, abs_tol=_SAME_DB)
             if row.images != first[1].images or not same:
+                one, two = (
+                    f"{each.images} pictures with an input of {each.input_psnr:.2f} dB"
+                    for each in (first[1], row)
+                )
                 raise DataError(
-                    f"{column}: {first[0]} was scored on {_said(first[1])}, but {path} on "
-                    f"{_said(row)}; score both on the same data"
+                    f"{column}: {first[0]} was scored on {one}, but {path} on {two}; "
+                    "score both on the same data"
                 )
             found[column] = first[1]
     return found
-
-
-def _said(row: QualityRow) -> str:
-    return f"{row.images} pictures with an input of {row.input_psnr:.2f} dB"
 
 
 def number(value: float | None, form: str, unit: int = 1) -> str:

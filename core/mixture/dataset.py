@@ -241,10 +241,7 @@ class MixtureDataset(Dataset[Sample]):
     def _piece(
         self, pictures: tuple[NDArray[Any], ...], scale: float, rng: np.random.Generator
     ) -> tuple[NDArray[Any], ...]:
-        """Cut the same piece of all pictures and scale it by ``scale`` to the size of a crop.
-
-        Of pictures smaller than that, the largest square is enlarged.
-        """
+        """Cut the same piece of all pictures, at most the largest square, scaled to a crop."""
         size = self.config.crop
         side = min(round(size / scale), *pictures[0].shape[:2])
         cut = self._crop(pictures, side, rng)

@@ -85,11 +85,6 @@ class GanLstmConfig:
             raise ConfigError(
                 f"entry_width {self.entry_width} must be 0 or more, and 0 without recurrent"
             )
-        if self.squeeze_widths and self.attention != "channel":
-            raise ConfigError(
-                f"squeeze_widths {list(self.squeeze_widths)} need attention 'channel', "
-                f"not {self.attention!r}"
-            )
         modules = len(self.module_levels)
         check_widths(
             self, coarse_widths=self.body_depth, inner_widths=modules, squeeze_widths=modules

@@ -51,13 +51,12 @@ class JorderConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self, width=1, stages=1, refinements=1, streak_weight=0, mask_weight=0)
+        check_bounds(self, mask_threshold=(0, 1))
         if min(self.dilations, default=0) < 1:
             raise ConfigError(
                 f"dilations {list(self.dilations)} must be one or more numbers of at least 1, "
                 "such as [1, 2, 3]"
             )
-        if not 0 <= self.mask_threshold < 1:
-            raise ConfigError(f"mask_threshold {self.mask_threshold} is not within [0, 1)")
         check_widths(self, path_widths=len(self.dilations), head_widths=len(HEADS))
 
     @property
@@ -194,13 +193,7 @@ def rain_mask(rain: Tensor, threshold: float) -> Tensor:
 
 
 class _DilatedContext(nn.Module):
-    """The contextualized dilated network (section 4.1): from a picture to features.
-
-    A 3x3 convolution enters. Then, time and again, the features take up the sum of several paths
-    of two 3x3 convolutions each, which see 5x5, 9x9 and 13x13 pixels by dilations of 1, 2 and 3.
-
-    Shapes: float (N, 3, H, W) to float (N, width, H, W), at least 0.
-    """
+    """The contextualized dilated network (section 4.1), float (N, 3, H, W) to (N, width, H, W)."""
 
     def __init__(self, config: JorderConfig) -> None:
         super().__init__()
@@ -223,7 +216,7 @@ class _DilatedContext(nn.Module):
         return features
 
     def refine(self, features: Tensor) -> Tensor:
-        """Add what all paths see to ``features``, float (N, width, H, W), and return the sum."""
+        """Add to ``features`` what all paths see by their dilations, such as 5, 9 and 13 pixels."""
         refined = features
         for path in self.paths:
             refined = refined + torch.relu(path(features))

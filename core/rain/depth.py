@@ -64,18 +64,12 @@ def read_depth(path: str | Path, height: int, width: int) -> Depth:
     if not depth.any():
         raise DataError(f"{path}: every pixel is 0, so no depth is known; remove it")
     depth = _filled(_without_specks(depth))
-    if depth.shape == (height, width):
-        return depth
     sized = cv2.resize(depth, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(sized, np.float32)
 
 
 def _without_specks(depth: Depth) -> Depth:
-    """Forget islands of depth that agree with nothing around them, as stereo matching leaves them.
-
-    An island differs by a tenth from its neighbours and is smaller than 1/2000 of the picture.
-    Sparse depth (LiDAR) is all islands: where they hold most of what is known, they stay.
-    """
+    """Forget small islands, as stereo matching leaves them, unless most is islands (LiDAR)."""
     logs = np.where(depth > 0, 1000 * np.log(np.maximum(depth, 0.01)) + 5000, 0).astype(np.int16)
     kept = cv2.filterSpeckles(logs, 0, max(1, depth.size // 2000), 100)[0] > 0
     if 2 * np.count_nonzero(kept) < np.count_nonzero(depth):

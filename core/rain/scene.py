@@ -16,7 +16,6 @@ from core.errors import ConfigError, check_bounds
 from edge_runtime.models.records import to_json
 
 Range = tuple[float, float]
-MOST_LAYERS = 8
 _UNIT = (0.0, 1.0)
 
 
@@ -112,7 +111,7 @@ class RenderConfig:
             self,
             "rain.",
             **dict.fromkeys(shares + units, _UNIT),
-            layers=(0, MOST_LAYERS),
+            layers=(0, 8),
             nearest=(0.1, 1000),
             spacing=(1, 100),
             density=(1e-6, 1),

@@ -81,10 +81,7 @@ def _parallel(
     brightness: float,
     rng: np.random.Generator,
 ) -> Layer:
-    """Draw equal streaks upright on a canvas that covers the turned picture, then turn it.
-
-    Upright, a streak is a product of two profiles, which makes filtering fast.
-    """
+    """Draw equal streaks upright, as products of two profiles, and turn the canvas."""
     (height, width), (along, across) = shape, profiles
     sine, cosine = np.sin(angle), np.cos(angle)
     columns = int(np.ceil(width * abs(cosine) + height * abs(sine))) + len(across) + 2

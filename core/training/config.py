@@ -6,7 +6,7 @@ import argparse
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from jsonargparse import ArgumentParser
 
@@ -58,10 +58,8 @@ class TrainConfig:
         workers: processes that prepare batches; 0 prepares them in the training process.
         threads: CPU threads of the arithmetic; 0 leaves the choice to torch.
         accelerator: kind of device; ``auto`` takes a GPU where there is one.
-        devices: devices of a machine, one process each.
+        devices: devices of a machine, one process each, between which every step is shared.
         num_nodes: machines; start the same command on each under ``torchrun``.
-        strategy: ``ddp`` shares every step between the processes; ``auto`` does so too where
-            there are several.
         compile: translate the network with ``torch.compile``, which needs a C++ compiler: a slow
             first step, then faster ones.
     """
@@ -96,8 +94,9 @@ class TrainConfig:
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = 1
     num_nodes: int = 1
-    strategy: Literal["auto", "ddp"] = "auto"
     compile: bool = False
+
+    RETIRED: ClassVar = {"strategy": "auto"}
 
     def __post_init__(self) -> None:
         if self.name in ("", ".", "..") or any(sign in self.name for sign in "/\\"):
@@ -156,7 +155,7 @@ class TrainConfig:
 
 
 _FREE = "data_root out accumulate validate_every save_every log_every workers threads accelerator "
-FREE_FIELDS = frozenset((_FREE + "devices num_nodes strategy compile").split())
+FREE_FIELDS = frozenset((_FREE + "devices num_nodes compile").split())
 """A resumed run may change these without becoming another run."""
 
 

@@ -34,7 +34,6 @@ def make_fabric(config: TrainConfig) -> Fabric:
             accelerator=config.accelerator,
             devices=config.devices,
             num_nodes=config.num_nodes,
-            strategy=config.strategy,
             precision=precision_on(config.accelerator, config.precision),
         )
         if config.processes > 1:
@@ -52,10 +51,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
 
 
 def _leave_group() -> None:
-    """End the threads that exchange gradients while Python is whole.
-
-    One that lets go of a tensor after that aborts the process, which has finished its work.
-    """
+    """End the threads that exchange gradients before Python lets go of their tensors."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 

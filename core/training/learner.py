@@ -69,11 +69,7 @@ class Objective(nn.Module):
         self.pieces = 0
 
     def observe(self, batch: Sample) -> dict[str, Tensor]:
-        """Run further networks, in the precision and over the processes of the run.
-
-        Returns:
-            What :meth:`forward` needs of them, by name.
-        """
+        """Return, by name, what :meth:`forward` needs of further networks."""
         return {}
 
     def forward(

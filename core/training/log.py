@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,13 +11,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 from core.errors import TrainingError, disk_errors
-from edge_runtime.files import write_atomically
+from edge_runtime.files import replacing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 T = TypeVar("T")
-_HEADER = ("step", "name", "value")
 
 
 class RunLog:
@@ -44,8 +42,9 @@ class RunLog:
         with disk_errors(self._table, TrainingError):
             folder.mkdir(parents=True, exist_ok=True)
             before = _rows(self._table) if step and self._table.exists() else []
-            rows = [_HEADER, *(row for row in before if int(row[0]) <= step)]
-            write_atomically(self._table, _as_csv(rows).encode())
+            rows = [("step", "name", "value"), *(row for row in before if int(row[0]) <= step)]
+            with replacing(self._table) as temporary:
+                _append(temporary, rows)
         self._events = _event_writer(folder, step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
@@ -53,11 +52,8 @@ class RunLog:
         if self._events is None:
             return
         rows = [(str(step), name, repr(float(value))) for name, value in values.items()]
-        with (
-            disk_errors(self._table, TrainingError),
-            self._table.open("a", encoding="utf-8", newline="") as file,
-        ):
-            file.write(_as_csv(rows))
+        with disk_errors(self._table, TrainingError):
+            _append(self._table, rows)
         for name, value in values.items():
             self._events.add_scalar(name, value, step)
 
@@ -76,10 +72,9 @@ def _rows(table: Path) -> list[tuple[str, ...]]:
     return [row for row in rows if len(row) == 3 and row[0].isdigit()]
 
 
-def _as_csv(rows: Iterable[tuple[str, ...]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
+def _append(table: Path, rows: Iterable[tuple[str, ...]]) -> None:
+    with table.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _event_writer(folder: Path, first_step: int) -> SummaryWriter:

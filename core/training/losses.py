@@ -108,15 +108,7 @@ def weighed_error(derained: Tensor, target: Tensor, clean: Tensor) -> Tensor:
 
 
 def picture_errors(a: Tensor, b: Tensor) -> Tensor:
-    """Return the mean squared difference of each picture.
-
-    Args:
-        a: float (N, C, H, W).
-        b: the same shape.
-
-    Returns:
-        float (N,), at least 0.
-    """
+    """Return the mean squared difference of each picture, (N,), of two float (N, C, H, W)."""
     return (a - b).square().mean(dim=(1, 2, 3))
 
 

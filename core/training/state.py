@@ -78,7 +78,10 @@ def load_state(path: Path, state: Stateful) -> dict[str, Any]:
             module.load_state_dict(_below(tensors, f"{name}."))
         for name, optimizer in state.optimizers.items():
             groups = optimizer.state_dict()["param_groups"]
-            moments = _moments(_below(tensors, f"{name}."))
+            moments: dict[int, dict[str, Tensor]] = {}
+            for place, value in _below(tensors, f"{name}.").items():
+                index, _, key = place.partition(".")
+                moments.setdefault(int(index), {})[key] = value
             optimizer.load_state_dict({"state": moments, "param_groups": groups})
         torch.set_rng_state(tensors["random.torch"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
@@ -105,14 +108,6 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         return tensors, dict(header["progress"])
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path}: not a training state of edge-derain") from error
-
-
-def _moments(of_optimizer: dict[str, Tensor]) -> dict[int, dict[str, Tensor]]:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, value in of_optimizer.items():
-        index, key = name.split(".", 1)
-        state.setdefault(int(index), {})[key] = value
-    return state
 
 
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from core.quantized_graph import Layer
+from core.quantization import Layer
 from export.errors import ExportError
 
 

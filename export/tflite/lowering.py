@@ -12,8 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import fx, nn
 
-from core.quantization import MOST, Quantization, TensorScale, weight_scales
-from core.quantized_graph import Placement
+from core.quantization import MOST, Placement, Quantization, TensorScale, weight_scales
 from export.errors import ExportError
 from export.graph import Precision
 from export.tflite.layers import Convolution, as_convolution
@@ -52,7 +51,7 @@ class Lowering:
         module: a network in float32.
         writer: takes the operators.
         precision: of the weights. In int8, layers and additions run on the codes that
-            ``quantization`` records, exactly where :class:`core.quantized_graph.Placement` puts
+            ``quantization`` records, exactly where :class:`core.quantization.Placement` puts
             them; all else runs on numbers.
         quantization: the record, for int8.
     """

@@ -13,8 +13,7 @@ from core import checkpoint as checkpoint_module
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
 from core.networks.student import StudentConfig, StudentNet
-from core.quantization import Quantization, TensorScale
-from core.quantized_graph import Placement
+from core.quantization import Placement, Quantization, TensorScale
 
 CONFIG = StudentConfig(widths=(8,), encoder_blocks=(1,), decoder_blocks=())
 

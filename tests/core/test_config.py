@@ -181,12 +181,6 @@ def test_wrong_command_lines(write, train_values: Values, arguments: list[str], 
         )
 
 
-def test_building_leaves_the_values_alone(train_values: Values) -> None:
-    before = copy.deepcopy(train_values)
-    build_config(TrainConfig, train_values, "config")
-    assert train_values == before
-
-
 @pytest.mark.parametrize("name", TRAINED)
 def test_shipped_training_configs_are_valid(name: str) -> None:
     load_config(TrainConfig, CONFIGS / f"{name}.yaml")

@@ -1,18 +1,29 @@
-"""Fake quantization against numpy, and what a scale can hold."""
+"""Fake quantization against numpy, and where int8 stands in a network."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from core.errors import ConfigError
+from core.errors import CheckpointError, ConfigError
+from core.networks.deconv import DeconvConfig, DeconvNet
+from core.networks.gan_lstm import GanLstm, GanLstmConfig
+from core.networks.student import StudentConfig, StudentNet
 from core.quantization import (
+    Placement,
+    Quantization,
     TensorScale,
+    channel_axis,
     fake_quantize,
     fake_quantize_weight,
+    fake_quantized,
+    half_precision,
     weight_scales,
 )
 
@@ -92,3 +103,169 @@ def test_symmetric_scales_have_zero_point_zero() -> None:
 def test_scales_that_store_nothing(scale: float, zero_point: int) -> None:
     with pytest.raises(ConfigError, match="quantize the checkpoint again"):
         TensorScale(scale, zero_point)
+
+
+NETWORKS = {
+    "student": lambda: StudentNet(StudentConfig((8, 16), (1, 1), (1,))),
+    "deconv": lambda: DeconvNet(DeconvConfig((8, 8))),
+    "gan_lstm": lambda: GanLstm(
+        GanLstmConfig(width=8, stages=2, blocks=3, attention="spatial", body_depth=1)
+    ),
+}
+
+
+def _record(module: nn.Module, step: float = 1 / 16) -> Quantization:
+    placement = Placement(module)
+    return Quantization(
+        "int8",
+        {name: TensorScale(step, 0) for name in placement.stored.values()},
+        {
+            name: weight_scales(each.weight, channel_axis(each))
+            for name, each in placement.layers.items()
+        },
+    )
+
+
+class _Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 1), nn.Conv2d(3, 3, 1)
+
+    def forward(self, rainy: Tensor) -> Tensor:
+        x = torch.relu(self.first(rainy))
+        return rainy + torch.relu(x + self.second(x))
+
+
+def test_a_block_by_hand() -> None:
+    torch.manual_seed(0)
+    block = _Block()
+    record = _record(block)
+    assert list(record.activations) == ["rainy", "first", "second", "add"]
+    assert Placement(block).owner["add"] == "second"
+
+    def weight(layer: nn.Conv2d, scales: tuple[float, ...]) -> Tensor:
+        wide = torch.tensor(scales).reshape(-1, 1, 1, 1)
+        return (layer.weight / wide).round() * wide
+
+    def rounded(x: Tensor) -> Tensor:
+        return fake_quantize(x, 1 / 16, 0)
+
+    def bias(layer: nn.Conv2d, scales: tuple[float, ...]) -> Tensor:
+        assert layer.bias is not None
+        unit = torch.tensor(scales) / 16  # weight scale times input scale
+        return (layer.bias / unit).round() * unit
+
+    rainy = torch.rand(2, 3, 4, 4)
+    with torch.no_grad():
+        first, second = (
+            (weight(layer, record.weights[name]), bias(layer, record.weights[name]))
+            for name, layer in (("first", block.first), ("second", block.second))
+        )
+        x = rounded(torch.relu(nn.functional.conv2d(rounded(rainy), *first)))
+        y = rounded(nn.functional.conv2d(x, *second))
+        wanted = rainy + rounded(torch.relu(x + y))  # the picture itself is not rounded
+        found = fake_quantized(block, record)(rainy)
+    torch.testing.assert_close(found, wanted, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_architecture_stays_what_it_was_but_for_its_arithmetic(name: str) -> None:
+    torch.manual_seed(0)
+    module = NETWORKS[name]()
+    nn.init.normal_(next(iter(reversed(list(module.parameters())))))
+    plain = copy.deepcopy(module)
+    rainy = torch.rand(1, 3, 16, 16)
+    quantized = fake_quantized(module, _record(module))
+    assert type(quantized) is type(plain)
+    assert quantized.state_dict().keys() == plain.state_dict().keys()
+    assert not torch.equal(quantized(rainy), plain(rainy))
+    quantized(rainy).sum().backward()
+    assert all(
+        each.grad is not None
+        for layer in Placement(plain).layers
+        for each in quantized.get_submodule(layer).parameters()
+    )
+
+
+def test_biases_are_whole_multiples_of_what_integer_kernels_add() -> None:
+    module = NETWORKS["student"]()
+    record = _record(module)
+    before = {name: each.clone() for name, each in module.state_dict().items()}
+    fake_quantized(module, record)
+    for name, scales in record.weights.items():
+        units = module.state_dict()[f"{name}.bias"] / (torch.tensor(scales) / 16)
+        torch.testing.assert_close(units, units.round(), atol=1e-3, rtol=0)
+        moved = (module.state_dict()[f"{name}.bias"] - before[f"{name}.bias"]).abs()
+        assert (moved <= torch.tensor(scales) / 32 * 1.001).all()
+    # Shared layers read tensors of several scales.
+    shared = NETWORKS["gan_lstm"]()
+    record = _record(shared)
+    record.activations["cat"] = TensorScale(1 / 8, 0)
+    before = shared.state_dict()["entry.bias"].clone()
+    fake_quantized(shared, record)
+    assert torch.equal(shared.state_dict()["entry.bias"], before)
+
+
+def test_a_copy_has_its_own_weights() -> None:
+    # The moving average of a training run is such a copy.
+    torch.manual_seed(0)
+    module = fake_quantized(NETWORKS["student"](), _record(NETWORKS["student"]()))
+    nn.init.normal_(module.exit.weight)  # type: ignore[union-attr, arg-type]
+    rainy = torch.rand(1, 3, 8, 8)
+    twin = copy.deepcopy(module)
+    before = module(rainy)
+    assert torch.equal(twin(rainy), before)
+    for parameter in twin.parameters():
+        parameter.data.zero_()
+    assert torch.equal(module(rainy), before)
+    assert torch.equal(twin(rainy), rainy)
+
+
+def test_layers_in_float_read_and_store_floats() -> None:
+    module = NETWORKS["student"]()
+    placement = Placement(module, {"down.0"})
+    assert list(placement.stored.values()) == ["add", "down.0"]
+    everything = Placement(module)
+    names = set(everything.stored.values())
+    assert names >= {"rainy", "entry", "encoder.0.0.first", "encoder.0.0.second", "exit"}
+    for layer in everything.layers:
+        assert set(Placement(module, {layer}).stored.values()) <= names
+
+
+def test_shared_layers_have_a_scale_for_every_run() -> None:
+    names = set(Placement(NETWORKS["gan_lstm"]()).stored.values())
+    assert {"entry", "entry@2", "body.0.first", "body.0.first@2"} <= names
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"weights": {}}, "nothing is said of layer 'decoder.0.0.first'"),
+        ({"float_layers": ("head",)}, "there is no layer 'head'"),
+        ({"activations": {}}, "there is no scale of tensor 'add'"),
+    ],
+)
+def test_records_of_another_network(change: dict[str, object], message: str) -> None:
+    module = NETWORKS["student"]()
+    record = dataclasses.replace(_record(module), **change)
+    with pytest.raises(CheckpointError, match=f"{message}; quantize the checkpoint again"):
+        fake_quantized(module, record)
+
+
+def test_scales_for_another_width() -> None:
+    module = NETWORKS["student"]()
+    record = _record(module)
+    record.weights["exit"] = (1.0,)
+    with pytest.raises(CheckpointError, match="3 scales above 0 are needed for layer 'exit'"):
+        fake_quantized(module, record)
+
+
+def test_half_precision_between_float_pictures() -> None:
+    torch.manual_seed(0)
+    module = NETWORKS["student"]()
+    nn.init.normal_(module.exit.weight, std=0.1)  # type: ignore[union-attr, arg-type]
+    plain, rainy = copy.deepcopy(module), torch.rand(1, 3, 8, 8)
+    found, wanted = half_precision(module)(rainy), plain(rainy)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, found.half().float())
+    assert 0 < (found - wanted).abs().max() < 2e-3

@@ -18,8 +18,7 @@ from core.networks import ARCHITECTURES, Architecture
 from core.networks.gan_lstm import GanLstmConfig
 from core.networks.jorder import JorderConfig
 from core.networks.student import StudentConfig
-from core.quantization import Quantization, TensorScale
-from core.quantized_graph import Placement
+from core.quantization import Placement, Quantization, TensorScale
 from edge_runtime.engines.litert import TfliteSession
 from edge_runtime.metrics import psnr
 from export.errors import ExportError

@@ -22,8 +22,7 @@ from core.mixture.config import PartConfig
 from core.mixture.dataset import MixtureDataset
 from core.networks.student import StudentConfig, StudentNet
 from core.pairs import SourceConfig
-from core.quantization import TensorScale, fake_quantize
-from core.quantized_graph import Placement
+from core.quantization import Placement, TensorScale, fake_quantize
 
 
 def _seen(values: np.ndarray) -> Observed:

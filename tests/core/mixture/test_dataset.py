@@ -260,12 +260,6 @@ def test_pieces_are_made_once_and_taught(data_root: Path) -> None:
     assert not kept & fresh
 
 
-def test_without_rain_to_make_there_are_no_pieces(data_root: Path) -> None:
-    config = MixtureConfig(_named(PartConfig(PAIRS)), crop=16)
-    data = MixtureDataset(config, str(data_root), 0, False, lambda rainy: rainy, pieces=4)
-    assert {int(data[index].kind) for index in range(5)} == {Kind.PAIR}
-
-
 def test_shares_are_respected(data_root: Path) -> None:
     # as_is is 40 brighter, none is equal; weights 3 to 1.
     data = _data(data_root, PartConfig(PAIRS, 3.0), PartConfig(PAIRS, 1.0, "none"), crop=8)

@@ -228,10 +228,6 @@ def test_cost_of_prenet_equals_a_sum_by_hand() -> None:
         ({"inner_widths": (8, 8, 0, 8, 8)}, "must be 5 numbers of at least 1, or be left out"),
         ({"inner_widths": (8, 8), "share_blocks": True}, r"inner_widths \[8, 8\] must be 1 num"),
         ({"squeeze_widths": (4,) * 4}, "must be 5 numbers of at least 1, or be left out"),
-        (
-            {"squeeze_widths": (4,) * 5, "attention": "spatial"},
-            r"squeeze_widths \[4, 4, 4, 4, 4\] need attention 'channel', not 'spatial'",
-        ),
     ],
 )
 def test_wrong_values_are_named(values: dict[str, object], message: str) -> None:
@@ -243,11 +239,6 @@ def test_wrong_values_are_named(values: dict[str, object], message: str) -> None
 def test_the_discriminator_scores_patches(size: tuple[int, int], depth: int) -> None:
     scores = Discriminator(width=4, depth=depth)(torch.rand(2, 3, *size))
     assert scores.shape == (2, 1, size[0] // 2**depth, size[1] // 2**depth)
-
-
-def test_widths_of_the_discriminator_double_up_to_eight_times() -> None:
-    net = Discriminator(width=4, depth=5, spectral=False)
-    assert [layer.weight.shape[0] for layer in net.convolutions] == [4, 8, 16, 32, 32, 1]
 
 
 def test_spectral_norm_bounds_every_layer() -> None:

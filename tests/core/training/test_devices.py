@@ -52,7 +52,7 @@ def test_two_processes_take_the_steps_of_one(train_values: dict[str, Any], tmp_p
     train(alone, progress=False)
     config, script = tmp_path / "two.yaml", tmp_path / "two.py"
     config.write_text(yaml.safe_dump({**values, "name": "two", "devices": 2, "accumulate": 2}))
-    arguments = ["train", "--config", str(config), "--strategy", "ddp"]
+    arguments = ["train", "--config", str(config)]
     script.write_text(SCRIPT.format(place=str(tmp_path), arguments=arguments))
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [*TORCHRUN, str(script)]

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from core.quantized_graph import Layer
+from core.quantization import Layer
 from export.errors import ExportError
 from export.tflite.layers import Convolution, as_convolution
 
