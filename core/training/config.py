@@ -15,8 +15,7 @@ from core.errors import ConfigError, check_bounds
 from core.evaluation.evaluate import TestSetConfig
 from core.inference import Precision
 from core.mixture.config import MixtureConfig
-from core.training.adversary import AdversarialConfig
-from core.training.losses import LossConfig
+from core.training.losses import AdversarialConfig, LossConfig
 from edge_runtime.models.records import to_plain
 
 

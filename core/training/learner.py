@@ -23,11 +23,10 @@ from core.mixture.dataset import Kind, Sample, to_float
 from core.networks import ARCHITECTURES
 from core.networks.layers import Auxiliary, PictureLoss
 from core.pairs import Image
-from core.training.adversary import Adversary
 from core.training.config import TrainConfig
 from core.training.devices import hardware, make_fabric
 from core.training.grow import grow
-from core.training.losses import LossConfig, reconstruction_loss
+from core.training.losses import Adversary, LossConfig, reconstruction_loss
 from core.training.muon import Muon
 from core.training.state import Stateful
 from edge_runtime.models.records import to_plain

@@ -1,20 +1,29 @@
-"""The state of a run, with which it goes on exactly where it stopped, in one safetensors file."""
+"""The state of a run, with which it goes on exactly where it stopped, its log and its time."""
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from time import monotonic
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from core.checkpoint import load_tensors, save_tensors
-from core.errors import CheckpointError, disk_errors
-from edge_runtime.files import write_atomically
+from core.errors import CheckpointError, TrainingError, disk_errors
+from edge_runtime.files import replacing, write_atomically
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+T = TypeVar("T")
 
 SCHEMA = 1
 _KEY = "edge_derain.training_state"
@@ -113,3 +122,115 @@ def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     size = len(prefix)
     return {key[size:]: value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+class RunLog:
+    """Open ``metrics.csv`` (columns step, name, value) and the TensorBoard events in ``folder``.
+
+    A resumed run goes on in the same table. What a run that was killed had logged beyond the
+    state that it left is dropped, because those steps are taken again.
+
+    Args:
+        folder: made if it is missing.
+        step: finished steps; 0 starts afresh.
+        write: whether anything is written at all; of several processes only one should.
+
+    Raises:
+        TrainingError: the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, step: int, write: bool = True) -> None:
+        self._table = folder / "metrics.csv"
+        self._events: SummaryWriter | None = None
+        if not write:
+            return
+        with disk_errors(self._table, TrainingError):
+            folder.mkdir(parents=True, exist_ok=True)
+            before = _rows(self._table) if step and self._table.exists() else []
+            rows = [("step", "name", "value"), *(row for row in before if int(row[0]) <= step)]
+            with replacing(self._table) as temporary:
+                _append(temporary, rows)
+        self._events = _event_writer(folder, step + 1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Add numbers of one step, by name; raises TrainingError when the disk does not take it."""
+        if self._events is None:
+            return
+        rows = [(str(step), name, repr(float(value))) for name, value in values.items()]
+        with disk_errors(self._table, TrainingError):
+            _append(self._table, rows)
+        for name, value in values.items():
+            self._events.add_scalar(name, value, step)
+
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._events is not None:
+            self._events.close()
+
+
+def _rows(table: Path) -> list[tuple[str, ...]]:
+    """Rows without the header, and without one that was torn by a kill."""
+    with table.open(encoding="utf-8", newline="") as file:
+        rows = [tuple(row) for row in csv.reader(file)]
+    return [row for row in rows if len(row) == 3 and row[0].isdigit()]
+
+
+def _append(table: Path, rows: Iterable[tuple[str, ...]]) -> None:
+    with table.open("a", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _event_writer(folder: Path, first_step: int) -> SummaryWriter:
+    # TensorBoard's own switch: with this module it leaves an installed TensorFlow alone.
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=first_step)
+
+
+class Stopwatch:
+    """Counts from its making.
+
+    Args:
+        seconds: what was counted before.
+    """
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self._started = monotonic()
+        self._before = seconds
+        self._waited = 0.0
+        self._lap = (self._started, 0.0)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds in all, with those counted before."""
+        return self._before + monotonic() - self._started
+
+    @property
+    def waiting(self) -> float:
+        """Share of the time since its making that was spent in :meth:`waits`, 0 to 1."""
+        return _share(self._waited, monotonic() - self._started)
+
+    def lap(self) -> float:
+        """Return :attr:`waiting` of the time since the last call alone."""
+        (start, waited), now = self._lap, monotonic()
+        self._lap = (now, self._waited)
+        return _share(self._waited - waited, now - start)
+
+    def waits(self, items: Iterable[T]) -> Iterator[T]:
+        """Yield ``items``, counting how long each of them takes to come."""
+        waiting = iter(items)
+        while True:
+            start = monotonic()
+            try:
+                item = next(waiting)
+            except StopIteration:
+                return
+            self._waited += monotonic() - start
+            yield item
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 0.0

@@ -27,8 +27,7 @@ from core.pairs import Image
 from core.progress import step_bar
 from core.training.config import TrainConfig, differences, parse_training, training_parser
 from core.training.learner import Learner, Objective
-from core.training.log import RunLog, Stopwatch
-from core.training.state import load_state, previous, read_progress, save_state
+from core.training.state import RunLog, Stopwatch, load_state, previous, read_progress, save_state
 from edge_runtime.files import write_atomically
 from edge_runtime.metrics import measure
 from edge_runtime.models.records import to_plain

@@ -58,7 +58,7 @@ MakeTeacher = Callable[..., Path]
 
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.training.log.monotonic", lambda: 0.0)
+    monkeypatch.setattr("core.training.state.monotonic", lambda: 0.0)
 
 
 def _distance(config: DistillConfig, student: Path, teacher: Path) -> float:

@@ -168,15 +168,6 @@ def test_config_errors(values: dict[str, Any], message: str) -> None:
         RescanConfig(**values)
 
 
-def test_widths_of_layers() -> None:
-    config = RescanConfig(depth=3, layer_widths=(4, 6), squeeze_widths=(2, 3))
-    net = build(config)
-    shapes = [tuple(net.merge.weight.shape[:2]), net.layers[0].attention.squeeze.out_channels]  # type: ignore[union-attr]
-    assert shapes == [(6, 4), 2]
-    assert net.merge_attention.squeeze.out_channels == 3
-    assert net(picture(3, 4)).shape == (1, 3, 3, 4)
-
-
 def test_configs_of_before_say_what_there_is_no_choice_of_any_more() -> None:
     assert network_config("rescan", {"unit": "gru", "prediction": "full"}) == RescanConfig()
     with pytest.raises(ConfigError, match="unit: unknown key"):

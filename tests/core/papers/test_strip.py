@@ -55,27 +55,3 @@ def test_the_command_draws_a_row_for_each_picture(
         last = 4 + 2 * (width + 8)
         np.testing.assert_array_equal(drawn[top : top + height, last : last + width], clean)
         top += height + 34
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["nano", "-o", "strip.txt"], "cannot write .txt"),
-        (["nono", "-o", "strip.png"], "nono"),
-        (["nano", "-o", "none/strip.png"], "none is no folder"),
-        (["nano", "-o", "strip.png", "--picture", "x/y"], "x/y: unknown; there are"),
-    ],
-)
-def test_wrong_options_are_named_in_one_line(
-    arguments: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["strip", *arguments]) in (1, 2)
-    out, err = capsys.readouterr()
-    assert (out, err.count("\n")) == ("", 1)
-    assert message in err
-    assert list(tmp_path.iterdir()) == []

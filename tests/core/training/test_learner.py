@@ -14,10 +14,9 @@ from core.mixture.dataset import Kind, Sample, to_float
 from core.networks.rescan import Rescan, RescanConfig
 from core.quantization import Quantization
 from core.training import learner as learner_module
-from core.training.adversary import AdversarialConfig
 from core.training.config import TrainConfig
 from core.training.learner import Learner, Objective, auxiliary_losses
-from core.training.losses import LossConfig, reconstruction_loss
+from core.training.losses import AdversarialConfig, LossConfig, reconstruction_loss
 from core.training.train import train
 
 RAINY = torch.full((2, 3, 16, 16), 120, dtype=torch.uint8)

@@ -17,9 +17,9 @@ from core.config import build_config, load_config
 from core.errors import ConfigError, TrainingError
 from core.inference import derainer_of
 from core.training import learner as learner_module
-from core.training.adversary import AdversarialConfig
 from core.training.config import TrainConfig
 from core.training.learner import Learner
+from core.training.losses import AdversarialConfig
 from core.training.state import read_progress
 from core.training.train import StopRequest, TrainResult, train
 from tests.helpers import score_set
@@ -36,7 +36,7 @@ def config(train_values: dict[str, Any]) -> TrainConfig:
 @pytest.fixture(autouse=True)
 def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs of the same config shall write the same bytes; how long they took is in them."""
-    monkeypatch.setattr("core.training.log.monotonic", lambda: 0.0)
+    monkeypatch.setattr("core.training.state.monotonic", lambda: 0.0)
 
 
 @pytest.fixture
