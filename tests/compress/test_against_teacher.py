@@ -10,7 +10,6 @@ import pytest
 from compress.against_teacher import AgainstTeacher, loss_table, without_teacher
 from compress.teacher import Teacher, load_teacher
 from core.config import build_config
-from core.errors import DataError
 from core.evaluation.evaluate import EvaluationConfig, evaluate
 from core.inference import derain
 from edge_runtime.metrics import PROTOCOLS, psnr, ssim
@@ -129,14 +128,6 @@ def test_who_learned_from_it_is_in_the_recipe(
     assert taught is not None
     assert alone is not None
     assert (taught.taught, alone.taught) == (True, False)
-
-
-def test_a_folder_that_cannot_be_written_is_named(
-    config: EvaluationConfig, teacher: Teacher, tmp_path: Path
-) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file.*cannot be written"):
-        AgainstTeacher(teacher, config, tmp_path / "file", progress=False)(darker)
 
 
 def test_the_table_says_whether_it_was_the_teacher() -> None:

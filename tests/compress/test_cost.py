@@ -28,6 +28,7 @@ from core.networks.gan_lstm import GanLstm, GanLstmConfig
 from core.networks.rescan import Rescan, RescanConfig
 from core.networks.student import StudentConfig, StudentNet
 from export.build import build_onnx
+from tests.conftest import Refused
 
 SIDE = 64
 
@@ -268,15 +269,9 @@ def test_json_has_one_object_a_checkpoint(
     assert records[0]["macs_per_pixel"] == 528.0
 
 
-def test_a_missing_checkpoint_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["cost", str(tmp_path / "none.safetensors")]) == 1
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("compress: error: ")
-    assert "none.safetensors" in captured.err
-    assert captured.err.count("\n") == 1
+def test_a_missing_checkpoint_is_one_line(tmp_path: Path, refused: Refused) -> None:
+    place = str(tmp_path / "none.safetensors")
+    assert refused(main, ["cost", place], "none.safetensors") == 1
 
 
 def test_no_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

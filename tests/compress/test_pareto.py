@@ -14,11 +14,6 @@ def _points(*pairs: tuple[float, float]) -> list[Point]:
     return [Point(f"p{i}", cost, quality) for i, (cost, quality) in enumerate(pairs)]
 
 
-def test_the_front_is_what_none_beats() -> None:
-    points = _points((100, 27.0), (50, 26.0), (80, 25.9), (200, 27.5), (150, 26.9), (400, 27.5))
-    assert [point.label for point in pareto_front(points)] == ["p1", "p0", "p3"]
-
-
 def test_ties_keep_the_better_and_then_the_first() -> None:
     points = _points((50, 26.0), (50, 26.5), (50, 26.5), (60, 26.5))
     assert [point.label for point in pareto_front(points)] == ["p1"]

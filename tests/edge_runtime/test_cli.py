@@ -16,6 +16,7 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.models import catalog as models
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 from edge_runtime.tiles import Tile, plan_tiles
+from tests.conftest import Refused
 
 Noise = Callable[..., NDArray[np.uint8]]
 SaveModel = Callable[..., Path]
@@ -139,7 +140,7 @@ def test_errors_are_one_clear_line(
     here: Path,
     model: str,
     noise: Noise,
-    capfd: pytest.CaptureFixture[str],
+    refused: Refused,
     arguments: list[str],
     code: int,
     message: str,
@@ -148,17 +149,7 @@ def test_errors_are_one_clear_line(
     Path("bad.png").write_bytes(b"\x89PNG\r\n\x1a\njunk")
     Path("a.gif").write_bytes(b"GIF89a")
     chosen = [] if "--model" in arguments else ["--model", model]
-    assert cli.main([*arguments, *chosen]) == code
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert err.startswith(f"edge-derain: error: {message}")
-    assert len(err.splitlines()) == 1
-
-
-def test_force_replaces_the_original(here: Path, model: str) -> None:
-    write_picture("a.png", Picture(np.full((4, 4, 3), 100, np.uint8)))
-    assert cli.main(["a.png", "-o", "a.png", "--force", "--model", model]) == 0
-    assert read_picture("a.png").rgb.max() == 50
+    assert refused(cli.main, [*arguments, *chosen], f"edge-derain: error: {message}") == code
 
 
 @pytest.mark.parametrize(

@@ -140,13 +140,6 @@ def test_embedded_card_equals_the_sidecar_but_for_size_and_hash(
     assert not model.metadata_props
 
 
-def test_equal_artifacts_have_equal_bytes(
-    model: onnx.ModelProto, card: ModelCard, tmp_path: Path
-) -> None:
-    first = write_artifact(model, card, tmp_path / "first.onnx")
-    assert write_artifact(model, card, tmp_path / "second.onnx") == first
-
-
 def test_a_failing_card_leaves_nothing_behind(
     model: onnx.ModelProto, card: ModelCard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from edge_runtime.models.card import LossRow, QualityRow, TeacherLoss, load_card
 from export.build import build_onnx
 from export.cli import main
 from export.release import ReleaseConfig, ReleasedModel, build_release, check_release
+from tests.conftest import Refused
 from tests.export.conftest import int8_of
 
 ROW = QualityRow(
@@ -147,11 +148,8 @@ def test_the_command_builds_and_checks(
     ],
 )
 def test_a_wrong_config_is_one_line(
-    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    text: str, message: str, tmp_path: Path, refused: Refused
 ) -> None:
     (tmp_path / "release.yaml").write_text(text)
-    assert main(["all", str(tmp_path / "release.yaml"), "-o", str(tmp_path / "out")]) != 0
-    error = capsys.readouterr().err
-    assert message in error
-    assert error.count("\n") == 1
-    assert not (tmp_path / "out").exists()
+    command = ["all", str(tmp_path / "release.yaml"), "-o", str(tmp_path / "out")]
+    assert refused(main, command, message) != 0

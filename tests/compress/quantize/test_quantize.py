@@ -23,6 +23,7 @@ from core.networks.student import StudentConfig, StudentNet
 from core.training.config import TrainConfig
 from core.training.learner import Learner
 from edge_runtime.errors import UsageError
+from tests.conftest import Refused
 
 SENSITIVE = {"encoder.0.0.first", "encoder.0.0.second"}
 """Between these two, one channel takes values up to 1000 and another carries the result as 1."""
@@ -218,16 +219,6 @@ def test_command_without_data(saved: str, capsys: pytest.CaptureFixture[str]) ->
     ],
 )
 def test_bad_input_is_one_line(
-    saved: str,
-    config_file: Path,
-    capsys: pytest.CaptureFixture[str],
-    options: list[str],
-    code: int,
-    message: str,
+    saved: str, config_file: Path, refused: Refused, options: list[str], code: int, message: str
 ) -> None:
-    before = sorted(Path().iterdir())
-    assert main(["quantize", "--checkpoint", saved, *options]) == code
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
-    assert sorted(Path().iterdir()) == before
+    assert refused(main, ["quantize", "--checkpoint", saved, *options], message) == code

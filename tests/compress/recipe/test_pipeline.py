@@ -24,6 +24,7 @@ from core.training.learner import Learner
 from edge_runtime.models.card import load_card
 from edge_runtime.models.catalog import WEIGHTS
 from tests.compress.conftest import stopping_at, write_teacher
+from tests.conftest import Refused
 from tests.core.conftest import on_pairs_alone, short_run, write_data
 
 ROOT = Path(__file__).parents[3]
@@ -353,7 +354,7 @@ def test_the_command(
 def test_bad_input_is_one_line_and_writes_nothing(
     values: dict[str, Any],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    refused: Refused,
     changes: dict[str, Any],
     options: list[str],
     code: int,
@@ -363,10 +364,6 @@ def test_bad_input_is_one_line_and_writes_nothing(
     broken.write_bytes(b"no checkpoint")
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump({**values, **changes}), encoding="utf-8")
-    before = sorted(tmp_path.rglob("*"))
     given = [option.replace("{broken}", str(broken)) for option in options]
-    assert main(["run", str(file), "--work", str(tmp_path / "work"), *given]) == code
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
+    command = ["run", str(file), "--work", str(tmp_path / "work"), *given]
+    assert refused(main, command, message, begun=True) == code

@@ -25,6 +25,7 @@ from compress.search.search import (
 from core.checkpoint import Checkpoint
 from core.errors import ConfigError
 from core.networks.student import StudentConfig, StudentNet
+from tests.conftest import Refused
 from tests.core.conftest import on_pairs_alone
 
 NETWORKS: dict[str, dict[str, Any]] = {
@@ -220,7 +221,7 @@ def test_a_search_under_another_seed_begins_anew(values: dict[str, Any], tmp_pat
 def test_bad_input_is_one_line_and_writes_nothing(
     values: dict[str, Any],
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    refused: Refused,
     changes: dict[str, Any],
     options: list[str],
     code: int,
@@ -229,12 +230,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
     values["search"].update(changes)
     file = tmp_path / "search.yaml"
     file.write_text(yaml.safe_dump(values), encoding="utf-8")
-    before = sorted(tmp_path.rglob("*"))
-    assert main(["search", "--config", str(file), *options]) == code
-    captured = capsys.readouterr()
-    assert message in captured.err
-    assert captured.err.count("\n") == 1
-    assert sorted(tmp_path.rglob("*")) == before
+    assert refused(main, ["search", "--config", str(file), *options], message, begun=True) == code
 
 
 def test_the_shipped_search_makes_recipes() -> None:

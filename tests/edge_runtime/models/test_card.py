@@ -3,16 +3,13 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx
 import pytest
 
 from edge_runtime.errors import CardError
 from edge_runtime.models.card import (
-    METADATA_KEY,
     Golden,
     LossRow,
     ModelCard,
@@ -244,12 +241,6 @@ def test_write_card_adds_size_and_hash(tmp_path: Path, card: ModelCard) -> None:
     assert dataclasses.replace(written, bytes=None, sha256=None) == card
 
 
-def test_the_embedded_card_is_the_one_beside_it(save_model: Callable[..., Path]) -> None:
-    path = save_model()
-    metadata = {p.key: p.value for p in onnx.load(path).metadata_props}
-    assert ModelCard.from_json(metadata[METADATA_KEY], path) == load_card(path).embedded()
-
-
 def test_a_card_of_another_artifact_is_refused(tmp_path: Path, card: ModelCard) -> None:
     artifact = tmp_path / "m.onnx"
     artifact.write_bytes(b"weights")
@@ -276,12 +267,3 @@ def test_a_missing_or_incomplete_card_is_refused(tmp_path: Path, card: ModelCard
     card_path(artifact).write_bytes(b"\xff\xfe")
     with pytest.raises(CardError, match="cannot be read"):
         read_card(artifact)
-
-
-def test_a_card_may_be_written_elsewhere(tmp_path: Path, card: ModelCard) -> None:
-    artifact = tmp_path / "a.onnx"
-    artifact.write_bytes(b"weights")
-    made = write_card(artifact, card, tmp_path / "other.json")
-    assert (made.bytes, made.sha256) == (7, hashlib.sha256(b"weights").hexdigest())
-    assert ModelCard.from_json((tmp_path / "other.json").read_text(), "other") == made
-    assert not card_path(artifact).exists()

@@ -4,10 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from edge_runtime.derainer import Derainer
 from edge_runtime.errors import CardError, ModelNotFoundError, TuneError, UsageError
 from edge_runtime.files import cache_folder
 from edge_runtime.machine import Machine
@@ -145,18 +143,6 @@ def test_a_name_that_tells_no_precision_asks_the_card(
     assert find_model(path, precision="int8") == path
     with pytest.raises(ModelNotFoundError, match="not there as fp16; there is: int8 onnx"):
         find_model(path, precision="fp16")
-
-
-@pytest.mark.parametrize(
-    ("path", "card"), list_models(), ids=lambda value: getattr(value, "stem", "")
-)
-def test_what_ships_is_whole_and_runs(path: Path, card: ModelCard) -> None:
-    assert load_card(path) == card
-    assert path.stem.startswith(card.name)
-    picture = np.random.default_rng(0).integers(0, 256, (37, 53, 3), np.uint8)
-    derained = Derainer.load(path, threads=1)(picture)
-    assert derained.shape == picture.shape
-    assert derained.dtype == np.uint8
 
 
 def test_a_stem_takes_onnx_unless_told_otherwise(shelf: Path, save_card: SaveCard) -> None:

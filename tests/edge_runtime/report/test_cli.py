@@ -12,6 +12,7 @@ from edge_runtime.report import device as report
 from edge_runtime.report.cli import main
 from edge_runtime.report.device import read_report
 from edge_runtime.report.measure import InProcess
+from tests.conftest import Refused
 from tests.helpers import flat, write_set
 
 FAST = ["--size", "24x16", "--repeats", "1", "--threads", "1"]
@@ -81,17 +82,9 @@ def test_all_leaves_out_what_no_engine_here_runs(
     ],
 )
 def test_errors_are_one_line(
-    here: Path,
-    arguments: list[str],
-    code: int,
-    message: str,
-    capsys: pytest.CaptureFixture[str],
+    here: Path, refused: Refused, arguments: list[str], code: int, message: str
 ) -> None:
-    assert main([*arguments, *FAST]) == code
-    err = capsys.readouterr().err
-    assert message in err
-    assert len(err.splitlines()) == 1
-    assert not list(here.iterdir())
+    assert refused(main, [*arguments, *FAST], message) == code
 
 
 @pytest.mark.parametrize(

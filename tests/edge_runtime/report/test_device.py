@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.errors import ModelNotFoundError, RecordError
+from edge_runtime.errors import RecordError
 from edge_runtime.models.records import (
     to_json,
     to_plain,
@@ -117,12 +117,6 @@ def test_minutes_are_measured_where_asked_for(
     assert found.sustained is not None
     assert found.sustained.runs >= 1
     assert found.sustained.seconds >= 0.06
-
-
-def test_unknown_models_are_named(tmp_path: Path) -> None:
-    folder = write_set(tmp_path / "set", {"light/a": (flat(200), flat(92), flat(96))})
-    with pytest.raises(ModelNotFoundError, match="'nanna'"):
-        make_report(["nanna"], read_reference(folder), PLAN)
 
 
 def test_markdown_says_it_all(made: DeviceReport) -> None:
