@@ -104,18 +104,27 @@ def test_a_wrong_value_is_named(card: ModelCard, field: str, value: Any) -> None
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("changes", "message"),
     [
-        ("golden", "none", "golden must be object"),
-        ("golden", {"drawer": 1}, "golden: key 'seed' is missing"),
-        ("step", {"stages": 6, "state_width": 0, "state_scale": 1}, r"step\.state_width must be"),
+        ({"golden": "none"}, "golden must be object"),
+        ({"golden": {"drawer": 1}}, "golden: key 'seed' is missing"),
+        ({"step": {"stages": 6, "state_width": 0, "state_scale": 1}}, r"step\.state_width must be"),
+        ({"halos": 1}, r"unknown key 'halos'; did you mean 'halo'\?"),
+        ({"quality": [{"dataset": "a"}]}, r"quality\[0\]: key 'images' is missing"),
+        ({"quality": {"columns": ["dataset"], "rows": [["a"]]}}, r"quality\[0\]: key 'images' is"),
+        ({"quality": {"columns": ["dataset"], "rows": [["a", "b"]]}}, "quality must be array"),
+        ({"quality": {"columns": ["dataset"], "rows": 3}}, "quality must be array"),
+        ({"quality": {"columns": ["dataset"]}}, "quality must be array"),
+        ({"quality": "none"}, "quality must be array, got 'none'"),
+        ({"schema": 4, "something_new": 1}, ".*pip install --upgrade"),
+        *(({"schema": wrong}, "schema must be from 1 to 3") for wrong in ("one", 0, [1], None)),
     ],
 )
-def test_a_wrong_value_deeper_is_named(
-    card: ModelCard, field: str, value: Any, message: str
+def test_what_is_wrong_deeper_is_named(
+    card: ModelCard, changes: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(CardError, match=rf"^x\.json: {message}"):
-        ModelCard.from_json(_edited(card, **{field: value}), "x.json")
+        ModelCard.from_json(_edited(card, **changes), "x.json")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -130,19 +139,10 @@ def test_nan_is_refused(card: ModelCard, value: float) -> None:
         dataclasses.replace(card, quality=(dataclasses.replace(card.quality[0], ssim=value),))
 
 
-def test_an_unknown_key_names_the_nearest(card: ModelCard) -> None:
-    with pytest.raises(CardError, match=r"x: unknown key 'halos'; did you mean 'halo'\?"):
-        ModelCard.from_json(_edited(card, halos=1), "x")
-
-
 def test_a_missing_key_is_named(card: ModelCard) -> None:
     values = json.loads(card.to_json())
     del values["halo"]
     with pytest.raises(CardError, match="key 'halo' is missing"):
-        ModelCard.from_json(json.dumps(values), "x")
-    del values["quality"][0]["psnr"]
-    values["halo"] = 0
-    with pytest.raises(CardError, match=r"quality\[0\]: key 'psnr' is missing"):
         ModelCard.from_json(json.dumps(values), "x")
 
 
@@ -150,14 +150,6 @@ def test_a_missing_key_is_named(card: ModelCard) -> None:
 def test_not_a_card(text: str) -> None:
     with pytest.raises(CardError, match=r"^x: "):
         ModelCard.from_json(text, "x")
-
-
-def test_a_newer_schema_asks_for_an_upgrade(card: ModelCard) -> None:
-    with pytest.raises(CardError, match="pip install --upgrade"):
-        ModelCard.from_json(_edited(card, schema=4, something_new=1), "x")
-    for schema in ("one", 0, [1], None):
-        with pytest.raises(CardError, match="x: schema must be from 1 to 3"):
-            ModelCard.from_json(_edited(card, schema=schema), "x")
 
 
 def test_cards_of_the_first_schema_are_read(card: ModelCard) -> None:
@@ -201,21 +193,6 @@ def test_scores_that_older_artifacts_carry_are_read(card: ModelCard) -> None:
     assert found.quality == card.quality
     assert found.teacher is not None
     assert found.teacher.rows[0].psnr_loss_db == 0.4
-
-
-@pytest.mark.parametrize(
-    ("quality", "message"),
-    [
-        ({"columns": ["dataset"], "rows": [["a", "b"]]}, "quality must be array"),
-        ({"columns": ["dataset"], "rows": 3}, "quality must be array"),
-        ({"columns": ["dataset"], "rows": [["a"]]}, r"quality\[0\]: key 'images' is missing"),
-        ({"columns": ["dataset"]}, "quality must be array"),
-        ("none", "quality must be array, got 'none'"),
-    ],
-)
-def test_a_table_that_is_none_is_refused(card: ModelCard, quality: Any, message: str) -> None:
-    with pytest.raises(CardError, match=message):
-        ModelCard.from_json(_edited(card, quality=quality), "x")
 
 
 def test_a_card_keeps_the_digits_that_say_something(card: ModelCard) -> None:

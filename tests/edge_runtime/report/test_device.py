@@ -82,10 +82,6 @@ def test_newer_and_torn_reports_are_refused(made: DeviceReport) -> None:
         read_report(json.dumps({**values, "schema": 2}), "x")
     with pytest.raises(RecordError, match="x: not JSON"):
         read_report(to_json(made)[:100], "x")
-    del values["machine"]["cpu"]
-    with pytest.raises(RecordError, match="x: machine: key 'cpu' is missing"):
-        read_report(json.dumps(values), "x")
-    values = to_plain(made)
     values["artifacts"][0]["card"]["bytes"] = -1
     with pytest.raises(RecordError, match=r"artifacts\[0\]\.card\.bytes must be"):
         read_report(json.dumps(values), "x")
