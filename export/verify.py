@@ -140,10 +140,10 @@ def compare(artifact: Path, checkpoint: Checkpoint) -> list[Check]:
         checks.append(Check(picture, height, width, difference, fidelity, limits.difference, least))
     if card.golden is not None:
         result = check_golden(derainer)
-        checks.append(_golden_check("golden", card.golden, result))
+        checks.append(golden_check("golden", card.golden, result))
         derained = derainer_of(at_precision(checkpoint, exact))(golden_input(card.golden))
         result = compare_with_golden(card.golden, derained, result.limits)
-        checks.append(_golden_check("golden/torch", card.golden, result))
+        checks.append(golden_check("golden/torch", card.golden, result))
     return checks
 
 
@@ -199,7 +199,7 @@ def _require_same_network(artifact: Path, card: ModelCard, checkpoint: Checkpoin
         )
 
 
-def _golden_check(picture: str, golden: Golden, result: GoldenResult) -> Check:
+def golden_check(picture: str, golden: Golden, result: GoldenResult) -> Check:
     """Return a result in levels of 8 bits as a check of values in [0, 1]."""
     differences = (result.largest / 255, _psnr_of(result.rms))
     limits = (result.limits.largest / 255, _psnr_of(result.limits.rms))

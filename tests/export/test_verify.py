@@ -12,10 +12,9 @@ from core.checkpoint import Checkpoint
 from core.networks.student import StudentConfig
 from edge_runtime.models.card import Golden, load_card, write_card
 from edge_runtime.report.golden import LIMITS, GoldenResult, draw_rainy, sample
-from export import verify as verify_module
 from export.artifact import write_artifact
 from export.errors import ExportError, ParityError
-from export.verify import Check, compare, require_parity, verify
+from export.verify import Check, compare, golden_check, require_parity, verify
 
 
 def tamper(artifact: Path, amount: float) -> None:
@@ -70,7 +69,7 @@ def test_a_golden_result_is_judged_alike_as_a_check(precision: str) -> None:
     limits = LIMITS[precision]
     for largest, rms in ((0, 0.0), limits, (limits.largest + 1, 0.0), (0, limits.rms * 1.01)):
         result = GoldenResult(True, False, largest, rms, limits)
-        check = verify_module._golden_check("golden", golden, result)
+        check = golden_check("golden", golden, result)
         assert check.passed == result.passed == (largest <= limits.largest and rms <= limits.rms)
         assert (check.height, check.width) == (64, 80)
 
