@@ -147,7 +147,8 @@ def _round_up(value: int, multiple: int) -> int:
 
 PEAKS = {np.dtype(np.uint8): 255.0, np.dtype(np.uint16): 65535.0, np.dtype(np.float32): 1.0}
 """By dtype of a picture: the value that is 1 to a network."""
-_AT_ONCE = 1 << 15  # pixels that are converted at once, so that they stay in the cache
+AT_ONCE = 1 << 15
+"""Pixels that are converted at once, so that they stay in the cache."""
 
 
 def to_batch(
@@ -185,15 +186,18 @@ def to_batch(
     return batch
 
 
-def from_planes(planes: NDArray[np.float32], derained: NDArray[Any]) -> None:
+def from_planes(
+    planes: NDArray[np.float32], derained: NDArray[Any], at_once: int = AT_ONCE
+) -> None:
     """Write what a network gave into a picture: clipped, integers rounded half up.
 
     Args:
         planes: float32 CHW RGB, meant to be in [0, 1].
         derained: HWC RGB, or HW grey, which gets the mean of the channels; of a dtype in
             ``PEAKS``. Its content is replaced.
+        at_once: Pixels that are converted at once.
     """
-    rows = max(1, _AT_ONCE // planes.shape[2])
+    rows = max(1, at_once // planes.shape[2])
     peak = np.float32(PEAKS[derained.dtype])
     for first in range(0, planes.shape[1], rows):
         part, target = planes[:, first : first + rows], derained[first : first + rows]

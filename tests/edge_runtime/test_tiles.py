@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from edge_runtime import Derainer
 from edge_runtime import derainer as derainer_module
-from edge_runtime import tiles as pixels
 from edge_runtime.errors import UsageError
 from edge_runtime.models.card import ModelCard
 from edge_runtime.models.catalog import list_models
 from edge_runtime.tiles import (
+    AT_ONCE,
     PEAKS,
     from_planes,
     least_work,
@@ -172,13 +172,7 @@ def test_shipped_models_tile_exactly(path: Path, noise: Noise) -> None:
     assert (tiled != whole).mean() <= 1e-4
 
 
-Noise = Callable[..., NDArray[Any]]
 SIZES = [(1, 1), (1, 9), (7, 15), (40, 33)]
-
-
-@pytest.fixture(autouse=True, params=[1, 100, 1 << 15])
-def at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixels, "_AT_ONCE", request.param)
 
 
 def _image(noise: Noise, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
@@ -214,7 +208,10 @@ def test_windows_and_views(noise: Noise) -> None:
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
 @pytest.mark.parametrize("channels", [(), (3,)])
-def test_from_planes(size: tuple[int, int], dtype: type, channels: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("at_once", [1, 100, AT_ONCE])
+def test_from_planes(
+    size: tuple[int, int], dtype: type, channels: tuple[int, ...], at_once: int
+) -> None:
     wide = np.random.default_rng(1).uniform(-0.1, 1.1, (3, size[0] + 4, size[1] + 5))
     planes = wide.astype(np.float32)[:, 1:-3, 2:-3]
     unit = planes.transpose(1, 2, 0) if channels else planes.mean(axis=0)
@@ -223,7 +220,7 @@ def test_from_planes(size: tuple[int, int], dtype: type, channels: tuple[int, ..
         expected = np.floor(expected * np.float32(PEAKS[np.dtype(dtype)]) + np.float32(0.5))
     canvas = np.zeros((size[0] + 2, size[1] + 2, *channels), dtype)
     before = planes.copy()
-    from_planes(planes, canvas[1:-1, 1:-1])
+    from_planes(planes, canvas[1:-1, 1:-1], at_once)
     np.testing.assert_array_equal(canvas[1:-1, 1:-1], expected)
     np.testing.assert_array_equal(planes, before)
     canvas[1:-1, 1:-1] = 0
