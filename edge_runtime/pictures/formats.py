@@ -374,7 +374,7 @@ def _luma_tables() -> NDArray[np.int64]:
 
     At 50 it writes the table of ITU-T T.81, K.1, as it is.
     """
-    _, plainest = cv2.imencode(".jpg", np.zeros((8, 8)), [cv2.IMWRITE_JPEG_QUALITY, 50])
+    _, plainest = cv2.imencode(".jpg", np.zeros((8, 8), np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 50])
     plain = _luma_table(plainest.tobytes())
     assert plain is not None
     quality = np.arange(1, 101)[:, None]
