@@ -19,19 +19,19 @@ def test_every_public_name_resolves() -> None:
 
 
 def test_importing_every_module_loads_no_engine_and_nothing_above() -> None:
-    modules = sorted(p.stem for p in Path(edge_runtime.__file__).parent.glob("*.py"))
-    code = f"""
-import importlib, sys
-for name in {modules}:
-    importlib.import_module('edge_runtime.' + name if name != '__init__' else 'edge_runtime')
+    code = """
+import importlib, pkgutil, sys
+import edge_runtime
+for module in pkgutil.walk_packages(edge_runtime.__path__, 'edge_runtime.'):
+    importlib.import_module(module.name)
 heavy = 'torch onnx tensorflow onnxruntime tqdm core compress export'.split()
-print(set(heavy) & sys.modules.keys())
+print(set(heavy) & sys.modules.keys(), 'edge_runtime.pictures.formats' in sys.modules)
 """
     root = Path(edge_runtime.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60
     )
-    assert (done.stdout.strip(), done.stderr) == ("set()", "")
+    assert (done.stdout.strip(), done.stderr) == ("set() True", "")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,18 @@ print(json.dumps({
     "loads": loads,
 }))
 """
+
+
+def test_reading_and_writing_a_picture_says_nothing(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 30), "navy").save(tmp_path / "a.jpg")
+    code = (
+        "from edge_runtime.pictures.picture import read_picture, write_picture\n"
+        "write_picture('b.jpg', read_picture('a.jpg'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 def test_a_picture_takes_few_modules_one_card_and_one_look(tmp_path: Path) -> None:
