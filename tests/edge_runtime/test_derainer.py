@@ -224,7 +224,6 @@ def test_an_ensemble_in_tiles_is_that_of_the_whole() -> None:
 
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "temple.jpg"
-SaveModel = Callable[..., Path]
 
 
 def _save(path: Path, node: onnx.NodeProto, *weights: onnx.TensorProto, **options: object) -> Path:
