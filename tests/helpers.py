@@ -12,12 +12,7 @@ from edge_runtime.metrics import measure
 from edge_runtime.models.card import QualityRow
 from edge_runtime.models.records import to_json
 from edge_runtime.pictures.picture import Picture, write_picture
-from edge_runtime.report.reference import (
-    KINDS,
-    ReferenceIndex,
-    ReferencePicture,
-    ReferenceTeacher,
-)
+from edge_runtime.report.reference import KINDS, ReferenceIndex, ReferencePicture, ReferenceTeacher
 
 Image = NDArray[np.uint8]
 

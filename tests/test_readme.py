@@ -105,6 +105,15 @@ def test_links_lead_to_files(page: Path) -> None:
     assert missing == []
 
 
+def test_pages_name_files_that_are_there() -> None:
+    """The files of the ways through the house, by any end of their paths; NAME stands for any."""
+    files = {f"/{path.relative_to(ROOT)}" for path in ROOT.rglob("*.*") if path.is_file()}
+    for page in [page for page in PAGES if "research" not in page.parts]:
+        for name in re.findall(r"`([\w/.-]+\.(?:py|yaml|sh|service))`", page.read_text("utf-8")):
+            found = "NAME" in name or any(file.endswith(f"/{name}") for file in files)
+            assert found, f"{page.name}: {name}"
+
+
 def _headings(page: Path) -> set[str]:
     """Return the names that a page's headings are linked by."""
     lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -3,11 +3,7 @@ import random
 
 import pytest
 
-from compress.pareto import (
-    Point,
-    pareto_front,
-    steps,
-)
+from compress.pareto import Point, pareto_front, steps
 
 
 def _points(*pairs: tuple[float, float]) -> list[Point]:

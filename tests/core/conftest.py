@@ -1,7 +1,5 @@
 """Small data sets and training configs that the tests of the training side share."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Import of PReNet-family weights: same function, nothing unpickled, every wrong key listed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

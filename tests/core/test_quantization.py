@@ -1,7 +1,5 @@
 """Fake quantization against numpy, and where int8 stands in a network."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math

@@ -7,8 +7,6 @@
 takes those and the pictures beside them, and exits with 1 where a difference is above its limit.
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from pathlib import Path

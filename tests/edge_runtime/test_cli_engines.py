@@ -11,12 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime import (
-    cli,
-)
-from edge_runtime import (
-    options as cli_options,
-)
+from edge_runtime import cli
+from edge_runtime import options as cli_options
 from edge_runtime.models import catalog as models
 from edge_runtime.models.catalog import PRECISIONS
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture

@@ -17,14 +17,7 @@ from edge_runtime import derainer as derainer_module
 from edge_runtime.errors import UsageError
 from edge_runtime.models.card import ModelCard
 from edge_runtime.models.catalog import list_models
-from edge_runtime.tiles import (
-    AT_ONCE,
-    PEAKS,
-    from_planes,
-    least_work,
-    plan_tiles,
-    to_batch,
-)
+from edge_runtime.tiles import AT_ONCE, PEAKS, from_planes, least_work, plan_tiles, to_batch
 
 Noise = Callable[..., NDArray[Any]]
 RADIUS = 9

@@ -9,13 +9,7 @@ import torch
 import yaml
 
 from compress.cli import main
-from compress.quantize.quantize import (
-    QuantizeConfig,
-    Quantized,
-    read_training,
-    to_fp16,
-    to_int8,
-)
+from compress.quantize.quantize import QuantizeConfig, Quantized, read_training, to_fp16, to_int8
 from compress.quantize.sensitivity import keep_in_float, measure_harm
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError

@@ -9,10 +9,7 @@ import yaml
 
 from compress.prune.prune import PruneConfig
 from compress.quantize.quantize import QuantizeConfig
-from compress.recipe.recipe import (
-    build_recipe,
-    read_recipe,
-)
+from compress.recipe.recipe import build_recipe, read_recipe
 from core.errors import ConfigError
 
 STEPS = [

@@ -7,17 +7,7 @@ from matplotlib.text import Annotation
 from PIL import Image
 
 from compress.pareto import Point
-from compress.report.plots import (
-    BARS,
-    NARROW,
-    WIDE,
-    Size,
-    bin_edges,
-    curve,
-    histogram,
-    png,
-    svg,
-)
+from compress.report.plots import BARS, NARROW, WIDE, Size, bin_edges, curve, histogram, png, svg
 
 POINTS = [
     Point("nano_int8", 60, 26.9, "int8", "tflite"),

@@ -13,15 +13,7 @@ from compress.recipe.recipe import read_recipe
 from compress.recipe.records import Record, StepFiles
 from compress.search.candidates import Budget, Candidate, find_candidates
 from compress.search.config import SearchConfig
-from compress.search.search import (
-    Rung,
-    Search,
-    Tried,
-    choose,
-    pareto,
-    rungs,
-    survivors,
-)
+from compress.search.search import Rung, Search, Tried, choose, pareto, rungs, survivors
 from core.checkpoint import Checkpoint
 from core.errors import ConfigError
 from core.networks.student import StudentConfig, StudentNet

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import csv
 import hashlib
 import io
@@ -12,11 +10,7 @@ import pytest
 from core import cli
 from core.config import build_config
 from core.errors import DataError
-from core.evaluation.evaluate import (
-    EvaluationConfig,
-    mean_rows,
-    score_pairs,
-)
+from core.evaluation.evaluate import EvaluationConfig, mean_rows, score_pairs
 from core.evaluation.files import (
     ReferenceWriter,
     check_picture_targets,

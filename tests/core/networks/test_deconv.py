@@ -1,7 +1,5 @@
 """DeconvNet against loops, by its printed widths, and at any size."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """GAN-LSTM: the equations, its stages, what it costs, and that it learns."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

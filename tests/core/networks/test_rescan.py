@@ -1,7 +1,5 @@
 """RESCAN against the equations of its paper, written out once more."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

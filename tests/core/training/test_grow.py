@@ -1,7 +1,5 @@
 """Growing a student: the same function, more room."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

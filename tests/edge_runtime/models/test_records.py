@@ -9,12 +9,7 @@ from msgspec import Meta
 
 from edge_runtime.errors import RecordError
 from edge_runtime.models.card import ModelCard, cards_of_today
-from edge_runtime.models.records import (
-    from_json,
-    from_plain,
-    to_json,
-    to_plain,
-)
+from edge_runtime.models.records import from_json, from_plain, to_json, to_plain
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,7 @@ from PIL import Image, ImageOps
 
 from edge_runtime.errors import ImageError
 from edge_runtime.pictures.formats import Metadata
-from edge_runtime.pictures.picture import (
-    Picture,
-    decode_picture,
-    read_picture,
-    write_picture,
-)
+from edge_runtime.pictures.picture import Picture, decode_picture, read_picture, write_picture
 from tests.helpers import smooth, srgb_profile
 
 Noise = Callable[..., NDArray[np.uint8]]

@@ -7,13 +7,7 @@ import pytest
 
 from edge_runtime.errors import ImageError
 from edge_runtime.pictures.sources import Source
-from edge_runtime.pictures.watch import (
-    RESCAN_SECONDS,
-    SETTLE_SECONDS,
-    Changes,
-    Watcher,
-    watch,
-)
+from edge_runtime.pictures.watch import RESCAN_SECONDS, SETTLE_SECONDS, Changes, Watcher, watch
 
 
 class Clock:

@@ -6,10 +6,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.errors import RecordError
-from edge_runtime.models.records import (
-    to_json,
-    to_plain,
-)
+from edge_runtime.models.records import to_json, to_plain
 from edge_runtime.report import device as module
 from edge_runtime.report.device import DeviceReport, Plan, make_report, markdown, read_report
 from edge_runtime.report.endurance import BoardState, Sustained

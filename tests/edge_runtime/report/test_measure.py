@@ -9,12 +9,7 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.errors import SessionError
 from edge_runtime.models.card import ModelCard
 from edge_runtime.report import measure
-from edge_runtime.report.measure import (
-    TimedSession,
-    derain_noise,
-    measure_latency,
-    peak_memory_of,
-)
+from edge_runtime.report.measure import TimedSession, derain_noise, measure_latency, peak_memory_of
 
 BLOCK = 150_000_000
 

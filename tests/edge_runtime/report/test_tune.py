@@ -7,12 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edge_runtime.errors import (
-    CardError,
-    MissingExtraError,
-    ModelNotFoundError,
-    SessionError,
-)
+from edge_runtime.errors import CardError, MissingExtraError, ModelNotFoundError, SessionError
 from edge_runtime.machine import machine
 from edge_runtime.models.card import ModelCard
 from edge_runtime.models.catalog import Timing, find_model, remember
