@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import edge_runtime
-from edge_runtime.errors import UsageError
+from edge_runtime.errors import TuneError, UsageError
 from edge_runtime.options import checked, whole_number
 from edge_runtime.terminal import (
     exit_code,
@@ -114,15 +114,25 @@ def _report(arguments: argparse.Namespace) -> int:
 
 
 def _tune(arguments: argparse.Namespace, out: Path | None) -> int:
-    """Measure the artifacts of one name, show them and remember the times."""
-    from edge_runtime.report.tune import show_tune
+    """Measure the artifacts of one name, show them and remember the times; 1 if none runs."""
+    from tqdm import tqdm
+
+    from edge_runtime.models.catalog import find_model, remember
+    from edge_runtime.report.tune import tune, tune_table
 
     if arguments.reference or arguments.threads or arguments.minutes:
         raise UsageError("--tune takes neither DIR, --threads nor --minutes; leave them out")
-    with native_messages_hidden():
-        records, code = show_tune(arguments.tune, _note)
-    _write(out, json.dumps(records, indent=1) + "\n")
-    return code
+    quiet = not sys.stderr.isatty()
+    with native_messages_hidden(), tqdm(unit="picture", leave=False, disable=quiet) as bar:
+        contenders = tune(arguments.tune, on_run=bar.update)
+    try:
+        remember(timing for each in contenders if (timing := each.timing()) is not None)
+    except TuneError as error:
+        _note(f"warning: {error}")
+    chosen = find_model(arguments.tune)
+    print("\n".join([*tune_table(contenders), f"--model {arguments.tune} now takes {chosen.name}"]))
+    _write(out, json.dumps([each.record(chosen) for each in contenders], indent=1) + "\n")
+    return int(all(contender.median is None for contender in contenders))
 
 
 def _note(message: str) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.derainer import Derainer, open_session
 from edge_runtime.engines.onnx_runtime import onnx_providers
-from edge_runtime.errors import EdgeDerainError, ModelNotFoundError, TuneError
+from edge_runtime.errors import EdgeDerainError, ModelNotFoundError
 from edge_runtime.machine import installed_engines, machine
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import (
@@ -24,9 +22,7 @@ from edge_runtime.models.catalog import (
     WEIGHTS,
     Model,
     Timing,
-    find_model,
     list_models,
-    remember,
 )
 from edge_runtime.report.measure import Clock, noise_picture
 from edge_runtime.terminal import aligned
@@ -134,30 +130,6 @@ def tune(
                 on_run()
         rounds += 1
     return sorted(contenders, key=lambda c: (c.median is None, c.median or 0.0))
-
-
-def show_tune(name: str, note: Callable[[str], None]) -> tuple[list[dict[str, Any]], int]:
-    """Measure the artifacts called ``name``, print them, and remember how fast they are.
-
-    Returns:
-        What is known of each, and the exit code: 1 where none of them runs.
-
-    Raises:
-        ModelNotFoundError, CardError: As ``tune``.
-    """
-    from tqdm import tqdm
-
-    with tqdm(unit="picture", leave=False, disable=not sys.stderr.isatty()) as bar:
-        contenders = tune(name, on_run=bar.update)
-    timings = [contender.timing() for contender in contenders]
-    try:
-        remember(timing for timing in timings if timing is not None)
-    except TuneError as error:
-        note(f"warning: {error}")
-    chosen = find_model(name)
-    print("\n".join([*tune_table(contenders), f"--model {name} now takes {chosen.name}"]))
-    records = [contender.record(chosen) for contender in contenders]
-    return records, int(all(contender.median is None for contender in contenders))
 
 
 def good_enough(models: Sequence[Model]) -> list[Model]:
