@@ -25,15 +25,16 @@ class ConvLSTMCell(nn.Module):
     Args:
         width: channels of the states.
         inputs: channels of x; 0 for ``width``.
+        dilation: of the convolution over x; that over h is plain.
 
     Attributes:
         from_input: x to the gates i, f, o, g, in this order along the channels.
         from_hidden: h to the same gates; the bias is in ``from_input``.
     """
 
-    def __init__(self, width: int, inputs: int = 0) -> None:
+    def __init__(self, width: int, inputs: int = 0, dilation: int = 1) -> None:
         super().__init__()
-        self.from_input = nn.Conv2d(inputs or width, 4 * width, 3, padding=1)
+        self.from_input = _dilated(inputs or width, 4 * width, dilation)
         self.from_hidden = nn.Conv2d(width, 4 * width, 3, padding=1, bias=False)
 
     def forward(
@@ -58,6 +59,60 @@ class ConvLSTMCell(nn.Module):
         written = torch.sigmoid(i) * torch.tanh(g)
         cell = written if cell is None else torch.sigmoid(f) * cell + written
         return torch.sigmoid(o) * torch.tanh(cell), cell
+
+
+class ConvRNNCell(nn.Module):
+    """Convolutional Elman network: ``h' = tanh(conv(x) + conv(h))`` with 3x3 kernels.
+
+    Args and computation of the first stage as for :class:`ConvLSTMCell`.
+
+    Attributes:
+        from_input: x to the sum.
+        from_hidden: h to the same; the bias is in ``from_input``.
+    """
+
+    def __init__(self, width: int, inputs: int = 0, dilation: int = 1) -> None:
+        super().__init__()
+        self.from_input = _dilated(inputs or width, width, dilation)
+        self.from_hidden = nn.Conv2d(width, width, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Advance by one stage; arguments and result as the hidden ones of ConvLSTMCell."""
+        total = self.from_input(x)
+        return torch.tanh(total if hidden is None else total + self.from_hidden(hidden))
+
+
+class ConvGRUCell(nn.Module):
+    """Convolutional gated recurrent unit (Ballas et al., ICLR 2016, eq. 9 to 12), 3x3 kernels.
+
+    With gates ``z, r = sigmoid(conv(x) + conv(h))`` and ``n = tanh(conv(x) + conv(r h))`` it is
+    ``h' = (1 - z) h + z n``. Args and computation of the first stage as for :class:`ConvLSTMCell`.
+
+    Attributes:
+        from_input: x to z, r, n, in this order along the channels.
+        from_hidden: h to z and r; the biases are in ``from_input``.
+        from_reset: r h to n.
+    """
+
+    def __init__(self, width: int, inputs: int = 0, dilation: int = 1) -> None:
+        super().__init__()
+        self.from_input = _dilated(inputs or width, 3 * width, dilation)
+        self.from_hidden = nn.Conv2d(width, 2 * width, 3, padding=1, bias=False)
+        self.from_reset = nn.Conv2d(width, width, 3, padding=1, bias=False)
+
+    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
+        """Advance by one stage; arguments and result as the hidden ones of ConvLSTMCell."""
+        z, r, n = self.from_input(x).chunk(3, dim=1)
+        if hidden is None:
+            return torch.sigmoid(z) * torch.tanh(n)
+        hidden_z, hidden_r = self.from_hidden(hidden).chunk(2, dim=1)
+        z, r = torch.sigmoid(z + hidden_z), torch.sigmoid(r + hidden_r)
+        n = torch.tanh(n + self.from_reset(r * hidden))
+        return hidden + z * (n - hidden)
+
+
+def _dilated(inputs: int, outputs: int, dilation: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
 
 
 class AttentionBlock(nn.Module):

@@ -5,15 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from core.errors import check_bounds, check_widths
-from core.networks.layers import ChannelAttention, PictureLoss
+from core.networks.layers import (
+    ChannelAttention,
+    ConvGRUCell,
+    ConvLSTMCell,
+    ConvRNNCell,
+    PictureLoss,
+)
 
+Unit = Literal["conv_rnn", "gru", "lstm"]
+Prediction = Literal["additive", "full"]
+
+_CELLS: dict[Unit, type[ConvRNNCell] | type[ConvGRUCell] | type[ConvLSTMCell]] = {
+    "conv_rnn": ConvRNNCell,
+    "gru": ConvGRUCell,
+    "lstm": ConvLSTMCell,
+}
 _SLOPE = 0.2
 """Of the LeakyReLU below zero."""
 
@@ -29,6 +43,9 @@ class RescanConfig:
         depth: layers of a stage, the 1x1 convolution at the end included. With 7 a stage looks at
             35 x 35 pixels, but for what it pools.
         stages: passes S over the picture; all stages share their weights.
+        unit: what hands features from stage to stage in every dilated layer.
+        prediction: ``full``, a stage predicts all of the rain in the rainy picture; ``additive``,
+            the rain that is left in the result of the stage before.
         layer_widths: channels of each layer but the last; empty for ``width`` in all of them.
         squeeze_widths: channels inside the squeeze-and-excitation of each of these; empty for a
             quarter of those of the layer, at least 4. Pruning sets these last two.
@@ -40,10 +57,10 @@ class RescanConfig:
     width: int = 24
     depth: int = 7
     stages: int = 4
+    unit: Unit = "gru"
+    prediction: Prediction = "full"
     layer_widths: tuple[int, ...] = ()
     squeeze_widths: tuple[int, ...] = ()
-
-    RETIRED: ClassVar = {"unit": "gru", "prediction": "full"}
 
     def __post_init__(self) -> None:
         check_bounds(self, width=1, depth=3, stages=1)
@@ -65,59 +82,59 @@ class RescanConfig:
         return (1, *(2**index for index in range(self.depth - 3)))
 
 
-class ConvGRUCell(nn.Module):
-    """Convolutional gated recurrent unit (Ballas et al., ICLR 2016, eq. 9 to 12), 3x3 kernels.
-
-    With gates ``z, r = sigmoid(conv(x) + conv(h))`` and ``n = tanh(conv(x) + conv(r h))`` it is
-    ``h' = (1 - z) h + z n``. The first stage, where h is zero, leaves terms out, as
-    :class:`core.networks.layers.ConvLSTMCell` does.
+class State(NamedTuple):
+    """What a recurrent layer hands to the next stage.
 
     Attributes:
-        from_input: x to z, r, n, in this order along the channels; dilated.
-        from_hidden: h to z and r; the biases are in ``from_input``.
-        from_reset: r h to n.
+        hidden: float (N, C, H, W), the features that the layer gave.
+        cell: likewise, cell state of an LSTM; None for other units.
     """
 
-    def __init__(self, width: int, inputs: int, dilation: int) -> None:
-        super().__init__()
-        self.from_input = nn.Conv2d(inputs, 3 * width, 3, padding=dilation, dilation=dilation)
-        self.from_hidden = nn.Conv2d(width, 2 * width, 3, padding=1, bias=False)
-        self.from_reset = nn.Conv2d(width, width, 3, padding=1, bias=False)
-
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """Return h' (N, width, H, W) from x (N, inputs, H, W) and h; None stands for zeros."""
-        z, r, n = self.from_input(x).chunk(3, dim=1)
-        if hidden is None:
-            return torch.sigmoid(z) * torch.tanh(n)
-        hidden_z, hidden_r = self.from_hidden(hidden).chunk(2, dim=1)
-        z, r = torch.sigmoid(z + hidden_z), torch.sigmoid(r + hidden_r)
-        n = torch.tanh(n + self.from_reset(r * hidden))
-        return hidden + z * (n - hidden)
+    hidden: Tensor
+    cell: Tensor | None = None
 
 
 class ContextLayer(nn.Module):
-    """A dilated :class:`ConvGRUCell`, squeeze-and-excitation, LeakyReLU 0.2.
+    """A dilated recurrent unit, squeeze-and-excitation, LeakyReLU 0.2.
 
-    What it returns is also the hidden state that it takes in the next stage.
+    Args:
+        unit: as :attr:`RescanConfig.unit`.
+        inputs: channels of x.
+        width: channels of the result.
+        dilation: of the 3x3 convolution over x; that over the hidden state is plain.
+        squeezed: as that of :class:`core.networks.layers.ChannelAttention`.
     """
 
-    def __init__(self, inputs: int, width: int, dilation: int, squeezed: int) -> None:
+    def __init__(self, unit: Unit, inputs: int, width: int, dilation: int, squeezed: int) -> None:
         super().__init__()
-        self.cell = ConvGRUCell(width, inputs, dilation)
+        self.cell = _CELLS[unit](width, inputs, dilation)
         self.attention = ChannelAttention(width, squeezed)
 
-    def forward(self, x: Tensor, hidden: Tensor | None = None) -> Tensor:
-        return F.leaky_relu(self.attention(self.cell(x, hidden)), _SLOPE)
+    def forward(self, x: Tensor, state: State | None = None) -> State:
+        """Advance by one stage.
+
+        Args:
+            x: float (N, inputs, H, W).
+            state: of the stage before; None for the first.
+
+        Returns:
+            The new state, whose hidden part is also the output (N, width, H, W).
+        """
+        hidden, cell = (state.hidden, state.cell) if state else (None, None)
+        if isinstance(self.cell, ConvLSTMCell):
+            features, cell = self.cell(x, hidden, cell)
+        else:
+            features = self.cell(x, hidden)
+        return State(F.leaky_relu(self.attention(features), _SLOPE), cell)
 
 
 class Rescan(nn.Module):
     """RESCAN (Li et al., ECCV 2018, sections 3 and 4), unrolled over its stages.
 
-    Stage s takes the result of stage s - 1, which is the rainy picture for the first, and predicts
-    all of the rain in the rainy picture, by gated recurrent layers with dilations 1, 1, 2, 4, ...,
-    a plain 3x3 convolution, and a 1x1 convolution to colours. Squeeze-and-excitation and LeakyReLU
-    follow every layer but the last. Layer j of a stage also takes what the same layer gave in the
-    stage before.
+    Stage s takes the result of stage s - 1, which is the rainy picture for the first, and subtracts
+    the rain that it sees: recurrent layers with dilations 1, 1, 2, 4, ..., a plain 3x3 convolution,
+    and a 1x1 convolution to colours. Squeeze-and-excitation and LeakyReLU follow every layer but
+    the last. Layer j of a stage also takes what the same layer gave in the stage before.
 
     Where the paper is silent, the authors' published code decides: the activation follows the
     squeeze-and-excitation, the state is what comes after both, and 24 channels are squeezed to 6.
@@ -136,7 +153,7 @@ class Rescan(nn.Module):
         *widths, last = config.widths
         *squeezed, last_squeezed = config.squeeze_widths or (0,) * len(config.widths)
         self.layers = nn.ModuleList(
-            ContextLayer(inputs, width, dilation, inner)
+            ContextLayer(config.unit, inputs, width, dilation, inner)
             for (inputs, width), dilation, inner in zip(
                 pairwise([3, *widths]), config.dilations, squeezed, strict=True
             )
@@ -156,26 +173,27 @@ class Rescan(nn.Module):
         results: list[Tensor] = []
         for _ in range(self.config.stages):
             rain, states = self.step(x, states)
-            x = rainy - rain
+            x = (rainy if self.config.prediction == "full" else x) - rain
             results.append(x)
         return results
 
-    def step(self, x: Tensor, states: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+    def step(self, x: Tensor, states: list[State] | None = None) -> tuple[Tensor, list[State]]:
         """Run one stage.
 
         Args:
             x: result of the stage before, float (N, 3, H, W); for the first stage the rainy
                 picture.
-            states: features of all recurrent layers in the stage before, float (N, C, H, W); None
-                for the first stage.
+            states: of all recurrent layers after the stage before; None for the first stage.
 
         Returns:
-            The rain to subtract from the rainy picture, float (N, 3, H, W), and the states.
+            The rain, float (N, 3, H, W), to subtract from what :attr:`RescanConfig.prediction`
+            says, and the states.
         """
-        after: list[Tensor] = []
-        for index, layer in enumerate(self.layers):
-            x = layer(x, states[index] if states else None)
-            after.append(x)
+        before: list[State | None] = [*states] if states else [None] * len(self.layers)
+        after: list[State] = []
+        for layer, state in zip(self.layers, before, strict=True):
+            after.append(layer(x, state))
+            x = after[-1].hidden
         features = F.leaky_relu(self.merge_attention(self.merge(x)), _SLOPE)
         rain: Tensor = self.exit(features)
         return rain, after

@@ -25,7 +25,7 @@ from compress.quantize.quantize import to_fp16, with_scales
 from compress.quantize.sensitivity import keep_in_float
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
-from core.networks.rescan import Rescan, RescanConfig
+from core.networks.rescan import Rescan, RescanConfig, Unit
 from core.networks.student import StudentConfig, StudentNet
 from export.build import build_onnx
 from tests.conftest import Refused
@@ -164,9 +164,9 @@ def test_global_pooling_has_no_receptive_field_and_no_halo() -> None:
     assert (cost.receptive_field, cost.halo) == (None, None)
 
 
-def test_rescan_cost_equals_a_sum_by_hand() -> None:
-    cost = measure_cost(Rescan(RescanConfig(width=8, depth=4, stages=3)), 1)
-    gates = 3
+@pytest.mark.parametrize(("unit", "gates"), [("conv_rnn", 1), ("gru", 3), ("lstm", 4)])
+def test_rescan_cost_equals_a_sum_by_hand(unit: Unit, gates: int) -> None:
+    cost = measure_cost(Rescan(RescanConfig(width=8, depth=4, stages=3, unit=unit)), 1)
     from_input, from_hidden = gates * (3 + 8) * 8 * 9, gates * 2 * 8 * 8 * 9
     merge, exit, squeezes = 8 * 8 * 9, 8 * 3, 3 * 2 * (8 * 4)
     stages = 3 * (from_input + merge + exit) + 2 * from_hidden  # the first has no hidden state

@@ -36,6 +36,11 @@ TEACHERS: dict[str, tuple[str, Any]] = {
     ),
     "jorder": ("jorder", JorderConfig(width=6, stages=2, refinements=2)),
     "rescan": ("rescan", RescanConfig(width=4, depth=5, stages=2)),
+    "rescan, additive": (
+        "rescan",
+        RescanConfig(width=4, depth=4, stages=2, unit="conv_rnn", prediction="additive"),
+    ),
+    "rescan, lstm": ("rescan", RescanConfig(4, 4, 3, unit="lstm", prediction="additive")),
 }
 
 

@@ -44,9 +44,10 @@ NETWORKS: dict[str, tuple[str, Any, int]] = {
         6,
     ),
     "rescan": ("rescan", RescanConfig(6, 5, 2), 4),
+    "rescan, lstm, additive": ("rescan", RescanConfig(6, 4, 3, "lstm", "additive"), 3),
     "pruned rescan": (
         "rescan",
-        RescanConfig(6, 4, 2, layer_widths=(6, 4, 5), squeeze_widths=(4, 2, 3)),
+        RescanConfig(6, 4, 2, "conv_rnn", layer_widths=(6, 4, 5), squeeze_widths=(4, 2, 3)),
         3,
     ),
 }

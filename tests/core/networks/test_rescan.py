@@ -10,11 +10,12 @@ from torch import Tensor
 
 from core.config import network_config
 from core.errors import ConfigError
-from core.networks.layers import Auxiliary, ChannelAttention
-from core.networks.rescan import Rescan, RescanConfig
+from core.networks.layers import Auxiliary, ChannelAttention, ConvGRUCell, ConvLSTMCell, ConvRNNCell
+from core.networks.rescan import Rescan, RescanConfig, Unit
 from core.training.losses import LossConfig, reconstruction_loss
 
 SMALL = RescanConfig(width=5, depth=5, stages=3)
+UNITS: tuple[Unit, ...] = ("conv_rnn", "gru", "lstm")
 
 
 def build(config: RescanConfig) -> Rescan:
@@ -58,45 +59,60 @@ def naive_excitation(attention: Any, x: Tensor) -> Tensor:
     return torch.where(scaled > 0, scaled, 0.2 * scaled)
 
 
-def naive_layer(layer: Any, x: Tensor, h: Tensor, dilation: int) -> Tensor:
-    """One layer of a stage (section 4.1) on (C, H, W)."""
-    cell = layer.cell
+def naive_layer(
+    layer: Any, unit: Unit, x: Tensor, state: tuple[Tensor, Tensor], dilation: int
+) -> tuple[Tensor, Tensor]:
+    """One layer of a stage (section 4.1); the state is hidden and cell, (C, H, W)."""
+    (h, c), cell = state, layer.cell
 
     def sums(convolution: Any, of: Tensor, of_dilation: int) -> list[Tensor]:
         weights = convolution.weight.split(len(h))
-        nothing = [None] * len(weights)
-        biases = nothing if convolution.bias is None else convolution.bias.split(len(h))
+        biases = (
+            [None] * len(weights) if convolution.bias is None else convolution.bias.split(len(h))
+        )
         return [
             naive_convolution(of, weight, bias, of_dilation)
             for weight, bias in zip(weights, biases, strict=True)
         ]
 
     from_x, from_h = sums(cell.from_input, x, dilation), sums(cell.from_hidden, h, 1)
-    z, r = (torch.sigmoid(a + b) for a, b in zip(from_x[:2], from_h, strict=True))
-    n = torch.tanh(from_x[2] + sums(cell.from_reset, r * h, 1)[0])
-    return naive_excitation(layer.attention, (1 - z) * h + z * n)
+    if unit == "conv_rnn":
+        h = torch.tanh(from_x[0] + from_h[0])
+    elif unit == "gru":
+        z, r = (torch.sigmoid(a + b) for a, b in zip(from_x[:2], from_h, strict=True))
+        n = torch.tanh(from_x[2] + sums(cell.from_reset, r * h, 1)[0])
+        h = (1 - z) * h + z * n
+    else:
+        i, f, o, g = (a + b for a, b in zip(from_x, from_h, strict=True))
+        c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
+        h = torch.sigmoid(o) * torch.tanh(c)
+    return naive_excitation(layer.attention, h), c
 
 
 def naive_stages(net: Rescan, rainy: Tensor) -> list[Tensor]:
     """All stages on one picture (3, H, W), with states of zeros before the first."""
-    widths = net.config.widths[:-1]
-    states = [torch.zeros(width, *rainy.shape[1:], dtype=rainy.dtype) for width in widths]
+    zeros = [torch.zeros(width, *rainy.shape[1:], dtype=rainy.dtype) for width in net.config.widths]
+    states = [(zero, zero) for zero in zeros[:-1]]
     x, results = rainy, []
     for _ in range(net.config.stages):
         features = x
         for index, layer in enumerate(net.layers):
-            features = naive_layer(layer, features, states[index], (1, 1, 2, 4, 8)[index])
-            states[index] = features
+            dilation = (1, 1, 2, 4, 8)[index]
+            states[index] = naive_layer(layer, net.config.unit, features, states[index], dilation)
+            features = states[index][0]
         features = naive_convolution(features, net.merge.weight, net.merge.bias, 1)
         features = naive_excitation(net.merge_attention, features)
-        x = rainy - naive_convolution(features, net.exit.weight, net.exit.bias, 1)
+        rain = naive_convolution(features, net.exit.weight, net.exit.bias, 1)
+        x = (x if net.config.prediction == "additive" else rainy) - rain
         results.append(x)
     return results
 
 
 @torch.no_grad()
-def test_it_equals_the_equations() -> None:
-    net = build(SMALL)
+@pytest.mark.parametrize("prediction", ["full", "additive"])
+@pytest.mark.parametrize("unit", UNITS)
+def test_it_equals_the_equations(unit: Unit, prediction: Any) -> None:
+    net = build(replace(SMALL, unit=unit, prediction=prediction))
     rainy = picture(6, 9, count=2)
     found = net.stages(rainy)
     assert len(found) == 3
@@ -113,7 +129,7 @@ def test_the_paper_is_the_default() -> None:
     assert [layer.dilation[0] for layer in dilated] == [1, 1, 2, 4, 8]  # type: ignore[index, union-attr]
     reach = sum(layer.dilation[0] for layer in (*dilated, net.merge))  # type: ignore[index, union-attr, misc]
     assert 2 * reach + 1 == 35  # table 1
-    assert (net.config.width, net.config.stages) == (24, 4)
+    assert (net.config.width, net.config.stages, net.config.unit) == (24, 4, "gru")
     assert net.merge_attention.squeeze.out_channels == 6
 
 
@@ -121,11 +137,33 @@ def test_the_paper_is_the_default() -> None:
 def test_any_size_is_legal_and_untrained_nothing_changes(size: tuple[int, int]) -> None:
     rainy = torch.rand(2, 3, *size)
     assert RescanConfig().size_multiple == 1
-    assert torch.equal(Rescan()(rainy), rainy)
+    for prediction in ("full", "additive"):
+        assert torch.equal(Rescan(RescanConfig(prediction=prediction))(rainy), rainy)
 
 
-def test_the_losses_of_all_stages_add_up_to_that_of_the_paper() -> None:
-    net = build(SMALL)
+@pytest.mark.parametrize("make", [ConvRNNCell, ConvGRUCell, ConvLSTMCell])
+def test_no_state_stands_for_zeros_in_every_cell(make: Any) -> None:
+    torch.manual_seed(0)
+    cell = make(4, 3, 2).double()
+    x, zeros = picture(5, 7), torch.zeros(1, 4, 5, 7, dtype=torch.float64)
+    found, wanted = cell(x), cell(x, *(zeros,) * (2 if make is ConvLSTMCell else 1))
+    if make is ConvLSTMCell:
+        found, wanted = found[0], wanted[0]
+    assert torch.allclose(found, wanted, rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_every_weight_learns(unit: Unit) -> None:
+    net = build(replace(SMALL, unit=unit, stages=2))
+    net(picture(17, 19)).square().sum().backward()
+    for name, parameter in net.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.any(), name
+
+
+@pytest.mark.parametrize("prediction", ["full", "additive"])
+def test_the_losses_of_all_stages_add_up_to_that_of_the_paper(prediction: Any) -> None:
+    net = build(replace(SMALL, prediction=prediction))
     assert isinstance(net, Auxiliary)
     rainy, clean = picture(6, 5, count=2), picture(6, 5, count=2)
     config = LossConfig(l1=0.0, mse=1.0)
@@ -166,7 +204,17 @@ def test_config_errors(values: dict[str, Any], message: str) -> None:
         RescanConfig(**values)
 
 
-def test_configs_of_before_say_what_there_is_no_choice_of_any_more() -> None:
-    assert network_config("rescan", {"unit": "gru", "prediction": "full"}) == RescanConfig()
-    with pytest.raises(ConfigError, match="unit: unknown key"):
-        network_config("rescan", {"unit": "lstm"})
+def test_widths_of_layers() -> None:
+    config = RescanConfig(depth=3, layer_widths=(4, 6), squeeze_widths=(2, 3))
+    net = build(config)
+    shapes = [tuple(net.merge.weight.shape[:2]), net.layers[0].attention.squeeze.out_channels]  # type: ignore[union-attr]
+    assert shapes == [(6, 4), 2]
+    assert net.merge_attention.squeeze.out_channels == 3
+    assert net(picture(3, 4)).shape == (1, 3, 3, 4)
+
+
+@pytest.mark.parametrize("values", [{"unit": "rnn"}, {"prediction": "both"}])
+def test_unknown_choices_are_refused(values: dict[str, str]) -> None:
+    ((key, _),) = values.items()
+    with pytest.raises(ConfigError, match=f"{key}: must be one of"):
+        network_config("rescan", values)
