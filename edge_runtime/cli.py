@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -11,16 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.errors import EdgeDerainError, UsageError
+from edge_runtime.errors import UsageError
 from edge_runtime.options import parse_options
 from edge_runtime.terminal import (
-    INTERRUPTED,
-    TERMINATED,
     FrameProgress,
     Progress,
-    Terminated,
+    complain,
+    exit_code,
     native_messages_hidden,
-    never_fail_on_encoding,
+    output_is_closed,
+    printable,
+    say,
     separator,
     termination_raised,
 )
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from edge_runtime.pictures.batch import Settings
     from edge_runtime.pictures.plan import Job, Naming
 
-BROKEN_PIPE = 141
+PROGRAM = "edge-derain"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,24 +41,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 when everything asked for was done, 1 when a picture failed, 2 when the request itself is
     wrong, 130 after Ctrl-C, 141 when nobody reads the output any more, 143 after SIGTERM.
     """
-    never_fail_on_encoding()
-    try:
-        with termination_raised():
-            return _run(parse_options(argv))
-    except EdgeDerainError as error:
-        _complain(str(error))
-        return error.exit_code
-    except Terminated:
-        _complain("terminated")
-        return TERMINATED
-    except KeyboardInterrupt:
-        _complain("interrupted")
-        return INTERRUPTED
-    except BrokenPipeError:
-        # Python flushes stdout once more on exit, which must not fail again.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return BROKEN_PIPE
+    with termination_raised():
+        return exit_code(PROGRAM, lambda: _run(parse_options(argv)))
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -66,13 +52,16 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"edge-derain {edge_runtime.__version__}")
         return 0
     if arguments.list_models:
+        _refuse_inputs(arguments, "--list-models")
         _list_models(as_json=arguments.json)
         return 0
     if arguments.self_test:
         return _self_test(arguments)
-    from edge_runtime.pictures.sources import is_clip, is_stream
+    from edge_runtime.pictures.sources import is_moving
 
-    if arguments.camera is not None or any(is_clip(n) or is_stream(n) for n in arguments.images):
+    if (arguments.out == "-" or arguments.images == ["-"]) and output_is_closed():
+        raise UsageError("standard output is closed; name a file with -o")
+    if arguments.camera is not None or any(map(is_moving, arguments.images)):
         return _derain_moving(arguments)
     _refuse(arguments, ("steady", "seconds"), "is for videos and cameras")
     if arguments.watch is not None:
@@ -85,6 +74,11 @@ def _refuse(arguments: argparse.Namespace, names: Sequence[str], reason: str) ->
         value = getattr(arguments, name)
         if value is not None and value is not False:
             raise UsageError(f"--{name.replace('_', '-')}: {reason}; leave it out")
+
+
+def _refuse_inputs(arguments: argparse.Namespace, option: str) -> None:
+    if arguments.images or arguments.watch is not None or arguments.camera is not None:
+        raise UsageError(f"{option} takes no IMAGE, --watch or --camera; leave them out")
 
 
 def _derain_moving(arguments: argparse.Namespace) -> int:
@@ -113,9 +107,9 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
         for record in derain_moving(derainer, jobs, options, sys.stdout.buffer, progress.advance):
             if arguments.json or "frames" in record:
                 line = json.dumps(record) if arguments.json else separator().join(describe(record))
-                print(line, file=stream, flush=True)
+                print(printable(line), file=stream, flush=True)
             if "error" in record:
-                _complain(record["error"])
+                complain(PROGRAM, record["error"])
                 failed = True
     return int(failed)
 
@@ -123,6 +117,7 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
 def _derain_pictures(arguments: argparse.Namespace) -> int:
     from edge_runtime.pictures.plan import plan
 
+    unlisted: list[str] = []
     jobs = plan(
         arguments.images,
         arguments.out,
@@ -131,20 +126,21 @@ def _derain_pictures(arguments: argparse.Namespace) -> int:
         skip_existing=arguments.skip_existing,
         shard=arguments.shard,
         naming=_naming(arguments),
+        unlisted=unlisted.append,
     )
+    for line in unlisted:
+        complain(PROGRAM, line)
     if not jobs:
         _note("nothing to do")
-        return 0
+        return int(bool(unlisted))
     derainer = _load(arguments)
     settings = _settings(arguments)
     failures = _derain_all(derainer, jobs, settings, as_json=arguments.json)
-    if not failures:
-        return 0
-    if len(jobs) == 1:
-        _complain(failures[0])
-    else:
-        _complain("\n  ".join([f"{len(failures)} of {len(jobs)} failed:", *failures]))
-    return 1
+    if len(jobs) > 1 and failures:
+        complain(PROGRAM, f"{len(failures)} of {len(jobs)} failed:", *failures)
+    elif failures:
+        complain(PROGRAM, failures[0])
+    return int(bool(failures or unlisted))
 
 
 def _load(arguments: argparse.Namespace) -> Derainer:
@@ -164,24 +160,36 @@ def _load(arguments: argparse.Namespace) -> Derainer:
 
 def _watch(arguments: argparse.Namespace) -> int:
     """Derain what appears in a folder, for ever; failures are told at once."""
-    from edge_runtime.pictures.plan import watched_jobs
+    from edge_runtime.pictures.plan import WatchPlan
+    from edge_runtime.pictures.sources import SUFFIXES
     from edge_runtime.pictures.watch import Watcher, watch
 
     if arguments.images or arguments.shard:
         raise UsageError("--watch takes neither IMAGE nor --shard; leave them out")
     if arguments.out == "-":
         raise UsageError("--watch writes many pictures; name a folder with -o")
-    naming, out = _naming(arguments), arguments.out and Path(arguments.out)
+    naming, folder = _naming(arguments), Path(arguments.watch)
+    out = None if arguments.out is None else Path(arguments.out)
+    if not naming.mark and os.path.realpath(out or folder) == os.path.realpath(folder):
+        raise UsageError("--suffix '': would replace what is watched; name another folder with -o")
+    if out is not None and not out.is_dir() and out.suffix.lower() in SUFFIXES:
+        raise UsageError(f"-o {out}: names one file for several pictures; name a folder")
     watcher = Watcher(
-        Path(arguments.watch), recursive=arguments.recursive, ours=naming.ours, out=out
+        folder,
+        recursive=arguments.recursive,
+        ours=naming.ours,
+        out=out,
+        unlisted=functools.partial(complain, PROGRAM),
     )
+    plan = WatchPlan(out, naming, force=arguments.force, skip_existing=arguments.skip_existing)
     found = watch(watcher)
     derainer = _load(arguments)
     settings = _settings(arguments)
     for sources in found:
-        jobs = watched_jobs(sources, out, naming, skip_existing=arguments.skip_existing)
-        for failure in _derain_all(derainer, jobs, settings, as_json=arguments.json):
-            _complain(failure)
+        jobs, refused = plan.jobs(sources)
+        failures = _derain_all(derainer, jobs, settings, as_json=arguments.json)
+        for failure in [*refused, *failures]:
+            complain(PROGRAM, failure)
     return 0
 
 
@@ -224,7 +232,8 @@ def _derain_all(
             if as_json:
                 print(json.dumps(outcome.record(derainer)), file=stream, flush=True)
             elif outcome.error is None:
-                print(_summary(outcome.record(derainer)), file=stream, flush=True)
+                line = printable(_summary(outcome.record(derainer)))
+                print(line, file=stream, flush=True)
             if outcome.error is not None:
                 failures.append(outcome.error)
             progress.advance(outcome.width * outcome.height)
@@ -251,7 +260,7 @@ def _list_models(*, as_json: bool) -> None:
             print(json.dumps({"path": str(path), **json.loads(card.to_json())}))
         return
     if not models:
-        _complain(f"there are no models in {WEIGHTS}")
+        complain(PROGRAM, f"there are no models in {WEIGHTS}")
     for line in model_table(card for _, card in models):
         print(line)
 
@@ -260,8 +269,7 @@ def _self_test(arguments: argparse.Namespace) -> int:
     """Test one model or all that ship, and return the exit code: 1 unless all that ran passed."""
     from edge_runtime.report.self_test import artifacts_of, self_test, self_test_table
 
-    if arguments.images:
-        raise UsageError("--self-test takes no IMAGE; leave it out")
+    _refuse_inputs(arguments, "--self-test")
     with native_messages_hidden():
         verdicts = list(self_test(artifacts_of(arguments.model), arguments.threads))
     for line in [] if arguments.json else self_test_table(verdicts):
@@ -272,19 +280,15 @@ def _self_test(arguments: argparse.Namespace) -> int:
         elif verdict.state == "untested":
             _note(f"not tested: {verdict.reason}")
         if verdict.state == "failed":
-            _complain(verdict.reason)
+            complain(PROGRAM, verdict.reason)
     states = [verdict.state for verdict in verdicts]
     if "passed" not in states and "failed" not in states:
-        _complain("--self-test: nothing was tested")
+        complain(PROGRAM, "--self-test: nothing was tested")
     return int("failed" in states or "passed" not in states)
 
 
 def _note(message: str) -> None:
-    print(f"edge-derain: {message}", file=sys.stderr, flush=True)
-
-
-def _complain(message: str) -> None:
-    print(f"edge-derain: error: {message}", file=sys.stderr, flush=True)
+    say(f"{PROGRAM}: {message}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+
 
 class EdgeDerainError(Exception):
     """Base of every error that a command prints as one line, without a traceback."""
@@ -58,11 +61,38 @@ class TuneError(EdgeDerainError):
 
 
 class MissingExtraError(EdgeDerainError):
-    """A package that is not installed: one of its own, or one of many of an optional extra."""
+    """A package that is not installed: one of its own, or one of many of an optional extra.
+
+    The line tells how to install all that is missing of the extra. It names the libraries, because
+    no index holds this package.
+    """
 
     def __init__(self, package: str, extra: str) -> None:
-        alone = extra in ("", "tflite", "video")
-        wanted = package if alone else f"'edge-derain[{extra}]'"
+        wanted = " ".join(map(shlex.quote, _missing(extra) or [package]))
         super().__init__(f"{package} is not installed; run: pip install {wanted}")
         self.package = package
         self.extra = extra
+
+
+def _missing(extra: str) -> list[str]:
+    """Return what is required by an extra, or by the package itself, and not installed."""
+    from importlib import metadata  # slow, and needed for this alone
+
+    try:
+        requirements = metadata.requires("edge-derain") or []
+    except metadata.PackageNotFoundError:
+        return []
+    missing = []
+    for requirement in requirements:
+        wanted, _, marker = requirement.partition(";")
+        if re.findall(r"extra == ['\"](\S+)['\"]", marker) != [extra] * bool(extra):
+            continue
+        inner = re.fullmatch(r"edge-derain\[(.+)\]", wanted.strip())
+        if inner is not None:
+            missing += [each for name in inner[1].split(",") for each in _missing(name)]
+            continue
+        try:
+            metadata.version(re.split(r"[^\w.-]", wanted)[0])
+        except metadata.PackageNotFoundError:
+            missing.append(wanted.strip())
+    return list(dict.fromkeys(missing))

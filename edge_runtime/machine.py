@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
+from edge_runtime.errors import UsageError
+
 BACKENDS = ("onnx", "tflite")
 """The formats that engines run, first the one that is taken where nothing else decides."""
 PACKAGES = {"onnx": "onnxruntime", "tflite": "ai-edge-litert"}
@@ -97,6 +99,19 @@ def installed_backends() -> dict[str, str]:
 def installed_engines() -> dict[str, str]:
     """Return the installed engines by backend, such as ``{'onnx': 'onnxruntime 1.31.1'}``."""
     return {backend: _with_version(module) for backend, module in installed_backends().items()}
+
+
+def thread_count(threads: int | None) -> int:
+    """Return how many threads to take where ``threads`` are asked for; None: ``physical_cores()``.
+
+    Raises:
+        UsageError: More than there are processors.
+    """
+    if threads is not None and threads > (os.cpu_count() or 1):
+        raise UsageError(
+            f"--threads {threads}: this machine has {os.cpu_count()} processors; ask for no more"
+        )
+    return physical_cores() if threads is None else threads
 
 
 def physical_cores() -> int:

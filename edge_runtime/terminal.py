@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -17,8 +18,9 @@ if TYPE_CHECKING:
     from tqdm import tqdm
 
 
-INTERRUPTED = 130
-TERMINATED = 143
+INTERRUPTED, BROKEN_PIPE, TERMINATED = 130, 141, 143
+# Control characters, separators of lines and paragraphs, and what turns the direction of text.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Terminated(KeyboardInterrupt):
@@ -34,23 +36,92 @@ def exit_code(program: str, run: Callable[[], int], extra: str | None = None) ->
         extra: Of this package, for the line on a module that is missing; None lets that pass.
 
     Returns:
-        What ``run`` returns, or the code of its error; 130 after Ctrl-C, 143 after SIGTERM.
+        What ``run`` returns, or the code of its error: 1 when the work failed, 2 when the request
+        is wrong; 130 after Ctrl-C, 141 when nobody reads the output any more, 143 after SIGTERM.
     """
+    _prepare_streams()
     try:
-        return run()
+        try:
+            return run()
+        finally:
+            sys.stdout.flush()
     except EdgeDerainError as error:
-        said, code = f"error: {error}", error.exit_code
+        complain(program, str(error))
+        return error.exit_code
     except ModuleNotFoundError as error:
         if extra is None:
             raise
         missing = MissingExtraError((error.name or str(error)).partition(".")[0], extra)
-        said, code = f"error: {missing}", missing.exit_code
+        complain(program, str(missing))
+        return missing.exit_code
+    except BrokenPipeError:
+        _give_up_output()
+        return BROKEN_PIPE
+    except OSError as error:
+        complain(program, _reason(error))
+        _give_up_output()
+        return 1
     except Terminated:
-        said, code = "terminated", TERMINATED
+        say(f"{program}: terminated")
+        return TERMINATED
     except KeyboardInterrupt:
-        said, code = "interrupted", INTERRUPTED
-    print(f"{program}: {said}", file=sys.stderr, flush=True)
-    return code
+        say(f"{program}: interrupted")
+        return INTERRUPTED
+
+
+def complain(program: str, *lines: str) -> None:
+    """Print an error to stderr: one line, or one with others below it."""
+    say(f"{program}: error: {lines[0]}", *(f"  {line}" for line in lines[1:]))
+
+
+def say(*lines: str) -> None:
+    """Print lines to stderr; where that is impossible, nobody can be told."""
+    with contextlib.suppress(OSError):
+        print(*map(printable, lines), sep="\n", file=sys.stderr, flush=True)
+
+
+def printable(line: str) -> str:
+    """Escape what would act on a terminal or break the line, as names of files can hold it."""
+    return _CONTROL.sub(lambda found: ascii(found[0])[1:-1], line)
+
+
+def _prepare_streams() -> None:
+    """Make stdout and stderr escape what they cannot encode, and closed streams swallow all.
+
+    Otherwise the next files that are opened would take the numbers of the closed ones, and what
+    libraries print would be written into them.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            mode = "r" if name == "stdin" else "w"
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
+def output_is_closed() -> bool:
+    """Return whether what is written to stdout goes nowhere because it was closed."""
+    return getattr(sys.stdout, "name", None) == os.devnull
+
+
+def _reason(error: OSError) -> str:
+    """Return what to say of an error that no part of the program expected."""
+    try:
+        os.getcwd()
+    except OSError:
+        return "the working folder is gone; change to another"
+    if error.filename is None:
+        return f"the output cannot be written ({error.strerror or error})"
+    return f"{error.filename}: cannot be used ({error.strerror}); choose another"
+
+
+def _give_up_output() -> None:
+    """Send what Python flushes on exit to nowhere: it must not fail a second time."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextlib.contextmanager
@@ -68,13 +139,6 @@ def termination_raised() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def never_fail_on_encoding() -> None:
-    """Make stdout and stderr escape what they cannot encode."""
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError, ValueError):
-            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def separator() -> str:

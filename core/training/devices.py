@@ -13,6 +13,7 @@ from torch import distributed
 from core.errors import ConfigError
 from core.inference import precision_on
 from core.training.config import TrainConfig
+from edge_runtime.machine import thread_count
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -28,7 +29,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
         # It announces the precision, which the config says already.
         logging.getLogger(name).setLevel(logging.WARNING)
     if config.threads:
-        torch.set_num_threads(config.threads)
+        torch.set_num_threads(thread_count(config.threads))
     try:
         fabric = Fabric(
             accelerator=config.accelerator,

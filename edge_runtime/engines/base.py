@@ -86,13 +86,16 @@ def checked_result(result: Any, shape: tuple[int, ...], artifact: Path) -> Batch
     """Return what an engine gave for a batch of ``shape``, if it is one.
 
     Raises:
-        SessionError: It is no float32 array of that shape.
+        SessionError: It is no float32 array of that shape, or not finite.
     """
     if not isinstance(result, np.ndarray) or result.dtype != np.float32 or result.shape != shape:
         found = f"{getattr(result, 'dtype', type(result))} {getattr(result, 'shape', '')}"
         raise SessionError(
             f"{artifact}: returned {found} for float32 {shape}; export it with derain-export"
         )
+    with np.errstate(all="ignore"):
+        if not np.isfinite(result.sum()):
+            raise SessionError(f"{artifact}: returned what is not finite; export it again")
     return result
 
 

@@ -23,7 +23,7 @@ from edge_runtime.engines.base import (
     read_artifact,
 )
 from edge_runtime.errors import MissingExtraError, SessionError
-from edge_runtime.machine import physical_cores
+from edge_runtime.machine import thread_count
 
 _ENGINES = (
     ("ai_edge_litert.interpreter", "ai-edge-litert"),
@@ -43,7 +43,7 @@ class TfliteSession:
 
     Args:
         artifact: A TFLite file whose inputs and outputs are NHWC, float32 or int8.
-        threads: Threads that share one picture; None takes ``physical_cores()``.
+        threads: Threads that share one picture; see ``thread_count``.
         signature: How many inputs and outputs the artifact must have.
 
     Raises:
@@ -60,7 +60,7 @@ class TfliteSession:
         self._lock = threading.Lock()
         self._layout: tuple[tuple[int, ...], ...] = ()
         content = read_artifact(artifact)
-        count = physical_cores() if threads is None else threads
+        count = thread_count(threads)
         try:
             with _silent_stderr():  # XNNPACK introduces itself
                 self._engine = interpreter(model_content=content, num_threads=count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from edge_runtime.engines.base import (
 )
 from edge_runtime.errors import MissingExtraError, SessionError
 from edge_runtime.files import cache_folder
-from edge_runtime.machine import has_int8_dot_products, physical_cores
+from edge_runtime.machine import has_int8_dot_products, thread_count
 
 CPU = "CPUExecutionProvider"
 _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
@@ -35,7 +36,7 @@ class OnnxSession:
 
     Args:
         artifact: An ONNX file with all its weights inside.
-        threads: Threads that share one picture on the CPU; None takes ``physical_cores()``.
+        threads: Threads that share one picture on the CPU; see ``thread_count``.
         provider: What executes; None takes the first of ``onnx_providers()``. Where it cannot
             be set up, as for want of a driver, the CPU executes, and ``provider`` says so.
         signature: How many inputs and outputs the artifact must have.
@@ -52,6 +53,8 @@ class OnnxSession:
         provider: str | None = None,
         signature: tuple[int, int] = (1, 1),
     ) -> None:
+        # It would look for a server, and leave an identifier of this device in the cache folder.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         try:
             import onnxruntime
         except ImportError:
@@ -60,7 +63,7 @@ class OnnxSession:
         content = _without_external_data(artifact)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        options.intra_op_num_threads = physical_cores() if threads is None else threads
+        options.intra_op_num_threads = thread_count(threads)
         # A plan of the memory is for one size, and tiles come in several: with it, runs take half
         # as much memory again, and 3 % less time.
         options.enable_mem_pattern = False
@@ -76,8 +79,7 @@ class OnnxSession:
         inputs, outputs = self._engine.get_inputs(), self._engine.get_outputs()
         check_signature((len(inputs), len(outputs)), signature, artifact)
         self._inputs = [tensor.name for tensor in inputs]
-        height, width = inputs[0].shape[2:]
-        self.fixed_size = (height, width) if isinstance(height, int) else None
+        self.fixed_size = _size_of(inputs[0], artifact)
         """The one (height, width) that it takes; None if it takes any."""
         self.name = f"onnxruntime {onnxruntime.__version__}"
         self.provider = str(self._engine.get_providers()[0])
@@ -98,6 +100,17 @@ class OnnxSession:
             checked_result(result, shape, self._artifact)
             for result, shape in zip(results, shapes, strict=True)
         ]
+
+
+def _size_of(tensor: Any, artifact: Path) -> tuple[int, int] | None:
+    """Return the height and width that an input takes, or None if it takes any."""
+    size = [each for each in tensor.shape[2:] if isinstance(each, int)]
+    if tensor.type != "tensor(float)" or len(tensor.shape) != 4 or len(size) == 1:
+        raise SessionError(
+            f"{artifact}: {tensor.name!r} is {tensor.type} {tensor.shape}, and must be float32 of "
+            "four dimensions, the last two both fixed or both free; export it with derain-export"
+        )
+    return (size[0], size[1]) if size else None
 
 
 def _open_onnx(content: bytes, options: Any, provider: str) -> Any:

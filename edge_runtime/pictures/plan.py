@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import UsageError
-from edge_runtime.pictures.sources import STDIO, SUFFIXES, Source, find_sources
+from edge_runtime.pictures.sources import (
+    STDIO,
+    SUFFIXES,
+    Source,
+    Unlisted,
+    find_sources,
+    nobody,
+)
 
 MARK = "_derained"
 """Added to the stem of an output that is not named by the user."""
@@ -62,12 +70,13 @@ def plan(
     skip_existing: bool = False,
     shard: tuple[int, int] | None = None,
     naming: Naming | None = None,
+    unlisted: Unlisted = nobody,
 ) -> list[Job]:
     """Pair every input picture with its output.
 
     Outputs lie beside their inputs, or in ``out`` when that is a folder, in the same subfolders.
-    Names that we make are ours: what an earlier run left there is replaced. Anything else that
-    exists is replaced only with ``force``: an input, or the file that ``out`` names.
+    Names that bear our mark are ours: what an earlier run left there is replaced. Anything else
+    that exists is replaced only with ``force``.
 
     Args:
         inputs: As ``find_sources`` takes them.
@@ -81,6 +90,7 @@ def plan(
             part one belongs to depends on its name below its input folder and on nothing else, so
             the parts agree between machines that see other folders or start at other times.
         naming: How outputs are called.
+        unlisted: Told of folders in folders that cannot be listed.
 
     Raises:
         UsageError: The inputs and ``out`` do not fit together, two pictures would be written to
@@ -89,10 +99,12 @@ def plan(
     """
     naming = naming or Naming()
     folder = None if out in (None, "-") else Path(str(out))
-    sources = list(find_sources(inputs, recursive=recursive, ours=naming.ours, out=folder))
-    several = len(sources) > 1 or any(Path(name).is_dir() for name in inputs)
+    sources = list(
+        find_sources(inputs, recursive=recursive, ours=naming.ours, out=folder, unlisted=unlisted)
+    )
+    several = len(sources) > 1 or any(map(os.path.isdir, inputs))
     jobs = _pair(sources, out, several, naming, force or skip_existing)
-    _check_distinct(jobs)
+    check_distinct(_pairs(jobs))
     if skip_existing:
         results = {_place(job.target) for job in jobs}
         jobs = [
@@ -102,43 +114,78 @@ def plan(
             or not (os.path.lexists(job.target) or _place(job.source) in results)
         ]
     elif not force:
-        _check_originals(jobs)
+        check_kept(_pairs(jobs), naming.mark)
     if shard is None:
         return jobs
     kept = {source.path for source in sources if _shard_of(source, shard[1]) == shard[0]}
     return [job for job in jobs if job.source in kept]
 
 
-def watched_jobs(
-    sources: Iterable[Source], out: Path | None, naming: Naming, *, skip_existing: bool = False
-) -> list[Job]:
-    """Pair pictures that have appeared in a watched folder with their outputs.
+class WatchPlan:
+    """Jobs for pictures that appear in a watched folder, and the picture that each result is of.
 
     Args:
-        sources: From a ``Watcher``.
         out: Folder of the outputs; None writes beside each input.
         naming: How outputs are called.
+        force: Allow outputs to replace files that are not ours.
         skip_existing: Leave out what has an output that is no older than the input.
-
-    Raises:
-        UsageError: An output would replace an input.
     """
-    jobs = []
-    for source in sources:
-        parent = source.path.parent if out is None else out / source.below
-        job = Job(source.path, parent / naming.name(source.path))
-        if not (skip_existing and _is_newer(job.target, job.source)):
-            jobs.append(job)
-    _check_distinct(jobs)
-    _check_originals(jobs)
-    return jobs
+
+    def __init__(
+        self,
+        out: Path | None,
+        naming: Naming,
+        *,
+        force: bool = False,
+        skip_existing: bool = False,
+    ) -> None:
+        self._out = out
+        self._naming = naming
+        self._force = force
+        self._skip_existing = skip_existing
+        self._done: dict[str, Job] = {}
+
+    def jobs(self, sources: Iterable[Source]) -> tuple[list[Job], list[str]]:
+        """Return what to do with pictures from a ``Watcher``, and why some cannot be done.
+
+        Where two living pictures have one output, neither is done, but what is there of one that
+        was done before stays.
+        """
+        self._done = {place: job for place, job in self._done.items() if os.path.exists(job.source)}
+        wanted: dict[str, list[Job]] = {}
+        for source in sources:
+            parent = source.path.parent if self._out is None else self._out / source.below
+            job = Job(source.path, parent / self._naming.name(source.path))
+            if not (self._skip_existing and _is_newer(job.target, job.source)):
+                wanted.setdefault(_place(job.target), []).append(job)
+        jobs, refused = [], []
+        for place, rivals in wanted.items():
+            done = self._done.get(place)
+            for job in rivals:
+                try:
+                    check_distinct(_pairs([job, *rivals, done or job]))
+                    if not self._force and job != done:
+                        check_kept(_pairs([job]), self._naming.mark)
+                except UsageError as error:
+                    refused.append(str(error))
+                    continue
+                self._done[place] = job
+                jobs.append(job)
+        return jobs, refused
 
 
 def _is_newer(target: Path, source: Path) -> bool:
+    """Return whether a result was written after its picture came to where it is.
+
+    The time of the picture itself may be that of a camera, long before.
+    """
     try:
-        return target.stat().st_mtime_ns >= source.stat().st_mtime_ns
+        result, picture = target.stat(), source.stat()
     except OSError:
         return False
+    return max(result.st_mtime_ns, result.st_ctime_ns) >= max(
+        picture.st_mtime_ns, picture.st_ctime_ns
+    )
 
 
 def _pair(
@@ -165,10 +212,10 @@ def _pair(
 
 def _is_folder(out: str, several: bool) -> bool:
     path = Path(out)
-    meant = out.endswith(("/", os.sep)) or path.is_dir()
+    meant = out.endswith(("/", os.sep)) or os.path.isdir(path)
     if not meant and not several:
         return False
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isdir(path):
         raise UsageError(f"-o {out}: is a file, and a folder is needed; name another")
     if not meant and path.suffix.lower() in SUFFIXES:
         raise UsageError(f"-o {out}: names one file for several pictures; name a folder")
@@ -185,27 +232,52 @@ def _check_named(out: str, naming: Naming, replace: bool) -> None:
         raise UsageError(f"-o {out}: exists already; add --force to replace it")
 
 
-def _check_distinct(jobs: Iterable[Job]) -> None:
-    writers: dict[str, Job] = {}
-    for job in jobs:
-        other = writers.setdefault(_place(job.target), job)
-        if other is not job:
-            raise UsageError(
-                f"{other.source} and {job.source} would both be written to {job.target}; "
-                "derain them into separate folders"
-            )
+def _pairs(jobs: Iterable[Job]) -> list[tuple[Path, Path]]:
+    return [(job.source, job.target) for job in jobs]
+
+
+def check_distinct(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Check that no two sources have one target, on a file system that ignores case too.
+
+    Beside their sources, names that differ only by case are distinct where the sources are.
+
+    Raises:
+        UsageError: Two sources would be written to one file.
+    """
+    writers: dict[str, tuple[Path, Path]] = {}
+    for source, target in pairs:
+        other, theirs = writers.setdefault(_place(target), (source, target))
+        if other == source:
+            continue
+        if target != theirs and (source.parent, other.parent) == (target.parent, theirs.parent):
+            both = {_identity(source), _identity(other)}
+            if len(both) == 2 or None in both:
+                continue
+        raise UsageError(
+            f"{other} and {source} would both be written to {target}; "
+            "derain them into separate folders"
+        )
 
 
 def _place(path: Path) -> str:
-    return os.path.normcase(os.path.join(os.path.realpath(path.parent), path.name))
+    """Return what names of one file have in common where case and composed letters are the same."""
+    place = os.path.join(os.path.realpath(path.parent), path.name)
+    return place.lower() if place.isascii() else unicodedata.normalize("NFC", place).casefold()
 
 
-def _check_originals(jobs: Sequence[Job]) -> None:
+def check_kept(pairs: Sequence[tuple[Path, Path]], mark: str) -> None:
+    """Check that no target is there already, but for results of this command, with its mark.
+
+    Raises:
+        UsageError: A source, or another file, would be lost.
+    """
     # Compared by identity on disk, which sees through links and letter case.
-    originals = {_identity(job.source) for job in jobs} - {None}
-    for job in jobs:
-        if _identity(job.target) in originals:
-            raise UsageError(f"{job.target}: is itself an input; add --force to replace originals")
+    originals = {_identity(source) for source, _ in pairs} - {None}
+    for _, target in pairs:
+        if _identity(target) in originals:
+            raise UsageError(f"{target}: is itself an input; add --force to replace originals")
+        if not (mark and target.stem.endswith(mark)) and os.path.lexists(target):
+            raise UsageError(f"{target}: exists already; add --force to replace it")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,13 @@ VIDEOS = (
 """Suffixes, in lower case, of the files that are taken for videos."""
 SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "tcp://", "srt://")
 """What the addresses of streams begin with."""
+Unlisted = Callable[[str], object]
+"""Called with the line that tells of a folder in a folder that cannot be listed."""
+_ADDRESS = re.compile(r"(https?|ftps?|sftp|file|data|s3):|www\.", re.IGNORECASE)
+
+
+def nobody(line: str) -> None:
+    """Tell nobody."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,11 @@ class Source:
     below: Path = Path()
 
 
+def is_address(name: str) -> bool:
+    """Return whether ``name`` is an address of something on the web, or one of a file."""
+    return _ADDRESS.match(name) is not None
+
+
 def is_stream(name: str) -> bool:
     """Return whether ``name`` is the address of a stream."""
     return name.lower().startswith(SCHEMES)
@@ -47,12 +60,20 @@ def is_clip(name: str) -> bool:
     return not is_stream(name) and Path(name).suffix.lower() in VIDEOS
 
 
+def is_moving(name: str) -> bool:
+    """Return whether an input is a video or a stream; an address that ends as pictures is none."""
+    return is_clip(name) or (
+        is_stream(name) and not re.sub(r"[?#].*", "", name).lower().endswith(SUFFIXES)
+    )
+
+
 def find_sources(
     inputs: Iterable[str],
     *,
     recursive: bool = False,
     ours: Sequence[str] = (),
     out: Path | None = None,
+    unlisted: Unlisted = nobody,
 ) -> Iterator[Source]:
     """Yield each picture once, in order, however often and in whatever way it was named.
 
@@ -65,14 +86,15 @@ def find_sources(
         recursive: Look into the folders of folders too, but not into links to some.
         ours: Ends of the stems of our own results, which are left out unless named themselves.
         out: Where results go, which is not searched either, unless it is an input.
+        unlisted: Told of folders in folders that cannot be listed.
 
     Raises:
-        UsageError: A folder or a pattern stands for no picture.
+        UsageError: A folder or a pattern stands for no picture, or a name is a web address.
         ImageError: An input folder cannot be listed.
     """
     seen = set()
     for name in inputs:
-        for source in _expand(name, recursive, tuple(ours), out):
+        for source in _expand(name, recursive, tuple(ours), out, unlisted):
             place = os.path.abspath(source.path)
             if place not in seen:
                 seen.add(place)
@@ -80,7 +102,12 @@ def find_sources(
 
 
 def pictures_below(
-    folder: Path, *, recursive: bool, ours: tuple[str, ...], out: Path | None = None
+    folder: Path,
+    *,
+    recursive: bool,
+    ours: tuple[str, ...],
+    out: Path | None = None,
+    unlisted: Unlisted = nobody,
 ) -> Iterator[Source]:
     """Yield the pictures of a folder, as ``find_sources`` does, sorted; also none at all.
 
@@ -88,55 +115,71 @@ def pictures_below(
         ImageError: ``folder`` itself cannot be listed.
     """
     for path in find_pictures(folder):
-        if not _is_hidden(path) and not path.stem.endswith(ours):
+        if not path.stem.endswith(ours):
             yield Source(path)
     if not recursive:
         return
-    for parent, folders, _ in os.walk(folder, onerror=_refuse):
+
+    def refuse(error: OSError) -> None:
+        unlisted(
+            f"{error.filename}: cannot be listed ({error.strerror}); allow it, or move it away"
+        )
+
+    for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".") and not _same(Path(parent, name), out)
         )
-        for name in folders:
-            inside = Path(parent, name)
-            if inside.is_symlink():
-                continue
-            for path in find_pictures(inside):
-                if not _is_hidden(path) and not path.stem.endswith(ours):
-                    yield Source(path, inside.relative_to(folder))
+        if Path(parent) == folder:
+            continue
+        for path in _pictures_of(parent, files):
+            if not path.stem.endswith(ours):
+                yield Source(path, Path(parent).relative_to(folder))
 
 
 def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
     """Return the files in ``folder`` itself that have a suffix of a picture, sorted by name.
 
+    Hidden files, as macOS leaves one beside each picture on foreign disks, are none.
+
     Raises:
         ImageError: The folder is missing or cannot be listed.
     """
     try:
-        entries = sorted(Path(folder).iterdir())
+        return _pictures_of(folder, os.listdir(folder))
     except OSError as error:
         raise ImageError(f"{folder}: cannot be listed ({error.strerror})") from None
-    return [p for p in entries if p.suffix.lower() in SUFFIXES and p.is_file()]
+
+
+def _pictures_of(folder: str | os.PathLike[str], names: Iterable[str]) -> list[Path]:
+    paths = sorted(Path(folder, name) for name in names if not name.startswith("."))
+    return [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
 
 
 def _expand(
-    name: str, recursive: bool, ours: tuple[str, ...], out: Path | None
+    name: str, recursive: bool, ours: tuple[str, ...], out: Path | None, unlisted: Unlisted
 ) -> Iterable[Source]:
     if name == "-":
         return [Source(STDIO)]
     path = Path(name)
     if path == STDIO:  # a file of that name, meant as './-'
         path = path.absolute()
-    if path.is_dir():
-        found = list(pictures_below(path, recursive=recursive, ours=ours, out=out))
+    if os.path.isdir(path):
+        found = list(
+            pictures_below(path, recursive=recursive, ours=ours, out=out, unlisted=unlisted)
+        )
         if not found:
             raise UsageError(
                 f"{path}: holds no pictures to derain; looked for {', '.join(SUFFIXES)}"
                 + ("" if recursive else "; -r looks into its folders too")
             )
         return found
-    if not glob.has_magic(name) or path.exists():
+    if os.path.exists(path):
+        return [Source(path)]
+    if is_address(name):
+        raise UsageError(f"{name}: is a web address, and no file; download it first")
+    if not glob.has_magic(name):
         return [Source(path)]
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]
     chosen = [Source(match) for match in matches if _is_ordinary(match, ours)]
@@ -146,16 +189,8 @@ def _expand(
 
 
 def _is_ordinary(path: Path, ours: tuple[str, ...]) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.is_file() and not path.stem.endswith(ours)
-
-
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+    return path.suffix.lower() in SUFFIXES and os.path.isfile(path) and not path.stem.endswith(ours)
 
 
 def _same(folder: Path, out: Path | None) -> bool:
     return out is not None and os.path.realpath(folder) == os.path.realpath(out)
-
-
-def _refuse(error: OSError) -> None:
-    raise ImageError(f"{error.filename}: cannot be listed ({error.strerror})") from None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from edge_runtime.errors import ImageError
-from edge_runtime.pictures.sources import Source, pictures_below
+from edge_runtime.pictures.sources import Source, Unlisted, nobody, pictures_below
 
 POLL_SECONDS = 0.5
 """Time between two looks at the folder while something happens in it."""
@@ -34,6 +34,7 @@ class Watcher:
         recursive: Look into its folders too.
         ours: Ends of the stems of our own results, which are left alone.
         out: Where results go, which is left alone too.
+        unlisted: Told of folders in the folder that cannot be listed, of each once.
         clock: Seconds that only grow.
     """
 
@@ -44,12 +45,15 @@ class Watcher:
         recursive: bool = False,
         ours: tuple[str, ...] = (),
         out: Path | None = None,
+        unlisted: Unlisted = nobody,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.folder = folder
         self.recursive = recursive
         self._ours = ours
         self._out = out
+        self._unlisted = unlisted
+        self._told: set[str] = set()
         self._clock = clock
         self._seen: dict[Path, tuple[Signature, float]] = {}
         self._done: dict[Path, Signature] = {}
@@ -69,7 +73,11 @@ class Watcher:
         seen: dict[Path, tuple[Signature, float]] = {}
         complete = []
         for source in pictures_below(
-            self.folder, recursive=self.recursive, ours=self._ours, out=self._out
+            self.folder,
+            recursive=self.recursive,
+            ours=self._ours,
+            out=self._out,
+            unlisted=self._tell_once,
         ):
             path = source.path
             signature = _signature(path)
@@ -84,6 +92,11 @@ class Watcher:
         self._seen = seen
         self._done = {path: done for path, done in self._done.items() if path in seen}
         return complete
+
+    def _tell_once(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            self._unlisted(line)
 
 
 class Changes:

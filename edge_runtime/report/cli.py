@@ -17,7 +17,6 @@ from edge_runtime.options import checked, whole_number
 from edge_runtime.terminal import (
     exit_code,
     native_messages_hidden,
-    never_fail_on_encoding,
     termination_raised,
 )
 
@@ -31,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 when all was measured; 1 when something failed; 2 when the request itself is wrong; 130 after
     Ctrl-C, 143 after SIGTERM.
     """
-    never_fail_on_encoding()
     with termination_raised():
         return exit_code("edge-report", lambda: _report(_parse(argv)))
 

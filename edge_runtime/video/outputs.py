@@ -70,7 +70,7 @@ def destination(
                 writer.close(finish=False)
                 raise
             writer.close(finish=True)
-            if not part.exists():
+            if not part.stat().st_size:
                 raise VideoError(f"{target}: is not written, because no frame came")
     except OSError as error:
         raise VideoError(

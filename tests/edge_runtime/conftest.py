@@ -1,6 +1,7 @@
 """Small ONNX models with cards, and pictures, that the tests of the runtime share."""
 
-from collections.abc import Callable
+import ctypes
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,28 @@ def _model(gain: float, multiple: int) -> onnx.ModelProto:
 def nothing_tuned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep what ``--tune`` remembered on this machine out of the tests, and the other way round."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def closed() -> Iterator[Callable[[Path], None]]:
+    """Return a function that forbids to list a folder, and to pass through it, root as well."""
+    libc = ctypes.CDLL(None)
+    header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of capset(2), this thread
+    before, without = (ctypes.c_uint32 * 6)(), (ctypes.c_uint32 * 6)()
+    shut: list[Path] = []
+
+    def close(folder: Path) -> None:
+        folder.chmod(0)
+        shut.append(folder)
+
+    for values in (before, without):
+        libc.capget(header, values)
+    without[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+    libc.capset(header, without)
+    yield close
+    libc.capset(header, before)
+    for folder in shut:
+        folder.chmod(0o700)
 
 
 @pytest.fixture

@@ -156,7 +156,7 @@ def test_signals_leave_whole_pictures(
     process.send_signal(sent)
     _, err = process.communicate(timeout=30)
     assert process.returncode == code
-    assert err in ("edge-derain: error: interrupted\n", "edge-derain: error: terminated\n")
+    assert err in ("edge-derain: interrupted\n", "edge-derain: terminated\n")
     done = sorted(Path("out").iterdir())
     assert 1 <= len(done) < 300
     for path in done:
@@ -187,7 +187,7 @@ def test_watch_derains_what_appears_until_it_is_stopped(here: Path, model: str) 
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 143
-    assert err.splitlines()[-1] == "edge-derain: error: terminated"
+    assert err.splitlines()[-1] == "edge-derain: terminated"
     assert sorted(os.listdir("out")) == ["a_derained.png", "b_derained.png"]
 
 

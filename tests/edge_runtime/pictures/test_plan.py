@@ -1,10 +1,12 @@
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.errors import ImageError, UsageError
-from edge_runtime.pictures.plan import Job, Naming, plan, watched_jobs
+from edge_runtime.pictures.plan import Job, Naming, WatchPlan, plan
 from edge_runtime.pictures.sources import STDIO, Source
 
 
@@ -58,10 +60,14 @@ def test_a_folder_of_one_still_goes_to_a_folder(here: Path) -> None:
         (["a.jpg"], "a.jpg/", "is a file, and a folder is needed"),
         (["a.jpg", "b.png"], "x.jpg", "one file for several pictures"),
         (["in/d.jpg", "in/d_derained.jpg"], None, "is itself an input"),
-        (["a.jpg", "in/../in/c.jpg", "other/a.jpg"], "new", "would both be written to new/a_der"),
+        (["a.jpg", "in/../in/c.jpg", "in/a.jpg"], "new", "would both be written to new/a_der"),
+        (["a.jpg", "in/A.JPG"], "new", r"in/A\.JPG would both be written"),
+        (["in/\u00e9.jpg", "in/e\u0301.jpg"], "new", "would both be written"),
     ],
 )
-def test_refusals(inputs: list[str], out: str | None, message: str) -> None:
+def test_refusals(here: Path, inputs: list[str], out: str | None, message: str) -> None:
+    for name in ("a.jpg", "A.JPG", "\u00e9.jpg", "e\u0301.jpg"):
+        (here / "in" / name).touch()
     with pytest.raises(UsageError, match=message):
         plan(inputs, out)
 
@@ -92,13 +98,18 @@ def test_folders_without_pictures(here: Path) -> None:
         plan(["a.jpg", "empty"])
 
 
-def test_a_folder_that_cannot_be_listed(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(Path, "iterdir", refuse)
-    with pytest.raises(ImageError, match="cannot be listed"):
-        plan(["in"])
+def test_folders_that_cannot_be_listed(here: Path, closed: Callable[[Path], None]) -> None:
+    (here / "in/deep/er").mkdir(parents=True)
+    (here / "in/deep/er/e.jpg").touch()
+    (here / "in/shut").mkdir()
+    closed(here / "in/shut")
+    told: list[str] = []
+    jobs = plan(["in"], "out", recursive=True, unlisted=told.append)
+    assert [job.source.name for job in jobs] == ["c.jpg", "d.jpg", "e.jpg"]
+    (line,) = told
+    assert line.startswith("in/shut: cannot be listed (Permission denied)")
+    with pytest.raises(ImageError, match="in/shut: cannot be listed"):
+        plan(["in/shut"])
 
 
 def test_folders_keep_their_tree(here: Path) -> None:
@@ -112,9 +123,27 @@ def test_folders_keep_their_tree(here: Path) -> None:
     ]
 
 
-def test_an_empty_mark_still_saves_the_originals() -> None:
+def test_names_without_our_mark_are_not_ours_to_replace(here: Path) -> None:
     with pytest.raises(UsageError, match="is itself an input"):
         plan(["a.jpg"], naming=Naming(""))
+    for naming, out in ((Naming("", ".png"), None), (Naming(""), "in"), (Naming("_x"), "in")):
+        (here / "a.png").touch()
+        (here / "in/a.jpg").touch()
+        if naming.mark:  # those of this command
+            (here / "in/a_x.jpg").touch()
+            assert len(plan(["a.jpg"], out, naming=naming)) == 1
+            continue
+        with pytest.raises(UsageError, match=r"a\.(png|jpg): exists already; add --force"):
+            plan(["a.jpg"], out, naming=naming)
+        assert len(plan(["a.jpg"], out, naming=naming, force=True)) == 1
+        assert plan(["a.jpg"], out, naming=naming, skip_existing=True) == []
+
+
+def test_names_that_differ_by_case_are_distinct_where_their_originals_are(here: Path) -> None:
+    (here / "in/C.jpg").touch()
+    assert len(plan(["in"])) == 3
+    with pytest.raises(UsageError, match="would both be written"):
+        plan(["in"], "out")
 
 
 def test_standard_streams() -> None:
@@ -158,12 +187,40 @@ def test_shards_share_a_batch_whatever_else_is_there(here: Path) -> None:
 
 def test_watched_pictures_are_skipped_only_when_older_than_their_result(here: Path) -> None:
     source, target = here / "a.jpg", here / "a_derained.jpg"
+    watched = WatchPlan(None, Naming(), skip_existing=True)
     target.touch()
-    os.utime(source, (100, 100))
-    os.utime(target, (200, 200))
-    assert watched_jobs([Source(source)], None, Naming(), skip_existing=True) == []
-    os.utime(source, (300, 300))
-    jobs = watched_jobs([Source(source)], None, Naming(), skip_existing=True)
-    assert jobs == [Job(source, target)]
-    below = watched_jobs([Source(source, Path("deep"))], here / "out", Naming())
-    assert below == [Job(source, here / "out/deep/a_derained.jpg")]
+    assert watched.jobs([Source(source)]) == ([], [])
+    time.sleep(0.01)
+    source.unlink()
+    source.touch()
+    os.utime(source, (100, 100))  # taken long ago, and copied here now
+    assert watched.jobs([Source(source)]) == ([Job(source, target)], [])
+
+
+def test_of_watched_pictures_only_those_that_clash_fail(here: Path) -> None:
+    watched = WatchPlan(here / "out", Naming("", ".png"))
+    sources = {name: Source(here / name) for name in ("a.jpg", "A.jpeg", "b.png", "in/c.jpg")}
+    for source in sources.values():
+        source.path.touch()
+    jobs, refused = watched.jobs(sources.values())
+    assert [job.source.name for job in jobs] == ["b.png", "c.jpg"]
+    assert [line.split(" would")[0] for line in refused] == [
+        f"{here}/a.jpg and {here}/A.jpeg", f"{here}/A.jpeg and {here}/a.jpg"
+    ]  # fmt: skip
+    for name in ("b.png", "c.png"):
+        (here / "out").mkdir(exist_ok=True)
+        (here / "out" / name).touch()
+    assert len(watched.jobs([sources["b.png"]])[0]) == 1  # changed: the result is of this picture
+    again = WatchPlan(here / "out", Naming("", ".png"))
+    jobs, refused = again.jobs([sources["b.png"]])
+    assert (jobs, len(refused)) == ([], 1)
+    assert "exists already; add --force" in refused[0]
+    late = here / "b.jpg"
+    late.touch()
+    jobs, refused = watched.jobs([Source(late)])
+    assert (jobs, len(refused)) == ([], 1)
+    sources["b.png"].path.unlink()
+    forced = WatchPlan(here / "out", Naming("", ".png"), force=True)
+    assert len(forced.jobs([Source(late)])[0]) == 1
+    below = watched.jobs([Source(here / "a.jpg", Path("deep"))])[0]
+    assert below == [Job(here / "a.jpg", here / "out/deep/a.png")]
