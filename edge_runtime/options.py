@@ -72,7 +72,7 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="refuse larger pictures before decoding them (default: 100M)",
     )
     parser.add_argument("--version", action="store_true", help="print the version and exit")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)
     wanted = arguments.images or arguments.watch or arguments.camera is not None
     modes = (arguments.list_models, arguments.self_test, arguments.version)
     if not (wanted or any(modes)):

@@ -189,7 +189,7 @@ def _files(places: Iterable[str | Path]) -> list[Path]:
     files: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
-            inside = sorted(path for path in place.iterdir() if path.is_file())
+            inside = sorted(path for path in place.glob("[!.]*") if path.is_file())
             models = [path for path in inside if path.suffix in _SUFFIXES]
             carded = {card_path(path) for path in models}
             others = [path for path in inside if path.suffix == ".json" and path not in carded]

@@ -44,7 +44,7 @@ def find_checkpoints(places: Iterable[str]) -> list[Path]:
     found: dict[Path, None] = {}
     for place in places:
         if Path(place).is_dir():
-            inside = sorted(p for p in Path(place).glob("*.safetensors") if p.name != _STATE)
+            inside = sorted(p for p in Path(place).glob("[!.]*.safetensors") if p.name != _STATE)
             if not inside:
                 raise UsageError(f"{place}: no checkpoints (*.safetensors) in this folder")
             found.update(dict.fromkeys(inside))

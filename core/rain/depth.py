@@ -100,7 +100,7 @@ def find_depths(folder: str | Path) -> dict[str, Path]:
     """
     if not Path(folder).is_dir():
         raise DataError(f"{folder}: no such folder of depth pictures")
-    found = {path.stem: path for path in sorted(Path(folder).glob("*.png"))}
+    found = {path.stem: path for path in sorted(Path(folder).glob("[!.]*.png"))}
     if not found:
         raise DataError(f"{folder}: no depth pictures in it; they are uint16 PNG files")
     return found

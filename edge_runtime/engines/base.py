@@ -95,7 +95,7 @@ def checked_result(result: Any, shape: tuple[int, ...], artifact: Path) -> Batch
         )
     with np.errstate(all="ignore"):
         if not np.isfinite(result.sum()):
-            raise SessionError(f"{artifact}: returned what is not finite; export it again")
+            raise SessionError(f"{artifact}: returned pixels that are not finite; export it again")
     return result
 
 

@@ -218,7 +218,7 @@ def _rank(path: Path) -> tuple[int, int]:
 
 def _artifacts(folder: Path) -> list[Path]:
     """Return the artifacts in a folder by name, ONNX before TFLite."""
-    return sorted(path for path in folder.glob("*.*") if path.suffix in _SUFFIXES)
+    return sorted(path for path in folder.glob("[!.]*.*") if path.suffix in _SUFFIXES)
 
 
 def _name(path: Path) -> str:

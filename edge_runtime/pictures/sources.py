@@ -24,7 +24,7 @@ SCHEMES = ("rtsp://", "rtsps://", "rtmp://", "http://", "https://", "udp://", "t
 """What the addresses of streams begin with."""
 Unlisted = Callable[[str], object]
 """Called with the line that tells of a folder in a folder that cannot be listed."""
-_ADDRESS = re.compile(r"(https?|ftps?|sftp|file|data|s3):|www\.", re.IGNORECASE)
+_ADDRESS = re.compile(r"(https?|ftps?|sftp|s3)://|www\.", re.IGNORECASE)
 
 
 def nobody(line: str) -> None:
@@ -46,7 +46,7 @@ class Source:
 
 
 def is_address(name: str) -> bool:
-    """Return whether ``name`` is an address of something on the web, or one of a file."""
+    """Return whether ``name`` is the address of something on the web."""
     return _ADDRESS.match(name) is not None
 
 
@@ -178,7 +178,7 @@ def _expand(
     if os.path.exists(path):
         return [Source(path)]
     if is_address(name):
-        raise UsageError(f"{name}: is a web address, and no file; download it first")
+        raise UsageError(f"{name}: is a web address; download it, and name the file")
     if not glob.has_magic(name):
         return [Source(path)]
     matches = [Path(match) for match in sorted(glob.glob(name, recursive=True))]

@@ -36,6 +36,9 @@ def test_folders_pair_by_stem_whatever_the_suffix(tmp_path: Path, picture) -> No
         {"rainy/b.png": rainy, "rainy/a.bmp": clean, "clean/b.bmp": clean}
         | {"clean/a.png": rainy, "clean/unused.png": rainy},
     )
+    for folder in ("rainy", "clean"):  # as macOS and Windows leave them on every disk
+        for name in ("._b.png", ".DS_Store", "Thumbs.db"):
+            (tmp_path / folder / name).write_bytes(b"no picture")
     pairs = find_pairs(source, tmp_path)
     assert [pair.name for pair in pairs] == ["a.bmp", "b.png"]
     np.testing.assert_array_equal(pairs[1].read(), [rainy, clean])

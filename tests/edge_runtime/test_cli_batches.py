@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -53,6 +54,74 @@ def test_standard_streams_follow_the_input(here: Path, model: str) -> None:
     done = subprocess.run([*command, "--format", "png"], input=b"junk", capture_output=True)
     assert (done.returncode, done.stdout) == (1, b"")
     assert b"standard input: not a picture that can be read" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        ("> /dev/full", 1, "the output cannot be written (No space left on device)"),
+        ("-o - > /dev/full", 1, "the output cannot be written (No space left on device)"),
+        (">&-", 0, ""),
+        ("-o - >&-", 2, "standard output is closed; name a file with -o"),
+        ("2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        ("--list-models", 2, "--list-models takes no IMAGE"),
+    ],
+)
+def test_streams_that_are_full_or_closed(
+    here: Path, model: str, streams: str, code: int, said: str
+) -> None:
+    _grey("a.png")
+    command = f"{shlex.join([*COMMAND, 'a.png', '--model', model])} {streams}"
+    done = subprocess.run(command, shell=True, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == code, done.stderr
+    assert len(done.stderr.splitlines()) == bool(said)
+    assert said in done.stderr
+    if not code:
+        assert read_picture("a_derained.png").rgb.max() == 50
+
+
+def test_a_working_folder_that_is_gone(here: Path, model: str) -> None:
+    _grey("a.png")
+    command = shlex.join([*COMMAND, str(here / "a.png"), "--model", model])
+    gone = f"mkdir gone && cd gone && rmdir ../gone && {command}"
+    assert subprocess.run(gone, shell=True).returncode == 0
+    done = subprocess.run(f"{gone} ../a.png", shell=True, stderr=subprocess.PIPE, text=True)
+    assert done.stderr == "edge-derain: error: the working folder is gone; change to another\n"
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        ([f"{'x' * 300}.jpg"], 1, "cannot be read (File name too long)"),
+        (["a.png", "-o", f"{'x' * 300}/"], 1, "cannot be made (File name too long)"),
+        (["shut/a.png"], 1, "shut/a.png: cannot be read (Permission denied)"),
+        (["a.png", "-o", "shut/out"], 2, "-o shut/out: must end in"),
+        (["a.png", "-o", "shut/out/"], 1, "cannot be made (Permission denied)"),
+        (["x\x1b31m\n.png"], 1, r"x\x1b31m\n.png: no such file"),
+        (["https://example.com/a.jpg?w=9"], 2, "is a web address; download it"),
+        (["www.example.com/a.jpg"], 2, "is a web address; download it"),
+        (["a.png", "--threads", "20000"], 2, "--threads 20000: this machine has"),
+        (["--watch", ".", "-o", "x.jpg"], 2, "-o x.jpg: names one file for several pictures"),
+        (["--watch", ".", "--suffix", ""], 2, "--suffix '': would replace what is watched"),
+    ],
+)
+def test_names_and_wishes_that_cannot_be(
+    here: Path,
+    model: str,
+    closed: Callable[[Path], None],
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    _grey("a.png")
+    _grey("shut/a.png")
+    closed(here / "shut")
+    assert cli.main([*arguments, "--model", model]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line
 
 
 def test_a_tree_with_formats_suffixes_and_patterns(here: Path, model: str) -> None:

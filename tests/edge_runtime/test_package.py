@@ -1,7 +1,9 @@
 import json
 import os
+import shlex
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -40,11 +42,27 @@ print(set(heavy) & sys.modules.keys(), 'edge_runtime.pictures.formats' in sys.mo
         ("ai-edge-litert", "tflite", "pip install ai-edge-litert"),
         ("av", "video", "pip install av"),
         ("onnxruntime", "", "pip install onnxruntime"),
-        ("torch", "train", "pip install 'edge-derain[train]'"),
+        ("torch", "train", "pip install torch"),
     ],
 )
 def test_missing_extra_carries_the_pip_line(package: str, extra: str, line: str) -> None:
     assert str(errors.MissingExtraError(package, extra)).endswith(f"; run: {line}")
+
+
+def test_the_pip_line_names_all_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if name in ("torch", "onnx", "jsonargparse", "numpy"):
+            raise metadata.PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(metadata, "version", version)
+    line = str(errors.MissingExtraError("onnx", "export")).partition("pip install ")[2]
+    wanted = shlex.split(line)
+    assert {requirement[:5] for requirement in wanted} == {"torch", "onnx>", "jsona"}
+    assert "jsonargparse[signatures]>=4.49" in wanted
+    assert str(errors.MissingExtraError("numpy", "")).endswith("pip install 'numpy>=1.26'")
 
 
 @pytest.mark.parametrize(

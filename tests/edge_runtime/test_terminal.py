@@ -92,6 +92,8 @@ def test_tables_of_markdown_align() -> None:
             1,
             "derain: error: torch is not installed; run: pip",
         ),
+        (OSError(28, "No space left on device"), 1, "derain: error: the output cannot be written"),
+        (PermissionError(13, "no", "x\n\x1b[1m"), 1, r"derain: error: x\n\x1b[1m: cannot be used"),
         (Terminated(), 143, "derain: terminated"),
         (KeyboardInterrupt(), 130, "derain: interrupted"),
     ],

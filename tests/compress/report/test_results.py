@@ -37,7 +37,8 @@ def test_cards_and_boards_of_one_artifact_become_one_entry(tmp_path: Path) -> No
 
 def test_a_folder_stands_for_the_files_in_it(tmp_path: Path) -> None:
     write(tmp_path / "a.json", device(measured("small_fp32.onnx", SMALL, 100, 0.5)))
-    (tmp_path / "notes.txt").write_text("x", encoding="utf-8")
+    for name in ("notes.txt", "._a.json"):
+        (tmp_path / name).write_text("x", encoding="utf-8")
     assert [entry.file for entry in gather([tmp_path]).entries] == ["small_fp32.onnx"]
 
 

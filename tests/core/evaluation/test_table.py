@@ -133,7 +133,8 @@ def test_a_card_of_another_file_says_how_to_make_it(make: Make) -> None:
 
 def test_places(make: Make, tmp_path: Path) -> None:
     a, b = make("a"), make("b")
-    (tmp_path / "state.safetensors").touch()
+    for name in ("state.safetensors", "._a.safetensors"):
+        (tmp_path / name).touch()
     shipped = sorted(SHIPPED.glob("*.safetensors"))[0]
     found = table.find_checkpoints([str(b), str(tmp_path), shipped.stem])
     assert found == [b, a, shipped]

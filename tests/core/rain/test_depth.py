@@ -55,6 +55,7 @@ def test_files_are_centimetres_and_take_the_size_of_the_picture(tmp_path: Path) 
     assert depth.shape == (12, 10)
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, 12.5, rtol=1e-5)
+    (tmp_path / "._a.png").touch()
     assert find_depths(tmp_path) == {"a": tmp_path / "a.png"}
 
 

@@ -1,6 +1,6 @@
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -134,3 +134,19 @@ def test_changes_are_told_and_looked_for_now_and_then(tmp_path: Path, clock: Clo
     while not gone() and time.monotonic() < until:
         time.sleep(0.01)
     assert gone()  # every time, where nothing tells
+
+
+def test_a_folder_that_cannot_be_listed_is_told_once_and_stops_nothing(
+    tmp_path: Path, clock: Clock, closed: Callable[[Path], None]
+) -> None:
+    told: list[str] = []
+    watcher = Watcher(tmp_path, recursive=True, clock=clock, unlisted=told.append)
+    (tmp_path / "shut").mkdir()
+    (tmp_path / "shut/b.jpg").write_text("b")
+    (tmp_path / "zoo").mkdir()
+    (tmp_path / "zoo/a.jpg").write_text("a")
+    closed(tmp_path / "shut")
+    assert [clock.look(watcher) for _ in range(3)] == [[], ["a.jpg"], []]
+    assert [line.partition(" (")[0] for line in told] == [f"{tmp_path}/shut: cannot be listed"]
+    (tmp_path / "shut").chmod(0o700)
+    assert [clock.look(watcher) for _ in range(2)] == [[], ["b.jpg"]]
