@@ -108,6 +108,7 @@ class TrainConfig:
         check_bounds(self, devices=1, num_nodes=1, **dict.fromkeys(counts, 1))
         check_bounds(self, **dict.fromkeys(least, 0))
         self._check_processes()
+        self._check_schedules()
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"ema_decay {self.ema_decay} is not within [0, 1)")
         if not self.learning_rate > 0:
@@ -122,6 +123,20 @@ class TrainConfig:
             )
         if self.loss.ssim and crop < 11:
             raise ConfigError(f"mixture.crop {crop} is smaller than the SSIM window; take 16")
+
+    def _check_schedules(self) -> None:
+        begins = self.adversarial.start
+        if self.adversarial.weight and begins >= self.steps:
+            raise ConfigError(
+                f"adversarial.start {begins}: the run ends after {self.steps} steps, and the GAN "
+                "phase would never begin; take an earlier start, or more steps"
+            )
+        # Which a short trial of the default may leave unfinished.
+        if self.warmup_steps >= self.steps and self.warmup_steps != TrainConfig.warmup_steps:
+            raise ConfigError(
+                f"warmup_steps {self.warmup_steps}: the run ends after {self.steps} steps, and the "
+                "learning rate would rise to its end; take fewer, or more steps"
+            )
 
     def _check_processes(self) -> None:
         shares = self.processes * self.accumulate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import os
 
 import torch
 from lightning.fabric import Fabric
@@ -23,11 +24,18 @@ def make_fabric(config: TrainConfig) -> Fabric:
     each further device of this machine.
 
     Raises:
-        ConfigError: the devices are not there.
+        ConfigError: the devices are not there, or ``torchrun`` started other than one process for
+            each.
     """
     for name in ("lightning.fabric", "lightning.pytorch"):
         # It announces the precision, which the config says already.
         logging.getLogger(name).setLevel(logging.WARNING)
+    world = os.environ.get("WORLD_SIZE", "")
+    if world.isdecimal() and int(world) != config.processes:
+        raise ConfigError(
+            f"devices {config.devices} x num_nodes {config.num_nodes}: {world} processes were "
+            "started for them; give --devices as many as torchrun starts on a machine"
+        )
     if config.threads:
         torch.set_num_threads(thread_count(config.threads))
     try:

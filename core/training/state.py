@@ -1,27 +1,23 @@
-"""The state of a run, with which it goes on exactly where it stopped, its log and its time."""
+"""The state of a run, with which it goes on exactly where it stopped, its lock and its time."""
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import json
-import sys
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from core.checkpoint import load_tensors, save_tensors
-from core.errors import CheckpointError, TrainingError, disk_errors
-from edge_runtime.files import replacing, write_atomically
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from core.errors import CheckpointError, ConfigError, disk_errors
+from edge_runtime.files import write_atomically
 
 T = TypeVar("T")
 
@@ -124,70 +120,31 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key[size:]: value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-class RunLog:
-    """Open ``metrics.csv`` (columns step, name, value) and the TensorBoard events in ``folder``.
-
-    A resumed run goes on in the same table. What a run that was killed had logged beyond the
-    state that it left is dropped, because those steps are taken again.
-
-    Args:
-        folder: made if it is missing.
-        step: finished steps; 0 starts afresh.
-        write: whether anything is written at all; of several processes only one should.
+@contextlib.contextmanager
+def sole_run(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process, as far as the file system can lock.
 
     Raises:
-        TrainingError: the folder cannot be written to.
+        ConfigError: another process holds it.
     """
+    try:
+        import fcntl
 
-    def __init__(self, folder: Path, step: int, write: bool = True) -> None:
-        self._table = folder / "metrics.csv"
-        self._events: SummaryWriter | None = None
-        if not write:
-            return
-        with disk_errors(self._table, TrainingError):
-            folder.mkdir(parents=True, exist_ok=True)
-            before = _rows(self._table) if step and self._table.exists() else []
-            rows = [("step", "name", "value"), *(row for row in before if int(row[0]) <= step)]
-            with replacing(self._table) as temporary:
-                _append(temporary, rows)
-        self._events = _event_writer(folder, step + 1)
-
-    def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Add numbers of one step, by name; raises TrainingError when the disk does not take it."""
-        if self._events is None:
-            return
-        rows = [(str(step), name, repr(float(value))) for name, value in values.items()]
-        with disk_errors(self._table, TrainingError):
-            _append(self._table, rows)
-        for name, value in values.items():
-            self._events.add_scalar(name, value, step)
-
-    def __enter__(self) -> RunLog:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._events is not None:
-            self._events.close()
-
-
-def _rows(table: Path) -> list[tuple[str, ...]]:
-    """Rows without the header, and without one that was torn by a kill."""
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = [tuple(row) for row in csv.reader(file)]
-    return [row for row in rows if len(row) == 3 and row[0].isdigit()]
-
-
-def _append(table: Path, rows: Iterable[tuple[str, ...]]) -> None:
-    with table.open("a", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
-
-
-def _event_writer(folder: Path, first_step: int) -> SummaryWriter:
-    # TensorBoard's own switch: with this module it leaves an installed TensorFlow alone.
-    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=first_step)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):  # Windows
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise ConfigError(
+                    f"{folder}: another process trains in it; wait for it, or choose another --name"
+                ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class Stopwatch:

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -16,6 +16,7 @@ import torch
 import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from core.checkpoint import save_checkpoint
 from core.config import build_config
@@ -27,7 +28,15 @@ from core.pairs import Image
 from core.progress import step_bar
 from core.training.config import TrainConfig, differences, parse_training, training_parser
 from core.training.learner import Learner, Objective
-from core.training.state import RunLog, Stopwatch, load_state, previous, read_progress, save_state
+from core.training.log import RunLog
+from core.training.state import (
+    Stopwatch,
+    load_state,
+    previous,
+    read_progress,
+    save_state,
+    sole_run,
+)
 from edge_runtime.files import write_atomically
 from edge_runtime.metrics import measure
 from edge_runtime.models.records import to_plain
@@ -128,7 +137,8 @@ class Trainer:
 
         Args:
             resume: go on from the folder's ``state.safetensors``, or from the one before where
-                that is torn.
+                that is torn. A finished run goes on to more ``steps``, at the learning rate that
+                they have there.
 
         Raises:
             ConfigError: the folder holds a run already and ``resume`` is not set; or it is set
@@ -173,6 +183,7 @@ class Trainer:
                 write_atomically(self.folder / "config.yaml", text.encode())
         self._watch = Stopwatch(seconds)
         with (
+            sole_run(self.folder) if self.first else nullcontext(),
             RunLog(self.folder / "logs", self.step, write=self.first) as log,
             StopRequest() as stop,
         ):
@@ -189,7 +200,8 @@ class Trainer:
             )
         ended = (
             f"{self.step} steps, best score {self.best:.2f} dB: {self.folder / 'best.safetensors'} "
-            f"({self._watch.waiting:.0%} of the time spent waiting for data)"
+            f"({self._watch.waiting:.0%} of the time spent waiting for data); curves and pictures "
+            f"are in {self.folder / 'logs'}"
         )
         if self.before_gan is None:
             return (ended,)
@@ -206,7 +218,7 @@ class Trainer:
         with step_bar(config.name, self.step, config.steps, shown=self.progress) as bar:
             for batch in self._watch.waits(self._batches(data)):
                 if config.adversarial.weight and self.step == config.adversarial.start > 0:
-                    self._validate(validation, log)
+                    self._tell(self._validate(validation, log))
                     self.before_gan = self.last
                     self._keep("before_gan")
                 losses = self.learner.update(batch, self.step)
@@ -218,13 +230,17 @@ class Trainer:
                     best = {} if self.best is None else {"best": f"{self.best:.2f} dB"}
                     bar.set_postfix({"loss": f"{values['loss']:.4f}", **best}, refresh=False)
                 if self.step % config.validate_every == 0 or last:
-                    self._validate(validation, log)
+                    self._tell(self._validate(validation, log))
                 stopped_by = self._stopped_by(stop)
                 if self.step % config.save_every == 0 or last or stopped_by:
                     self._save()
                 if stopped_by:
                     return stopped_by
         return None
+
+    def _tell(self, line: str) -> None:
+        if self.progress:
+            tqdm.write(line)
 
     def _batches(self, data: MixtureDataset) -> Any:
         config, fabric = self.config, self.fabric
@@ -257,25 +273,32 @@ class Trainer:
         log.write(self.step, {**values, "learning_rate": rate, "waiting": waiting})
         return values
 
-    def _validate(self, validation: Mapping[str, Pairs], log: RunLog) -> None:
+    def _validate(self, validation: Mapping[str, Pairs], log: RunLog) -> str:
+        """Score the network; return the line that tells of it, empty but in the first process."""
         if not self.first:
-            return
+            return ""
         network = self.learner.average.module.eval()
         multiple = self.learner.network_config.size_multiple
-        scores: list[float] = []
+        scores: dict[str, float] = {}
         for name, pairs in validation.items():
             with self.fabric.autocast():
                 results = [(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
             quality = mean_quality([measure(derained, clean) for derained, clean in results])
-            scores.append(min(quality["rgb"].psnr, SCORE_CAP_DB))
+            scores[name] = quality["rgb"].psnr
             for protocol, mean in quality.items():
                 place = f"{name}/{protocol}"
                 log.write(self.step, {f"{place}_psnr": mean.psnr, f"{place}_ssim": mean.ssim})
-        self.last = sum(scores) / len(scores)
+            (rainy, _), (derained, clean) = pairs[0], results[0]
+            log.show(self.step, name, (rainy, derained, clean))
+        self.last = sum(min(each, SCORE_CAP_DB) for each in scores.values()) / len(scores)
         log.write(self.step, {"score": self.last})
-        if self.best is None or self.last > self.best:
+        log.draw()
+        better = self.best is None or self.last > self.best
+        if better:
             self.best = self.last
             self._keep("best")
+        single = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
+        return f"step {self.step}: score {self.last:.2f} dB{' (best)' * better}: {single}"
 
     def _keep(self, name: str) -> None:
         if self.first:
@@ -301,6 +324,8 @@ class Trainer:
         state = self._sound_state(newest)
         found = read_progress(state)
         before = build_config(type(self.config), found["config"], f"{state}: config")
+        if found["step"] == before.steps < self.config.steps:  # a finished run, extended
+            before = replace(before, steps=self.config.steps)
         changed = differences(before, self.config)
         # Older runs say of features, which no run compares any more, that they weighed nothing.
         was = found.get("objective", "").replace(", 0 features", "")

@@ -7,7 +7,7 @@ import pytest
 from core.config import build_config
 from core.errors import ConfigError
 from core.training.config import TrainConfig, differences
-from core.training.losses import LossConfig
+from core.training.losses import AdversarialConfig, LossConfig
 
 
 @pytest.fixture
@@ -47,6 +47,11 @@ def test_without_warm_up_it_starts_at_its_highest(config: TrainConfig) -> None:
         ({"log_every": 0}, "log_every 0 must be at least 1"),
         ({"workers": -1}, "workers -1 must be 0 or more"),
         ({"ema_decay": 1.0}, r"ema_decay 1\.0 is not within"),
+        ({"steps": 40, "warmup_steps": 40}, "warmup_steps 40: the run ends after 40 steps"),
+        (
+            {"steps": 40, "adversarial": AdversarialConfig(weight=0.1, start=40)},
+            r"adversarial\.start 40: the run ends after 40 steps",
+        ),
         ({"learning_rate": float("nan")}, "learning_rate nan must be above 0"),
         ({"network": {"widht": 3}}, r"network\.widht: unknown key; did you mean 'widths'"),
     ],

@@ -79,6 +79,15 @@ def test_devices_that_are_not_there(train_values: dict[str, Any]) -> None:
         make_fabric(config)
 
 
+def test_other_processes_than_devices_are_refused(
+    train_values: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = build_config(TrainConfig, {**train_values, "accelerator": "cpu"}, "config")
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun sets it
+    with pytest.raises(ConfigError, match="devices 1 x num_nodes 1: 2 processes were started"):
+        make_fabric(config)
+
+
 def test_threads_are_set_and_named(train_values: dict[str, Any]) -> None:
     config = build_config(TrainConfig, {**train_values, "accelerator": "cpu"}, "config")
     before = torch.get_num_threads()

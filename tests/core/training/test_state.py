@@ -10,7 +10,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from core.checkpoint import save_tensors
 from core.errors import CheckpointError, TrainingError
-from core.training.state import RunLog, Stateful, Stopwatch, load_state, read_progress, save_state
+from core.training.log import RunLog
+from core.training.state import Stateful, Stopwatch, load_state, read_progress, save_state
 
 
 class _Run:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from core.checkpoint import load_checkpoint
 from core.config import build_config, load_config
@@ -18,8 +20,9 @@ from core.training import learner as learner_module
 from core.training.config import TrainConfig
 from core.training.learner import Learner
 from core.training.losses import AdversarialConfig
-from core.training.state import read_progress
+from core.training.state import read_progress, sole_run
 from core.training.train import StopRequest, TrainResult, train
+from edge_runtime.pictures.picture import read_picture
 from tests.helpers import score_set
 
 WRITTEN = ("best.safetensors", "last.safetensors", "state.safetensors", "logs/metrics.csv")
@@ -90,7 +93,18 @@ def test_a_run_leaves_what_it_says(config: TrainConfig, inside) -> None:
         "state.previous.safetensors",
         "state.safetensors",
     ]
-    assert len(list((folder / "logs").glob("events.out.tfevents.*"))) == 1
+    (events,) = (folder / "logs").glob("events.out.tfevents.*")
+    for name, test_set in config.validation.items():
+        _, rainy, clean = next(iter(test_set.read(config.data_root)))
+        strip = read_picture(folder / f"logs/{name}.png").rgb
+        width = rainy.shape[1]
+        np.testing.assert_array_equal(strip[:, :width], rainy)
+        np.testing.assert_array_equal(strip[:, -width:], clean)
+        assert strip.shape == (rainy.shape[0], 3 * width + 8, 3)
+    assert read_picture(folder / "logs/curves.png").rgb.std() > 5
+    told = EventAccumulator(str(events))
+    told.Reload()
+    assert [event.step for event in told.Images("light")] == [2, 4, 6]
     rows = [line.split(",") for line in (folder / "logs/metrics.csv").read_text().splitlines()]
     assert [row[0] for row in rows if row[1] == "loss"] == ["1", "2", "3", "4", "5", "6"]
     scores = {int(row[0]): float(row[2]) for row in rows if row[1] == "score"}
@@ -217,6 +231,45 @@ def test_a_finished_run_resumes_to_nothing(config: TrainConfig, inside) -> None:
     again = _run(config, resume=True)
     assert again == first
     assert _files(folder) == before
+
+
+def test_a_finished_run_goes_on_to_more_steps_and_an_unfinished_does_not(
+    config: TrainConfig, inside, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = inside("a")
+    _run(config)
+    longer = dataclasses.replace(config, steps=9)
+    with monkeypatch.context() as patch:
+        _signalled(patch, 7, signal.SIGINT)
+        assert _run(longer, resume=True).step == 8
+    with pytest.raises(ConfigError, match=r"another run \(steps 9 -> 12\)"):
+        _run(dataclasses.replace(config, steps=12), resume=True)
+    assert _run(longer, resume=True).step == 9
+    rows = [line.split(",") for line in (folder / "logs/metrics.csv").read_text().splitlines()]
+    rates = [float(row[2]) for row in rows if row[1] == "learning_rate"]
+    assert rates[6:] == [longer.learning_rate_at(step) for step in (6, 7, 8)]
+
+
+def test_a_folder_takes_one_run_at_a_time(config: TrainConfig, inside) -> None:
+    folder = inside("a")
+    folder.mkdir(parents=True)
+    with (
+        sole_run(folder),
+        pytest.raises(ConfigError, match="another process trains in it"),
+    ):
+        _run(config)
+    assert _run(config).step == 6
+
+
+def test_every_validation_is_told(
+    config: TrainConfig, inside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside("a")
+    train(config)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["step 2", "step 4", "step 6"]
+    for line in lines:
+        assert re.search(r": score [\d.]+ dB( \(best\))?: pairs [\d.]+, light [\d.]+$", line)
 
 
 def test_free_fields_may_change_and_others_not(
