@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Literal, cast
@@ -15,6 +16,12 @@ from edge_runtime.models.schema import learned_from
 
 GLOBAL_HALO = 64
 """Overlap in pixels of tiles where no overlap is exact, because the network pools globally."""
+_RESEARCH = re.compile(
+    r"rain(12|100|200|800|1[24]00|12600|12800|13k|train)|spa[-_]?data|^spa$|bsd|garg|urban100|"
+    r"sunhays|cityscapes|cityrain|kitti|nyu|clean_(outdoor|large)|video_rb2|real_rain|rgbd",
+    re.IGNORECASE,
+)
+"""Names of the public data sets that are for non-commercial research only."""
 
 
 def checkpoint_card(
@@ -52,7 +59,7 @@ def checkpoint_card(
         recipe=checkpoint.recipe,
         data=checkpoint.data,
         versions={**checkpoint.versions, **made_with, "edge-derain": __version__},
-        licence=_licence(checkpoint.data),
+        licence=_licence(checkpoint),
     )
 
 
@@ -94,6 +101,14 @@ def teacher_loss(
     return TeacherLoss(name=name, sha256=sha256, taught=taught, rows=rows) if rows else None
 
 
-def _licence(data: Sequence[str]) -> str:
-    named = f"research data ({', '.join(data)})" if data else "data that the checkpoint leaves out"
-    return f"Code Apache-2.0. Weights trained on {named}: non-commercial research use."
+def _licence(checkpoint: Checkpoint) -> str:
+    """Return what is known of the weights' licence: what is stated, and what research sets ask."""
+    research = [name for name in checkpoint.data if _RESEARCH.search(name)]
+    if research:
+        stated = checkpoint.licence and f"{checkpoint.licence.rstrip('.')}. "
+        named = ", ".join(research)
+        return (
+            f"Code Apache-2.0. {stated}Weights trained on research data ({named}): "
+            "non-commercial research use."
+        )
+    return f"Code Apache-2.0. Weights: {checkpoint.licence or 'no licence is stated'}."

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import logging
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +29,7 @@ SCHEMA = 1
 SHIPPED = Path(__file__).parent / "checkpoints"
 """Folder of the checkpoints that are found by name: part of a checkout, not of a built package."""
 _KEY = "edge_derain.checkpoint"
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,7 @@ class Checkpoint:
         versions: package versions that it was trained with.
         cost: what the training took; None where nothing is known of it.
         quantization: the arithmetic that it runs in; None is float32.
+        licence: what may be done with the weights, as whoever trained them says; may be empty.
     """
 
     name: str
@@ -70,6 +75,7 @@ class Checkpoint:
     versions: dict[str, str] = field(default_factory=dict)
     cost: TrainingCost | None = None
     quantization: Quantization | None = None
+    licence: str = ""
 
     @property
     def precision(self) -> Literal["fp32", "fp16", "int8"]:
@@ -116,26 +122,40 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """
     header = {"schema": SCHEMA, **to_plain(dataclasses.replace(checkpoint, weights={}))}
     del header["weights"]
-    if not checkpoint.quantization:
-        del header["quantization"]
+    for name in ("quantization", "licence"):
+        if not header[name]:
+            del header[name]
     save_tensors(path, checkpoint.weights, {_KEY: json.dumps(header)})
 
 
 def find_checkpoint(name_or_path: str | Path) -> Path:
     """Return the file that a shipped name, such as ``small``, or a path stands for.
 
-    Anything with a folder separator or the suffix ``.safetensors`` is a path.
+    Anything with a folder separator or the suffix ``.safetensors`` is a path. The folder of a run
+    stands for the best checkpoint in it, which is said.
 
     Raises:
         CheckpointError: an unknown name; names the nearest and what ships.
     """
+    path = Path(name_or_path)
     if not isinstance(name_or_path, str) or re.search(r"[/\\]|\.safetensors$", name_or_path):
-        return Path(name_or_path)
+        return _best_of(path) if os.path.isdir(path) else path
     shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
+    if name_or_path not in shipped and os.path.isdir(path):
+        return _best_of(path)
     if name_or_path not in shipped:
         hint = nearest(name_or_path, shipped) if shipped else f"none ship in {SHIPPED}"
         raise CheckpointError(f"checkpoint {name_or_path!r}: unknown; {hint}, or give a path")
     return shipped[name_or_path]
+
+
+@functools.cache
+def _best_of(folder: Path) -> Path:
+    best = folder / "best.safetensors"
+    if not os.path.isfile(best):
+        raise CheckpointError(f"{folder}: is a folder without {best.name}; name a checkpoint in it")
+    _log.warning("%s: taking %s in it", folder, best.name)
+    return best
 
 
 def load_checkpoint(name_or_path: str | Path) -> Checkpoint:

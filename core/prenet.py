@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import pickle
 from collections.abc import Sequence
@@ -150,12 +151,16 @@ def command(arguments: Sequence[str]) -> int:
     parser.add_argument("weights", metavar="FILE", help="state dict (.pth); no code in it runs")
     parser.add_argument("--family", required=True, choices=get_args(Family))
     parser.add_argument("-o", dest="out", metavar="CKPT", help="default: FILE with .safetensors")
+    parser.add_argument(
+        "--licence", default="", metavar="TEXT", help="what may be done with the weights"
+    )
     options = parser.parse_args(arguments)
 
     out = Path(options.out or Path(options.weights).with_suffix(".safetensors"))
     if out.exists():
         raise UsageError(f"{out}: exists already; name another with -o")
     checkpoint = import_prenet(options.weights, options.family)
+    checkpoint = dataclasses.replace(checkpoint, licence=options.licence)
     save_checkpoint(out, checkpoint)
     print(f"{checkpoint.name} ({checkpoint.architecture}): {out}")
     return 0

@@ -36,6 +36,8 @@ class TrainConfig:
         init: checkpoint to start from instead of random weights, shipped name or path, of the
             same network but for the number of its stages; a smaller student is grown, see
             :func:`core.training.grow.grow`.
+        licence: what may be done with the weights; cards, artifacts and reports say it again.
+            Empty keeps what ``init`` says.
         loss: weights of the loss terms.
         adversarial: the GAN phase; left out unless its weight is set.
         steps: optimizer steps in all.
@@ -72,6 +74,7 @@ class TrainConfig:
     data_root: str = "data"
     out: str = "runs"
     init: str = ""
+    licence: str = ""
     loss: LossConfig = field(default_factory=LossConfig)
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     steps: int = 100_000
@@ -168,8 +171,8 @@ class TrainConfig:
         return self.learning_rate * rise * max(fall, 1e-3)
 
 
-_FREE = "data_root out accumulate validate_every save_every log_every workers threads accelerator "
-FREE_FIELDS = frozenset((_FREE + "devices num_nodes compile").split())
+_FREE = "data_root out licence accumulate validate_every save_every log_every workers threads "
+FREE_FIELDS = frozenset((_FREE + "accelerator devices num_nodes compile").split())
 """A resumed run may change these without becoming another run."""
 
 

@@ -254,6 +254,7 @@ class Learner:
             data=tuple(sorted(names.union(before.data if before else ()))),
             versions={name: version(name) for name in ("torch", "lightning", "numpy")},
             cost=self._cost(step, seconds),
+            licence=config.licence or origin.licence,
         )
 
     def _cost(self, step: int, seconds: float) -> TrainingCost | None:

@@ -67,7 +67,7 @@ def test_torn_files(tmp_path: Path, checkpoint: Checkpoint, share: float) -> Non
 def test_missing_files_and_folders(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="none: cannot be read"):
         load_checkpoint(tmp_path / "none")
-    with pytest.raises(CheckpointError, match="cannot be read"):
+    with pytest.raises(CheckpointError, match="is a folder without best"):
         load_checkpoint(tmp_path)
 
 
@@ -159,6 +159,22 @@ def test_shipped_checkpoints_are_found_by_name(
     for path in ("./tiny", "tiny.safetensors", Path("tiny")):
         with pytest.raises(CheckpointError, match="cannot be read"):
             load_checkpoint(path)
+
+
+def test_the_folder_of_a_run_stands_for_its_best(
+    tmp_path: Path,
+    checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_checkpoint("runs/x/best.safetensors", checkpoint)
+    (tmp_path / "runs/y").mkdir()
+    for name in ("runs/x", Path("runs/x"), "runs/x/"):
+        assert load_checkpoint(name).name == checkpoint.name
+    assert caplog.messages == ["runs/x: taking best.safetensors in it"]
+    with pytest.raises(CheckpointError, match="runs/y: is a folder without best"):
+        load_checkpoint("runs/y")
 
 
 def _int8(checkpoint: Checkpoint) -> Checkpoint:

@@ -180,11 +180,11 @@ def test_the_command_writes_a_checkpoint_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = saved(published("prn", width=4), tmp_path)
-    command = ["import", str(file), "--family", "prn"]
+    command = ["import", str(file), "--family", "prn", "--licence", "MIT"]
     assert cli.main(command) == 0
     out = file.with_suffix(".safetensors")
     assert capsys.readouterr().out == f"prn (gan_lstm): {out}\n"
-    assert load_checkpoint(out).config.stages == 6
+    assert (load_checkpoint(out).config.stages, load_checkpoint(out).licence) == (6, "MIT")
     before = out.read_bytes()
     assert cli.main(command) == 2
     assert (

@@ -56,6 +56,27 @@ def test_card_of_a_checkpoint(checkpoint: Checkpoint) -> None:
     assert (card.bytes, card.sha256) == (None, None)
 
 
+@pytest.mark.parametrize(
+    ("data", "stated", "licence"),
+    [
+        (("my_photos",), "", "Weights: no licence is stated."),
+        (("my_photos",), "CC BY 4.0", "Weights: CC BY 4.0."),
+        ((), "MIT", "Weights: MIT."),
+        (
+            ("my_photos", "clean_bsds"),
+            "for me",
+            "for me. Weights trained on research data (clean_bsds): non-commercial research use.",
+        ),
+    ],
+)
+def test_the_licence_is_what_is_stated_and_what_research_sets_ask(
+    checkpoint: Checkpoint, data: tuple[str, ...], stated: str, licence: str
+) -> None:
+    card = make_card(dataclasses.replace(checkpoint, data=data, licence=stated), "onnx", [])
+    assert card.licence == f"Code Apache-2.0. {licence}"
+    assert ModelCard.from_json(card.to_metadata(), "x").licence == card.licence
+
+
 def test_a_name_that_is_a_path_is_refused(checkpoint: Checkpoint) -> None:
     with pytest.raises(CardError, match=r"name must be .*'\.\./tiny'"):
         make_card(dataclasses.replace(checkpoint, name="../tiny"), "onnx")
