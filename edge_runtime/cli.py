@@ -234,6 +234,8 @@ def _derain_all(
             elif outcome.error is None:
                 line = printable(_summary(outcome.record(derainer)))
                 print(line, file=stream, flush=True)
+                for note in outcome.notes:
+                    _note(f"{outcome.name}: {note}")
             if outcome.error is not None:
                 failures.append(outcome.error)
             progress.advance(outcome.width * outcome.height)
@@ -241,9 +243,10 @@ def _derain_all(
 
 
 def _summary(record: dict[str, Any]) -> str:
+    pages = record.get("pages", 1)
     parts = (
         f"{record['model']} {record['precision']}",
-        f"{record['width']}x{record['height']}",
+        f"{record['width']}x{record['height']}" + (f" x {pages}" if pages > 1 else ""),
         f"{record['milliseconds']:.0f} ms",
         record["provider"],
         record["output"],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import os
 import sys
 import threading
 import time
@@ -17,17 +19,22 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.engines.base import Batch, Session
 from edge_runtime.errors import EdgeDerainError, ImageError
 from edge_runtime.machine import return_large_blocks_at_once
+from edge_runtime.pictures.formats import CLIP
 from edge_runtime.pictures.picture import (
     MAX_PIXELS,
     Picture,
     check_suffix,
-    decode_picture,
+    decode_pictures,
     encode_picture,
+    holds_pages,
+    join_pictures,
+    notes_on,
     read_file,
-    write_picture,
+    write_file,
 )
 from edge_runtime.pictures.plan import Job
 from edge_runtime.pictures.sources import STDIO
+from edge_runtime.pictures.tags import Metadata, Timing
 from edge_runtime.prefetch import ahead
 
 _DIVIDER_SHARE = 300
@@ -43,7 +50,7 @@ class Settings:
     Attributes:
         view: A key of ``plan.MARKS``: what is written of each picture.
         quality: Of JPEG, WebP and AVIF, 1 to 100; None follows the input.
-        max_pixels: Larger pictures are refused before they are decoded.
+        max_pixels: Files with a larger picture or page are refused before that is decoded.
     """
 
     view: str = "derained"
@@ -61,6 +68,8 @@ class Outcome:
         width: Of the picture in pixels; ``height`` likewise. 0 while it is not read.
         seconds: That the engine took, with the conversion of pixels.
         stages: The most that a part of it took, of a model that is run in stages, or None.
+        pages: How many pages or frames were derained.
+        notes: What the result does not keep of the input, each in one line.
     """
 
     job: Job
@@ -69,7 +78,8 @@ class Outcome:
     height: int = 0
     seconds: float = 0.0
     stages: int | None = None
-    _picture: Picture | None = field(default=None, repr=False)
+    pages: int = 0
+    notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -85,7 +95,11 @@ class Outcome:
         """Return what JSON output says about it."""
         if self.error is not None:
             return {"input": str(self.job.source), "error": self.error}
-        staged = {} if self.stages is None else {"stages": self.stages}
+        staged: dict[str, Any] = {} if self.stages is None else {"stages": self.stages}
+        if self.pages > 1:
+            staged["pages"] = self.pages
+        if self.notes:
+            staged["notes"] = self.notes
         return {
             "input": str(self.job.source),
             "output": str(self.job.target),
@@ -114,16 +128,17 @@ def derain_batch(
         settings: How.
     """
     worker = _Worker(derainer, settings or Settings())
-    loaded = worker.each(worker.load, map(Outcome, jobs))
     with (  # an interrupt, wherever it comes, stops the work before its threads are waited for
-        ahead(loaded, depth=1) as pictures,
+        ahead(worker.load(jobs), depth=1) as pages,
         worker,
-        ahead(worker.each(worker.infer, pictures), depth=1) as derained,
+        ahead(worker.each(worker.infer, pages), depth=1) as derained,
         worker,
         ahead(worker.each(worker.save, derained), depth=1) as saved,
         worker,
     ):
-        yield from saved
+        for page in saved:
+            if page.is_last:
+                yield page.outcome
 
 
 def compare(rainy: Picture, derained: Picture) -> Picture:
@@ -153,8 +168,19 @@ def difference(rainy: Picture, derained: Picture) -> Picture:
     return dataclasses.replace(derained, rgb=brighter - derained.rgb)
 
 
+@dataclass
+class _Page:
+    """One page of a file; without a picture it ends one that has failed."""
+
+    outcome: Outcome
+    picture: Picture | None = None
+    is_last: bool = True
+    pixels: int = 0
+    files: list[tuple[bytes, Timing | None]] = field(default_factory=list)
+
+
 class _Worker:
-    """The steps that a picture takes, and a context whose end stops them."""
+    """The steps that a page takes, and a context whose end stops them."""
 
     def __init__(self, derainer: Derainer, settings: Settings) -> None:
         self.settings = settings
@@ -169,35 +195,49 @@ class _Worker:
     def __exit__(self, *_: object) -> None:
         self.stop.set()
 
-    def each(
-        self, step: Callable[[Outcome], None], outcomes: Iterable[Outcome]
-    ) -> Iterator[Outcome]:
-        """Take a step with each picture that has not failed, and note what fails in it."""
-        for outcome in outcomes:
-            try:
-                if outcome.error is None:
-                    step(outcome)
-            except EdgeDerainError as error:
-                outcome.error = str(error)
-            except MemoryError:
-                outcome.error = f"{outcome.name}: does not fit into memory; reduce or split it"
-            if outcome._picture is not None and (outcome.error is not None or step == self.save):
-                outcome._picture = None
-                self._room.leave(outcome.width * outcome.height)
-            yield outcome
+    def load(self, jobs: Iterable[Job]) -> Iterator[_Page]:
+        """Yield the pages of all files; the last one of each says so."""
+        for outcome in map(Outcome, jobs):
+            is_ended = False
+            with _noting(outcome):
+                for page in self._pages(outcome):
+                    is_ended = page.is_last
+                    yield page
+                    if is_ended or outcome.error is not None:
+                        break
+            if not is_ended:
+                yield _Page(outcome)
 
-    def load(self, outcome: Outcome) -> None:
-        if outcome.job.target != STDIO:
-            check_suffix(outcome.job.target)
+    def each(self, step: Callable[[_Page], None], pages: Iterable[_Page]) -> Iterator[_Page]:
+        """Take a step with each page of a file that has not failed, and note what fails in it."""
+        for page in pages:
+            with _noting(page.outcome):
+                if page.picture is not None and page.outcome.error is None:
+                    step(page)
+            if page.picture is not None and (page.outcome.error is not None or step == self.save):
+                page.picture = None
+                self._room.leave(page.pixels)
+            yield page
+
+    def _pages(self, outcome: Outcome) -> Iterator[_Page]:
         self._room.wait()
         data = _read(outcome.job.source)
-        picture = decode_picture(data, outcome.name, max_pixels=self.settings.max_pixels)
-        outcome.height, outcome.width = picture.rgb.shape[:2]
-        self._room.enter(outcome.width * outcome.height)
-        outcome._picture = picture
+        files: list[tuple[bytes, Timing | None]] = []
+        pictures = decode_pictures(data, outcome.name, max_pixels=self.settings.max_pixels)
+        for number, picture in enumerate(pictures, 1):
+            height, width = picture.rgb.shape[:2]
+            if number == 1:
+                outcome.height, outcome.width = height, width
+                suffix = _suffix(outcome.job, picture)
+                _check_in_place(outcome, picture.metadata, suffix)
+                outcome.notes = notes_on(picture.metadata, suffix)
+                count = picture.metadata.pages if holds_pages(picture.metadata, suffix) else 1
+            self._room.enter(width * height)
+            yield _Page(outcome, picture, number == count, width * height, files)
+            self._room.wait()
 
-    def infer(self, outcome: Outcome) -> None:
-        rainy = outcome._picture
+    def infer(self, page: _Page) -> None:
+        rainy, outcome = page.picture, page.outcome
         assert rainy is not None
         start = time.perf_counter()
         if self._derainer.card.step is None:
@@ -207,22 +247,30 @@ class _Worker:
 
             with counted_stages() as stages:
                 rgb = self._derainer(rainy.rgb)
-            outcome.stages = max(stages, default=None)
-        outcome.seconds = time.perf_counter() - start
+            outcome.stages = max([*stages, outcome.stages or 0]) or None
+        outcome.seconds += time.perf_counter() - start
         derained = dataclasses.replace(rainy, rgb=rgb)
-        outcome._picture = _view(self.settings.view, rainy, derained)
+        page.picture = _view(self.settings.view, rainy, derained)
 
-    def save(self, outcome: Outcome) -> None:
-        picture, target = outcome._picture, outcome.job.target
+    def save(self, page: _Page) -> None:
+        picture, outcome = page.picture, page.outcome
         assert picture is not None
+        target = outcome.job.target
+        name = "standard output" if target == STDIO else str(target)
+        suffix = _suffix(outcome.job, picture)
+        data = encode_picture(picture, suffix, name, quality=self.settings.quality)
+        outcome.pages += 1
+        if not page.is_last or page.files:
+            page.files.append((data, picture.metadata.timing))
+            if not page.is_last:
+                return
+            data = join_pictures(page.files, picture, suffix, name)
         if target == STDIO:
-            suffix = outcome.job.format or picture.format or ".png"
-            data = encode_picture(picture, suffix, "standard output", quality=self.settings.quality)
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
             return
         _make_folder(target.parent)
-        write_picture(target, picture, quality=self.settings.quality)
+        write_file(target, data)
 
 
 class _Room:
@@ -274,6 +322,38 @@ def _view(view: str, rainy: Picture, derained: Picture) -> Picture:
     """Return what is written of a picture."""
     views = {"compare": compare, "diff": difference}
     return views[view](rainy, derained) if view in views else derained
+
+
+@contextlib.contextmanager
+def _noting(outcome: Outcome) -> Iterator[None]:
+    try:
+        yield
+    except EdgeDerainError as error:
+        outcome.error = str(error)
+    except MemoryError:
+        outcome.error = f"{outcome.name}: does not fit into memory; reduce or split it"
+
+
+def _suffix(job: Job, picture: Picture) -> str:
+    if job.target == STDIO:
+        return job.format or picture.format or ".png"
+    return check_suffix(job.target)
+
+
+def _check_in_place(outcome: Outcome, metadata: Metadata, suffix: str) -> None:
+    """Refuse to replace a file by a result that leaves out what nobody could make again."""
+    source, target = outcome.job.source, outcome.job.target
+    try:
+        replaces = STDIO not in (source, target) and os.path.samefile(source, target)
+    except OSError:  # there is no such file yet
+        return
+    if replaces and not holds_pages(metadata, suffix):
+        rest = f"{metadata.pages - 1} of {metadata.pages} pictures"
+    elif replaces and CLIP in metadata.lost:
+        rest = f"its {CLIP}"
+    else:
+        return
+    raise ImageError(f"{outcome.name}: {rest} would be lost; write the result elsewhere with -o")
 
 
 def _read(source: Path) -> bytes:

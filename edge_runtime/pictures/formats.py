@@ -1,116 +1,82 @@
 """Formats of picture files: encoded bytes to upright pixels with all that the file says, and back.
 
-libvips reads and writes JPEG, PNG and TIFF. OpenCV has the pixels of the others: BMP, which libvips
-does not know; AVIF, where libvips reads coarser chroma and no sequences; WebP, which libvips reads
-with threads and writes without maker notes. libvips writes EXIF anew everywhere, so the block is
+libvips reads and writes JPEG, PNG and TIFF, and ``opencv`` the others: BMP, which libvips does not
+know; AVIF, where libvips reads coarser chroma and no sequences; WebP, which libvips reads with
+threads and writes without maker notes. libvips writes EXIF anew everywhere, so the block is
 put as it is into JPEG and PNG here, and its tags into TIFF.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import re
 import struct
-import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
 import pyvips
-from numpy.typing import NDArray
 from pyvips.vimage import FORMAT_TO_TYPESTR
 
 from edge_runtime.pictures import tags
+from edge_runtime.pictures.tags import CheckSize, Metadata, Pixels, Read
 
 JPEG, TIFF = (".jpg", ".jpeg"), (".tif", ".tiff")
 DEEP = (".png", *TIFF, ".avif")
 """Suffixes of the formats that hold more than 8 bits a channel."""
 OPAQUE = (*JPEG, ".bmp")
 """Suffixes of those that hold no transparency."""
-
-Pixels = NDArray[Any]
-CheckSize = Callable[[int, int], None]
-Read = tuple[Pixels, "Metadata", int]
-"""Pixels as they are stored, what the file says, and the orientation that they ask for."""
+ANIMATED = (".png", ".webp")
+"""Suffixes of those that are written with several frames; TIFF is with pages."""
 
 _OWN_PROCESS = os.getpid()
 """One that is forked from it has none of the threads with which libvips writes."""
 _ROWS = 16  # decoded at once
-_METRE = 1 / 0.0254  # inches
-_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:>|=[\"']))[2-8]")
-_AVIF_PEAK = 4095  # of the 12 bits that 16 are written with
-_LOSSLESS_WEBP = 101
-_TEXT = "png-comment-"
-_PNG_HEAD = 33  # bytes of the signature and of IHDR, which comes first
-_START_OF_SCAN, _QUANTIZATION = 0xDA, 0xDB
-_BLOCKS = {"icc": "icc-profile-data", "xmp": "xmp-data", "iptc": "iptc-data"}
-_KEPT = "icc|xmp|iptc|other"
+_START_OF_SCAN, _END, _COMMENT = 0xDA, b"\xff\xd9", 0xFE
+CLIP = "video clip"
+"""What is lost of a motion photo."""
+PHOTOSHOP = b"Photoshop 3.0\0"
+_KEPT = "icc|xmp|iptc"
+SEGMENT = 65_533  # bytes that one of a JPEG holds
+_MPF_ENTRIES = 0xB002
+_PHOTOSHOP_THUMBNAILS = (0x0409, 0x040C)
+_THUMBNAILS = (0x10001, 0x10002)  # kinds of pictures in an MPO (CIPA DC-007)
+_GAIN_MAP = re.compile(rb"(?i)gain-?map|photo:2020:aux|iso:ts:21496")
+_IS_CLIP = re.compile(rb"ftyp(?:iso|mp4|avc|qt  |MSNV|3gp)")
+_WORTH_TELLING = 4096  # bytes behind the end of a JPEG; cameras put a few hundred there
+_HARMLESS = re.compile(r"Corrupt JPEG data: \d{1,2} extraneous bytes before marker 0xd9")
 
 
-@dataclass(frozen=True)
-class Metadata:
-    """What a picture file says beside its pixels.
-
-    Attributes:
-        exif: The EXIF block, a TIFF structure, its orientation already set to upright, or None.
-        icc: The ICC profile that the pixels are to be read with, or None.
-        xmp: The XMP packet, or None.
-        iptc: The Photoshop block of a JPEG, or None.
-        density: Pixels an inch in x and y, or None.
-        texts: Of a PNG, by the names that libvips gives them.
-    """
-
-    exif: bytes | None = None
-    icc: bytes | None = None
-    xmp: bytes | None = None
-    iptc: bytes | None = None
-    density: tags.Density | None = None
-    texts: dict[str, str] = field(default_factory=dict)
+class DamagedError(Exception):
+    """A file that cannot be decoded, or not to its end."""
 
 
-def format_of(data: bytes) -> str | None:
-    """Return the suffix that fits an encoded picture, such as ``'.jpg'``, by its first bytes.
-
-    Knows JPEG, PNG, WebP, TIFF (big ones too), BMP and AVIF; None for anything else.
-    """
-    if data[4:8] == b"ftyp":
-        end = min(int.from_bytes(data[:4], "big"), 256)
-        brands = {data[at : at + 4] for at in range(8, end, 4)}
-        return ".avif" if brands & {b"avif", b"avis"} else None
-    if data[:4] == b"RIFF":
-        return ".webp" if data[8:12] == b"WEBP" else None
-    heads = {b"\xff\xd8": ".jpg", b"\x89PNG\r\n\x1a\n": ".png", b"BM": ".bmp"}
-    heads |= dict.fromkeys((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"), ".tif")
-    return next((suffix for head, suffix in heads.items() if data.startswith(head)), None)
-
-
-def decode(data: bytes, suffix: str, check_size: CheckSize) -> tuple[Pixels, Metadata] | None:
-    """Return upright pixels and the metadata that fit them, or None for a damaged file.
+def decode(data: bytes, suffix: str, check_size: CheckSize) -> Iterator[tuple[Pixels, Metadata]]:
+    """Yield upright pixels and the metadata that fit them, of each page or frame of a file.
 
     Args:
         data: The encoded picture.
-        suffix: What ``format_of`` says of it.
+        suffix: That ``picture.format_of`` gives it.
         check_size: Called with width and height, as the header has them, before decoding.
 
-    Returns:
+    Yields:
         Pixels are HW, or HWC in RGB or RGBA order; of the dtype that the file has.
+
+    Raises:
+        DamagedError: The file is.
     """
-    readers = {".avif": _read_avif, ".bmp": _read_bmp}
     try:
-        pixels, metadata, orientation = readers.get(suffix, _read_vips)(data, suffix, check_size)
-        return _turned(pixels, orientation), _upright(data, metadata, pixels, orientation)
-    except (pyvips.Error, cv2.error, struct.error):
-        return None
+        for pixels, metadata, orientation in _pages(data, suffix, check_size):
+            yield _turned(pixels, orientation), _upright(metadata, pixels, orientation)
+    except (pyvips.Error, cv2.error, struct.error, KeyError) as error:
+        raise DamagedError(str(error)) from None
 
 
 def encode(pixels: Pixels, metadata: Metadata, suffix: str, quality: int) -> bytes | None:
     """Return an encoded picture, or None where the format cannot hold its size.
 
-    Metadata that the format cannot hold, or not at this length, are left out.
+    What the format cannot hold, or not at this length, is left out: see ``picture.notes_on``.
 
     Args:
         pixels: HW, or HWC in RGB or RGBA order, uint8; uint16 for ``DEEP``.
@@ -118,65 +84,126 @@ def encode(pixels: Pixels, metadata: Metadata, suffix: str, quality: int) -> byt
         suffix: Of the format, in lower case.
         quality: Of JPEG, WebP and AVIF, 1 to 100; 100 is lossless in the latter two.
     """
+    metadata = _with_colour(metadata, suffix, grey=pixels.ndim == 2)
     if suffix in (".webp", ".avif", ".bmp") or os.getpid() != _OWN_PROCESS:
-        return _write_opencv(pixels, metadata, suffix, quality)
+        from edge_runtime.pictures import opencv
+
+        return opencv.write(pixels, metadata, suffix, quality)
     x, y = metadata.density or (25.4, 25.4)
     deep, grey = pixels.dtype == np.uint16, pixels.ndim == 2
     space = ("grey16" if deep else "b-w") if grey else ("rgb16" if deep else "srgb")
     image = pyvips.Image.new_from_array(pixels, interpretation=space)
     image = image.copy(xres=x / 25.4, yres=y / 25.4)
-    for name, value in metadata.texts.items():
-        image.set_type(pyvips.GValue.gstr_type, name, value)
-    for name, field_name in _BLOCKS.items():
-        if (block := getattr(metadata, name)) is not None and suffix not in TIFF:
-            image.set_type(pyvips.GValue.blob_type, field_name, block)
+    if suffix not in TIFF:
+        blocks = {"icc-profile-data": metadata.icc, "xmp-data": metadata.xmp}
+        blocks["iptc-data"] = metadata.iptc and PHOTOSHOP + metadata.iptc
+        for name, block in blocks.items():
+            if block is not None and (suffix in JPEG or name != "iptc-data"):
+                image.set_type(pyvips.GValue.blob_type, name, block)
     try:
         if suffix in JPEG:
             encoded: bytes = image.jpegsave_buffer(Q=quality, subsample_mode="off", keep=_KEPT)
             return encoded[:2] + _jpeg_head(metadata) + encoded[2:]
         if suffix == ".png":
             encoded = image.pngsave_buffer(compression=2, filter="up", keep=_KEPT)
-            return _with_png_chunks(encoded, metadata)
+            from edge_runtime.pictures import chunks
+
+            return chunks.with_chunks(encoded, metadata)
         encoded = image.tiffsave_buffer(compression="lzw", predictor="horizontal", keep="none")
     except pyvips.Error:
         return None
-    return tags.tiff_with(encoded, metadata.exif, metadata.icc, metadata.xmp, metadata.density)
+    return tags.tiff_with(
+        encoded, metadata.exif, metadata.icc, metadata.xmp, metadata.iptc, metadata.density
+    )
 
 
-def quality_of(data: bytes, suffix: str) -> int | None:
-    """Return the quality, 1 to 100, that an encoded picture was written with.
+def _pages(data: bytes, suffix: str, check_size: CheckSize) -> Iterator[Read]:
+    if suffix == ".tif":
+        pages = tags.directories(data)
+        for number, at in pages.items():
+            exif, blocks = tags.exif_of_tiff(data, at), tags.photoshop_of_tiff(data, at)
+            said = Metadata(exif, iptc=blocks, density=tags.density_of(data, at), pages=len(pages))
+            yield _read_vips(data, suffix, check_size, said, number)
+    elif suffix == ".jpg":
+        said, others = _jpeg_says(data)
+        yield _read_vips(data, suffix, check_size, said)
+        for part in others:
+            yield _read_vips(part, suffix, check_size, _jpeg_says(part)[0])
+    elif suffix == ".png":
+        from edge_runtime.pictures import chunks
 
-    100 for lossless WebP and AVIF, None for what does not say. Of a JPEG it is the libjpeg quality
-    whose luma quantization table is nearest to that of the file: exact for files of libjpeg, and
-    the same loss for those of cameras.
-    """
-    if suffix == ".jpg":
-        table = _luma_table(data)
-        if table is None:
-            return None
-        return int(np.abs(_luma_tables() - table).sum(axis=1).argmin()) + 1
-    lossless = suffix == ".webp" and _webp_is_lossless(data)
-    # Channels stored as RGB, for which the identity matrix stands, have only lossless files a use.
-    lossless |= suffix == ".avif" and re.search(rb"colrnclx.{4}\0\0", data, re.DOTALL) is not None
-    return 100 if lossless else None
+        said = chunks.png_says(data)
+        if said.pages > 1:
+            yield from _read_frames(data, suffix, check_size, said)
+        else:
+            yield _read_vips(data, suffix, check_size, said)
+    else:
+        from edge_runtime.pictures import opencv
+
+        if suffix == ".avif":
+            yield from opencv.read_avif(data, check_size)
+        elif suffix == ".bmp":
+            yield opencv.read_bmp(data, check_size)
+        else:
+            yield from _read_frames(data, suffix, check_size, Metadata())
 
 
-def _read_vips(data: bytes, suffix: str, check_size: CheckSize) -> Read:
+def _read_frames(data: bytes, suffix: str, check_size: CheckSize, said: Metadata) -> Iterator[Read]:
+    """Read what OpenCV decodes and libvips knows the metadata of: WebP, and animated PNG."""
+    from edge_runtime.pictures import opencv
+
+    image, metadata, orientation = _opened(data, suffix, check_size, said)
+    if suffix == ".webp" and image.get_typeof("n-pages"):
+        metadata = dataclasses.replace(metadata, pages=image.get("n-pages"))
+    if metadata.pages == 1:
+        yield opencv.read_pixels(data)[0], metadata, orientation
+        return
+    for pixels, timing in opencv.read_frames(data, metadata.pages, image.width, image.height):
+        yield pixels, dataclasses.replace(metadata, timing=timing), orientation
+
+
+def _read_vips(
+    data: bytes, suffix: str, check_size: CheckSize, said: Metadata, page: int = 0
+) -> Read:
+    """Read one page; of a JPEG also what libjpeg warns of, if that harms nothing."""
+    limits = ("warning", "error") if suffix == ".jpg" else ("error",)
+    for limit in limits:
+        try:
+            image, metadata, orientation = _opened(data, suffix, check_size, said, page, limit)
+            pixels = _fetched(image)
+            break
+        except pyvips.Error as error:
+            if limit == limits[-1] or "Corrupt JPEG data" in _HARMLESS.sub("", str(error)):
+                raise
+    if image.interpretation == "cmyk":
+        from edge_runtime.pictures import opencv
+
+        pixels = opencv.rgb_of_cmyk(pixels)
+    return pixels, metadata, orientation
+
+
+def _opened(
+    data: bytes,
+    suffix: str,
+    check_size: CheckSize,
+    said: Metadata,
+    page: int = 0,
+    limit: str = "error",
+) -> tuple[pyvips.Image, Metadata, int]:
     loader = {".jpg": "jpegload", ".png": "pngload", ".webp": "webpload", ".tif": "tiffload"}
+    options = {"page": page} if page else {}
     image = pyvips.Operation.call(
-        f"{loader[suffix]}_buffer", data, access="sequential", fail_on="error"
+        f"{loader[suffix]}_buffer", data, access="sequential", fail_on=limit, **options
     )
     check_size(image.width, image.height)
     found = {name: image.get(name) for name in image.get_fields()}
-    metadata = Metadata(
-        tags.exif_of_tiff(data) if suffix == ".tif" else found.get("exif-data"),
-        texts={name: text for name, text in found.items() if name.startswith(_TEXT)},
-        **{name: found.get(field_name) for name, field_name in _BLOCKS.items()},
+    metadata = dataclasses.replace(
+        said,
+        exif=said.exif if suffix == ".tif" else found.get("exif-data"),
+        icc=found.get("icc-profile-data"),
+        xmp=found.get("xmp-data"),
     )
-    pixels = _read_opencv(data)[0] if suffix == ".webp" else _fetched(image)
-    if image.interpretation == "cmyk":
-        pixels = _rgb_of_cmyk(pixels)
-    return pixels, metadata, found.get("orientation", 1)
+    return image, metadata, found.get("orientation", 1)
 
 
 def _fetched(image: pyvips.Image) -> Pixels:
@@ -191,49 +218,12 @@ def _fetched(image: pyvips.Image) -> Pixels:
     return pixels[..., 0] if image.bands == 1 else pixels
 
 
-def _read_avif(data: bytes, suffix: str, check_size: CheckSize) -> Read:
-    """Read what OpenCV leaves out from the boxes of the file (ISO/IEC 23008-12)."""
-    sizes = [struct.unpack(">II", size) for size in _boxes(data, rb"\x14ispe.{4}(.{8})")]
-    check_size(*max(sizes, key=lambda size: size[0] * size[1], default=(0, 0)))
-    depth = max((ord(bits) for bits in _boxes(data, rb"pixi.{5}(.)")), default=8)
-    turns = _boxes(data, rb"\x09irot(.)") or [b"\0"]
-    mirror = _boxes(data, rb"\x09imir(.)")
-    orientations = ((4, 5, 2, 7), (2, 7, 4, 5))[ord(mirror[0]) & 1] if mirror else (1, 8, 3, 6)
-    pixels, metadata = _read_opencv(data)
-    if pixels.dtype == np.uint16 and depth < 16:
-        pixels = np.rint(pixels * np.float32(65535 / (2**depth - 1))).astype(np.uint16)
-    profile = re.search(rb"(.{4})colr(?:prof|rICC)", data, re.DOTALL)
-    if profile is not None:
-        icc = data[profile.end() : profile.start() + int.from_bytes(profile[1], "big")]
-        metadata = dataclasses.replace(metadata, icc=icc)
-    return pixels, metadata, orientations[ord(turns[0]) & 3]
-
-
-def _read_bmp(data: bytes, suffix: str, check_size: CheckSize) -> Read:
-    old = struct.unpack_from("<I", data, 14) == (12,)  # of OS/2
-    width, height = struct.unpack_from("<HH" if old else "<ii", data, 18)
-    check_size(abs(width), abs(height))
-    return *_read_opencv(data), 1
-
-
-def _read_opencv(data: bytes) -> tuple[Pixels, Metadata]:
-    pixels, kinds, blocks = cv2.imdecodeWithMetadata(
-        np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED
-    )
-    if pixels is None:
-        raise cv2.error("no picture")
-    found = {int(kind): block.tobytes() for kind, block in zip(kinds, blocks, strict=True)}
-    exif, xmp = (found.get(kind) for kind in (cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_XMP))
-    if pixels.ndim == 3:
-        code = cv2.COLOR_BGR2RGB if pixels.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
-        pixels = cv2.cvtColor(pixels, code)
-    return pixels, Metadata(exif, xmp=xmp and xmp.rstrip(b"\0"))
-
-
-def _upright(data: bytes, metadata: Metadata, pixels: Pixels, orientation: int) -> Metadata:
+def _upright(metadata: Metadata, pixels: Pixels, orientation: int) -> Metadata:
     """Return the metadata for pixels that have been turned and derained."""
     exif = metadata.exif and metadata.exif.removeprefix(b"Exif\0\0")
-    density = _stated_density(data) or (tags.density_of(exif) if exif else None)
+    if exif and exif[:4] not in (b"II*\0", b"MM\0*"):  # which no encoder takes
+        exif = None
+    density = metadata.density or (tags.density_of(exif) if exif else None)
     if density is not None and orientation >= 5:
         density = density[::-1]
     # A CMYK file is decoded to RGB, and its profile would then be wrong.
@@ -243,26 +233,10 @@ def _upright(data: bytes, metadata: Metadata, pixels: Pixels, orientation: int) 
         metadata,
         exif=exif and tags.upright(exif),
         icc=metadata.icc if metadata.icc and metadata.icc[16:20] == space else None,
-        xmp=metadata.xmp and _XMP_ORIENTATION.sub(rb"\g<1>1", metadata.xmp),
+        xmp=metadata.xmp and tags.clean_xmp(metadata.xmp),
+        iptc=(metadata.iptc and _clean_photoshop(metadata.iptc)) or None,
         density=density,
     )
-
-
-def _stated_density(data: bytes) -> tags.Density | None:
-    """Return what the header says; libvips does not tell 72 dots an inch from nothing said."""
-    if data[:2] in (b"II", b"MM"):
-        return tags.density_of(data)
-    x, y, scale = 0, 0, 1 / _METRE
-    if jfif := re.match(rb"\xff\xd8\xff\xe0..JFIF\0..([\1\2])(....)", data, re.DOTALL):
-        scale = 1.0 if jfif[1] == b"\1" else 2.54
-        x, y = struct.unpack(">HH", jfif[2])
-    elif data[:2] == b"BM" and data[14] >= 40:
-        x, y = struct.unpack_from("<ii", data, 38)
-    elif data[:4] == b"\x89PNG" and (
-        stated := re.search(rb"\0\0\0\x09pHYs(.{8})\x01", data[: data.find(b"IDAT")], re.DOTALL)
-    ):
-        x, y = struct.unpack(">II", stated[1])
-    return tags.plausible(x * scale, y * scale)
 
 
 def _turned(pixels: Pixels, orientation: int) -> Pixels:
@@ -276,118 +250,108 @@ def _turned(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
-def _rgb_of_cmyk(pixels: Pixels) -> Pixels:
-    """Return what a printer would mix, without the profile, as OpenCV does."""
-    light, key = 255 - pixels[..., :3].astype(np.int32), 255 - pixels[..., 3:].astype(np.int32)
-    return (key - ((255 - light) * key >> 8)).astype(np.uint8)
+def _clean_photoshop(blocks: bytes) -> bytes:
+    """Return blocks of Photoshop without thumbnails, which show the picture as it was."""
+    kept, at = [], 0
+    while blocks[at : at + 4] == b"8BIM" and at + 12 <= len(blocks):
+        (number,) = struct.unpack_from(">H", blocks, at + 4)
+        name = at + 6 + blocks[at + 6] // 2 * 2 + 2
+        if name + 4 > len(blocks):
+            break
+        (size,) = struct.unpack_from(">I", blocks, name)
+        end = name + 4 + size + size % 2
+        if number not in _PHOTOSHOP_THUMBNAILS:
+            kept.append(blocks[at:end])
+        at = end
+    return b"".join(kept)
 
 
-def _boxes(data: bytes, pattern: bytes) -> list[bytes]:
-    return re.findall(pattern, data, re.DOTALL)
-
-
-def _write_opencv(pixels: Pixels, metadata: Metadata, suffix: str, quality: int) -> bytes | None:
-    flags = []
-    if suffix in JPEG:
-        full = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
-        flags = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full]
-    elif suffix == ".webp":
-        flags = [cv2.IMWRITE_WEBP_QUALITY, quality if quality < 100 else _LOSSLESS_WEBP]
-    elif suffix == ".avif":
-        deep = pixels.dtype == np.uint16
-        flags = [cv2.IMWRITE_AVIF_QUALITY, quality, cv2.IMWRITE_AVIF_DEPTH, 12 if deep else 8]
-        if deep:
-            pixels = np.rint(pixels * np.float32(_AVIF_PEAK / 65535)).astype(np.uint16)
-    if pixels.ndim == 3:
-        code = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-        pixels = cv2.cvtColor(pixels, code)
-    exif, density = metadata.exif, metadata.density
-    if exif is None and density is not None:
-        exif = tags.exif_of_density(density)
-    kinds = (cv2.IMAGE_METADATA_EXIF, cv2.IMAGE_METADATA_ICCP, cv2.IMAGE_METADATA_XMP)
-    blocks = {k: b for k, b in zip(kinds, (exif, metadata.icc, metadata.xmp), strict=True) if b}
-    try:
-        if suffix == ".bmp":
-            encoded = cv2.imencode(suffix, pixels)[1].tobytes()
-            stated = struct.pack("<ii", *_metres(density)) if density else encoded[38:46]
-            return encoded[:38] + stated + encoded[46:]
-        contents = [np.frombuffer(block, np.uint8) for block in blocks.values()]
-        done, buffer = cv2.imencodeWithMetadata(suffix, pixels, list(blocks), contents, flags)
-    except cv2.error:
-        return None
-    return buffer.tobytes() if done else None
-
-
-def _jpeg_head(metadata: Metadata) -> bytes:
-    """Return the JFIF segment and that of EXIF, if it fits into one."""
-    unit, x, y = 0, 1, 1
-    if metadata.density is not None:
-        unit, (x, y) = 1, map(round, metadata.density)
-    head = struct.pack(">HH5sHBHHH", 0xFFE0, 16, b"JFIF\0", 0x0101, unit, x, y, 0)
-    exif = b"Exif\0\0" + (metadata.exif or b"")
-    if metadata.exif is not None and len(exif) + 2 < 1 << 16:
-        head += struct.pack(">HH", 0xFFE1, len(exif) + 2) + exif
-    return head
-
-
-def _with_png_chunks(encoded: bytes, metadata: Metadata) -> bytes:
-    """Put in the EXIF block, and take out the density that libvips makes up where there is none."""
-    body = encoded[_PNG_HEAD:]
-    if metadata.density is None:
-        at = body.index(b"pHYs") - 4
-        body = body[:at] + body[at + 21 :]
-    if metadata.exif is None:
-        return encoded[:_PNG_HEAD] + body
-    content = b"eXIf" + metadata.exif
-    chunk = struct.pack(">I", len(metadata.exif)) + content + struct.pack(">I", zlib.crc32(content))
-    return encoded[:_PNG_HEAD] + chunk + body
-
-
-def _metres(density: tags.Density) -> tuple[int, int]:
-    return round(density[0] * _METRE), round(density[1] * _METRE)
-
-
-def _luma_table(data: bytes) -> NDArray[np.int64] | None:
-    """Return the 64 luma steps of a JPEG file, or None where the header ends before them."""
+def segments(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Yield marker, place and content of each segment of a JPEG, up to that of the first scan."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF:
         marker, length = struct.unpack_from(">xBH", data, at)
         if marker == 0xFF:  # a marker may be padded with any number of FF
             at += 1
             continue
+        yield marker, at + 4, data[at + 4 : at + 2 + length]
         if marker == _START_OF_SCAN:
-            return None
-        content = data[at + 4 : at + 2 + length]
-        while marker == _QUANTIZATION and content:
-            deep, number = content[0] >> 4, content[0] & 15
-            table = np.frombuffer(content[1 : 129 if deep else 65], ">u2" if deep else "u1")
-            if number == 0 and table.size == 64:
-                return table.astype(np.int64)
-            content = content[129 if deep else 65 :]
+            return
         at += 2 + length
-    return None
 
 
-@functools.cache
-def _luma_tables() -> NDArray[np.int64]:
-    """Return the 64 luma steps of each quality from 1 to 100 as libjpeg scales them: 100 x 64.
+def _jpeg_says(data: bytes) -> tuple[Metadata, list[bytes]]:
+    """Return what the segments of a JPEG say, and the further pictures of an MPO."""
+    own, lost, blocks, at = [], set(), b"", len(data)
+    density, parts = None, []
+    for marker, at, content in segments(data):
+        if marker == _COMMENT:
+            own.append((b"", content))
+        elif marker == 0xE0 and content.startswith(b"JFIF\0") and len(content) >= 12:
+            unit, x, y = struct.unpack_from(">7xBHH", content)
+            scale = {1: 1.0, 2: 2.54}.get(unit, 0.0)
+            density = tags.plausible(x * scale, y * scale)
+        elif marker == 0xED and content.startswith(PHOTOSHOP):
+            blocks += content.removeprefix(PHOTOSHOP)
+        elif content.startswith(b"http://ns.adobe.com/xmp/extension/"):
+            lost.add("extended XMP")
+        elif marker == 0xE2 and content.startswith(b"MPF\0"):
+            parts = [data[start:end] for start, end in _mpf(content[4:], at + 4)]
+        elif marker == 0xEB and b"jumb" in content[:40]:
+            lost.add("content credentials (C2PA)")
+    end = data.find(_END, at) + 2
+    behind = data[end:] if end > 1 else b""
+    if _IS_CLIP.search(behind):
+        lost.add(CLIP)
+    elif not parts and not _GAIN_MAP.search(behind) and len(behind.strip(b"\0")) > _WORTH_TELLING:
+        lost.add("data behind the picture")
+    if _GAIN_MAP.search(behind):
+        lost.add("gain map")
+    others = [part for part in parts if part[:2] == b"\xff\xd8" and not _GAIN_MAP.search(part)]
+    said = Metadata(
+        iptc=blocks or None,
+        density=density,
+        own=tuple(own),
+        lost=tuple(sorted(lost)),
+        pages=1 + len(others),
+    )
+    return said, others
 
-    At 50 it writes the table of ITU-T T.81, K.1, as it is.
-    """
-    _, plainest = cv2.imencode(".jpg", np.zeros((8, 8), np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 50])
-    plain = _luma_table(plainest.tobytes())
-    assert plain is not None
-    quality = np.arange(1, 101)[:, None]
-    scale = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
-    return np.clip((plain * scale + 50) // 100, 1, 255)
+
+def _mpf(index: bytes, base: int) -> Iterator[tuple[int, int]]:
+    """Yield start and end of each picture that an MPO has beside its first and its thumbnails."""
+    entries = tags.read_tags(index).get(_MPF_ENTRIES, tags.Tag(7)).value
+    order = "<" if index[:2] == b"II" else ">"
+    for at in range(16, len(entries) - 15, 16):
+        kind, size, start = struct.unpack_from(order + "III", entries, at)
+        if kind & 0xFFFFFF not in _THUMBNAILS:
+            yield base + start, base + start + size
 
 
-def _webp_is_lossless(data: bytes) -> bool:
-    at = 12
-    while at + 8 <= len(data):
-        kind, length = struct.unpack_from("<4sI", data, at)
-        if kind in (b"VP8 ", b"VP8L"):
-            return bool(kind == b"VP8L")
-        # Frames of an animation are chunks inside a chunk, behind 16 bytes of their own.
-        at += 24 if kind == b"ANMF" else 8 + length + length % 2
-    return False
+def _with_colour(metadata: Metadata, suffix: str, *, grey: bool) -> Metadata:
+    """Return metadata with the colour said as the format can: in numbers, or by a profile."""
+    colour = metadata.colour
+    kept = suffix == ".png" and metadata.own != ()
+    if colour is None or kept or metadata.icc is not None:
+        return metadata
+    if colour.codes is not None and suffix in (".png", ".avif"):
+        return dataclasses.replace(
+            metadata, own=((b"cICP", bytes([*colour.codes, 0, 1])), *metadata.own)
+        )
+    return dataclasses.replace(metadata, icc=colour.profile(grey=grey))
+
+
+def _jpeg_head(metadata: Metadata) -> bytes:
+    """Return the segments of JFIF, comments and EXIF, as far as they fit into one each."""
+    unit, x, y = 0, 1, 1
+    if metadata.density is not None:
+        unit, (x, y) = 1, map(round, metadata.density)
+    contents = [(0xE0, struct.pack(">5sHBHHH", b"JFIF\0", 0x0101, unit, x, y, 0))]
+    if metadata.exif is not None:
+        contents.append((0xE1, b"Exif\0\0" + metadata.exif))
+    contents += [(_COMMENT, content) for kind, content in metadata.own if kind == b""]
+    return b"".join(
+        struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+        for marker, content in contents
+        if len(content) <= SEGMENT
+    )

@@ -105,6 +105,23 @@ def test_json(here: Path, model: str, noise: Noise, capsys: pytest.CaptureFixtur
     assert "b.png: not a picture" in second["error"]
 
 
+def test_what_is_left_out_is_noted(
+    here: Path, model: str, noise: Noise, capfd: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (Image.fromarray(noise(9, 8, 3, seed=n)) for n in range(2))
+    first.save("a.tif", save_all=True, append_images=[second])
+    assert cli.main(["a.tif", "--model", model]) == 0
+    out, err = capfd.readouterr()
+    assert " 8x9 x 2 " in out
+    assert err == ""
+    assert cli.main(["a.tif", "--model", model, "--format", "png"]) == 0
+    note = "left out: 1 of 2 pages, since .png holds one; use --format tif"
+    assert capfd.readouterr().err == f"edge-derain: a.tif: {note}\n"
+    assert cli.main(["a.tif", "--model", model, "--format", "png", "--json"]) == 0
+    out, err = capfd.readouterr()
+    assert (json.loads(out)["notes"], err) == ([note], "")
+
+
 def test_a_folder_goes_on_past_bad_pictures(
     here: Path, model: str, noise: Noise, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -129,8 +146,8 @@ def test_a_folder_goes_on_past_bad_pictures(
     ("arguments", "code", "message"),
     [
         (["missing.png"], 1, "missing.png: no such file; check the name"),
-        (["bad.png"], 1, "bad.png: not a picture that can be read; it is damaged or no picture"),
-        (["a.gif"], 1, "a_derained.gif: cannot write .gif"),
+        (["bad.png"], 1, "bad.png: not a picture that can be read; it is damaged, copy it again"),
+        (["a.gif"], 1, "a.gif: is GIF, which is not read; convert it to JPEG or PNG"),
         (["a.png", "-o", "a.png"], 2, "-o a.png: exists already; add --force to replace it"),
         (["a.png", "-o", "bad.png/x.png"], 1, "bad.png: cannot be made"),
         (["a.png", "--model", "smal.onnx"], 2, "model smal.onnx: no such file"),

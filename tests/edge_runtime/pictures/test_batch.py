@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 
 from edge_runtime.derainer import Derainer
 from edge_runtime.pictures import batch as work
 from edge_runtime.pictures.batch import Settings, compare, derain_batch, difference
-from edge_runtime.pictures.picture import Picture, read_picture, write_picture
+from edge_runtime.pictures.picture import Picture, decode_pictures, read_picture, write_picture
 from edge_runtime.pictures.plan import Job
 
 Noise = Callable[..., NDArray[np.uint8]]
@@ -99,16 +100,16 @@ def test_leaving_finishes_what_is_written_and_starts_nothing_more(
     derainer: Derainer, jobs: list[Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writing, left, written = threading.Event(), threading.Event(), []
-    write = work.write_picture
+    write = work.write_file
 
-    def slow(path: Path, picture: Picture, **options: int | None) -> None:
+    def slow(path: Path, data: bytes) -> None:
         if path == jobs[1].target:
             writing.set()
             assert left.wait(10)
-        write(path, picture, **options)
+        write(path, data)
         written.append(path)
 
-    monkeypatch.setattr(work, "write_picture", slow)
+    monkeypatch.setattr(work, "write_file", slow)
     outcomes = derain_batch(derainer, jobs)
     next(outcomes)
     assert writing.wait(10)
@@ -164,3 +165,65 @@ def test_difference_is_what_was_brighter_before() -> None:
     rainy = Picture(np.array([[[200, 10, 7]]], np.uint8))
     derained = Picture(np.array([[[150, 30, 7]]], np.uint8))
     assert difference(rainy, derained).rgb.tolist() == [[[50, 0, 0]]]
+
+
+def _pages(path: Path, noise: Noise, count: int = 3) -> Path:
+    """Write a TIFF of several pages, each larger than the last."""
+    first, *others = (Image.fromarray(noise(9 + n, 8, 3, seed=n)) for n in range(count))
+    first.save(path, save_all=True, append_images=others)
+    return path
+
+
+def test_every_page_is_derained(derainer: Derainer, tmp_path: Path, noise: Noise) -> None:
+    source = _pages(tmp_path / "a.tif", noise)
+    job = Job(source, tmp_path / "b.tif")
+    (outcome,) = derain_batch(derainer, [job], Settings(view="compare"))
+    record = outcome.record(derainer)
+    assert (record["pages"], record["width"], record["height"]) == (3, 8, 9)
+    assert "notes" not in record
+    rainy, both = (list(decode_pictures(path.read_bytes(), "it")) for path in (source, job.target))
+    for before, after in zip(rainy, both, strict=True):
+        np.testing.assert_array_equal(after.rgb[:, :8], before.rgb)
+        np.testing.assert_array_equal(after.rgb[:, -8:], (before.rgb.astype(int) + 1) // 2)
+
+
+def test_pages_go_one_by_one_and_fail_together(
+    derainer: Derainer, jobs: list[Job], tmp_path: Path, noise: Noise
+) -> None:
+    source = _pages(tmp_path / "a.tif", noise)
+    mixed = [Job(source, tmp_path / "b.tif"), jobs[0]]
+    bad, good = derain_batch(derainer, mixed, Settings(max_pixels=8 * 10))
+    assert (bad.error or "").startswith(f"{source}: 8 x 11 is more than 80 pixels; allow it")
+    assert good.error is None
+    assert not mixed[0].target.exists()
+
+
+def test_what_a_result_leaves_out_is_noted_and_never_lost_in_place(
+    derainer: Derainer, tmp_path: Path, noise: Noise
+) -> None:
+    source, link = _pages(tmp_path / "a.tif", noise), tmp_path / "b.png"
+    job = Job(source, tmp_path / "c.png")
+    (outcome,) = derain_batch(derainer, [job])
+    notes = ["left out: 2 of 3 pages, since .png holds one; use --format tif"]
+    assert outcome.record(derainer)["notes"] == outcome.notes == notes
+    assert "pages" not in outcome.record(derainer)
+    link.symlink_to("a.tif")
+    motion = tmp_path / "m.jpg"
+    write_picture(motion, Picture(noise(9, 8, 3)))
+    motion.write_bytes(motion.read_bytes() + b"\0\0\0\x18ftypisom")
+    before = source.read_bytes(), motion.read_bytes()
+    for path, rest in ((link, "2 of 3 pictures"), (motion, "its video clip")):
+        (outcome,) = derain_batch(derainer, [Job(path, path)])
+        assert outcome.error == f"{path}: {rest} would be lost; write the result elsewhere with -o"
+    assert before == (source.read_bytes(), motion.read_bytes())
+    (outcome,) = derain_batch(derainer, [Job(source, source)])
+    assert (outcome.error, outcome.pages) == (None, 3)
+
+
+def test_pictures_of_an_mpo_become_pages(derainer: Derainer, tmp_path: Path, noise: Noise) -> None:
+    first, second = (Image.fromarray(noise(9, 8, 3, seed=n)) for n in range(2))
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])
+    (outcome,) = derain_batch(derainer, [Job(tmp_path / "a.jpg", tmp_path / "b.tif")])
+    assert (outcome.pages, outcome.notes) == (2, [])
+    with Image.open(tmp_path / "b.tif") as again:
+        assert again.n_frames == 2

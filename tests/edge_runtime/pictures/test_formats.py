@@ -9,10 +9,19 @@ import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, IptcImagePlugin, PngImagePlugin
 
-from edge_runtime.pictures.formats import quality_of
-from edge_runtime.pictures.picture import Picture, read_picture, write_picture
+from edge_runtime.errors import ImageError
+from edge_runtime.pictures.picture import (
+    Picture,
+    decode_picture,
+    encode_picture,
+    notes_on,
+    quality_of,
+    read_picture,
+    write_picture,
+)
+from edge_runtime.pictures.tags import Metadata
 from tests.helpers import smooth, srgb_profile
 
 Noise = Callable[..., NDArray[np.generic]]
@@ -30,6 +39,10 @@ def _encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
 @pytest.mark.parametrize("target", [".jpg", ".png", ".tif", ".bmp", ".webp", ".avif"])
@@ -100,8 +113,8 @@ def test_what_a_camera_noted_survives_the_way_through_a_tiff(tmp_path: Path) -> 
         assert found.get_ifd(34853) == {2: (47, 22, 30.5)}
 
 
-@pytest.mark.parametrize("source", [".jpg", ".webp", ".tif"])
-@pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("source", [".jpg", ".webp", ".tif", ".avif"])
+@pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".tif", ".avif"])
 def test_xmp_is_kept_upright(tmp_path: Path, source: str, target: str) -> None:
     options = {"tiffinfo": {700: XMP}} if source == ".tif" else {"xmp": XMP}
     Image.fromarray(smooth()).save(tmp_path / f"a{source}", **options)
@@ -134,17 +147,26 @@ def test_tiff_tags_survive_in_every_depth(tmp_path: Path, noise: Noise) -> None:
         assert tags[33550].value == geo
 
 
-def test_a_stale_thumbnail_is_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".avif", ".tif"])
+def test_a_stale_thumbnail_is_dropped(tmp_path: Path, suffix: str) -> None:
     exif = Image.Exif()
     exif[0x010E] = "a street"
     block = bytearray(exif.tobytes())
     link = slice(6 + 8 + 2 + 12, 6 + 8 + 2 + 12 + 4)  # to the directory of the thumbnail
     block[link] = b"\0\0\1\0"
-    Image.fromarray(smooth()).save(tmp_path / "a.jpg", exif=bytes(block))
-    write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "a.jpg"))
-    with Image.open(tmp_path / "b.jpg") as after:
-        assert after.info["exif"][link] == bytes(4)
-        assert after.getexif()[0x010E] == "a street"
+    caption, small = (struct.pack(">4sHHI", b"8BIM", n, 0, 6) + b"abcdef" for n in (0x404, 0x40C))
+    data = _encoded(Image.fromarray(smooth()), "JPEG", exif=bytes(block))
+    packet = b'<x xmlns:xmp="http://ns.adobe.com/xap/1.0/"><xmp:Thumbnails>\n</xmp:Thumbnails></x>'
+    xmp = _segment(0xE1, b"http://ns.adobe.com/xap/1.0/\0" + packet)
+    (tmp_path / "a.jpg").write_bytes(
+        data[:2] + xmp + _segment(0xED, b"Photoshop 3.0\0" + small + caption) + data[2:]
+    )
+    write_picture(tmp_path / f"b{suffix}", read_picture(tmp_path / "a.jpg"))
+    again = read_picture(tmp_path / f"b{suffix}").metadata
+    assert again.exif is not None
+    assert b"\0\0\0\0a street\0" in again.exif
+    assert again.xmp == packet.replace(b"<xmp:Thumbnails>\n</xmp:Thumbnails>", b"")
+    assert again.iptc == (caption if suffix in (".jpg", ".tif") else None)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -196,22 +218,152 @@ def test_what_a_format_cannot_hold_does_not_take_the_rest_along(tmp_path: Path) 
         assert again.info["icc_profile"] == profile
         assert again.getexif()[0x010E] == "a street"
         assert "xmp" not in again.info
+    assert notes_on(large, ".jpg") == [
+        "left out: XMP, since .jpg cannot hold that; keep the format"
+    ]
+    assert "colour profile, EXIF, XMP" in notes_on(large, ".bmp")[0]
+    assert notes_on(large, ".png") == []
 
 
-def test_captions_of_agencies_and_texts_of_png_are_kept(tmp_path: Path) -> None:
+def test_texts_and_comments_stay_in_their_format_and_are_told_of_otherwise(tmp_path: Path) -> None:
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Author", "Somebody")
+    texts.add_itxt("Title", "Straße", "de", "Titel")
+    texts.add_text("parameters", "steps 20" * 99, zip=True)
     Image.fromarray(smooth()).save(tmp_path / "a.png", pnginfo=texts)
     write_picture(tmp_path / "b.png", read_picture(tmp_path / "a.png"))
-    with Image.open(tmp_path / "b.png") as again:
-        assert again.text == {"Author": "Somebody"}
-    caption = b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x08\x1c\x02\x78\0\x03cap"
-    Image.fromarray(smooth()).save(tmp_path / "a.jpg")
-    content = (tmp_path / "a.jpg").read_bytes()
-    segment = struct.pack(">HH", 0xFFED, len(caption) + 2) + caption
-    (tmp_path / "a.jpg").write_bytes(content[:2] + segment + content[2:])
-    write_picture(tmp_path / "b.jpg", read_picture(tmp_path / "a.jpg"))
-    assert segment in (tmp_path / "b.jpg").read_bytes()
+    with Image.open(tmp_path / "a.png") as before, Image.open(tmp_path / "b.png") as again:
+        assert again.text == before.text
+        assert again.text["Title"].lang == "de"
+    Image.fromarray(smooth()).save(tmp_path / "a.jpg", comment=b"caf\xc3\xa9")
+    write_picture(tmp_path / "b.jpeg", read_picture(tmp_path / "a.jpg"))
+    with Image.open(tmp_path / "b.jpeg") as again:
+        assert again.info["comment"] == b"caf\xc3\xa9"
+    for name, (same, other), kind in (
+        ("a.png", (".png", ".jpg"), "texts"),
+        ("a.jpg", (".jpeg", ".png"), "comment"),
+    ):
+        metadata = read_picture(tmp_path / name).metadata
+        assert notes_on(metadata, same) == []
+        line = f"left out: {kind}, since {other} cannot hold that; keep the format"
+        assert notes_on(metadata, other) == [line]
+
+
+def test_captions_of_agencies_go_from_jpeg_to_tiff_and_back(tmp_path: Path) -> None:
+    caption = b"\x1c\x02\x78\0\x03cap"
+    block = b"8BIM\x04\x04\0\0\0\0\0\x08" + caption
+    data = _encoded(Image.fromarray(smooth()), "JPEG")
+    segment = _segment(0xED, b"Photoshop 3.0\0" + block)
+    (tmp_path / "a.jpg").write_bytes(data[:2] + segment + data[2:])
+    write_picture(tmp_path / "b.tif", read_picture(tmp_path / "a.jpg"))
+    tifffile.imwrite(tmp_path / "c.tif", smooth(), extratags=[(33723, "B", 8, caption, True)])
+    for name in ("a.jpg", "b.tif", "c.tif"):
+        write_picture(tmp_path / "d.jpg", read_picture(tmp_path / name))
+        assert segment in (tmp_path / "d.jpg").read_bytes()
+        with Image.open(tmp_path / name) as picture:
+            assert IptcImagePlugin.getiptcinfo(picture) == {(2, 120): b"cap"}
+    assert "IPTC" in notes_on(read_picture(tmp_path / "a.jpg").metadata, ".png")[0]
+
+
+PARTS = (
+    b'<rdf:Description xmlns:GCamera="http://ns.google.com/photos/1.0/camera/"'
+    b' xmlns:Container="http://ns.google.com/photos/1.0/container/"'
+    b' xmlns:hdr="http://ns.adobe.com/hdr-gain-map/1.0/" xmlns:xmp="http://ns.adobe.com/xap/1.0/"'
+)
+
+
+@pytest.mark.parametrize(
+    ("packet", "left"),
+    [
+        (
+            PARTS + b' GCamera:MotionPhoto=\'1\' xmp:Rating="4"\n GCamera:MicroVideoOffset="33"/>',
+            PARTS + b' xmp:Rating="4"/>',
+        ),
+        (
+            PARTS + b"><hdr:Version>1.0</hdr:Version><Container:Directory><rdf:Seq><rdf:li>"
+            b'<Container:Item Item:Mime="video/mp4"/></rdf:li></rdf:Seq></Container:Directory>'
+            b"<xmp:Rating>4</xmp:Rating><hdr:Gamma/></rdf:Description>",
+            PARTS + b"><xmp:Rating>4</xmp:Rating></rdf:Description>",
+        ),
+        (b"<a hdr:Version='1'>" + b"<hdr:x>" * 9999, None),
+        (PARTS + b">" + b"<hdr:x>" * 9999, None),
+    ],
+)
+def test_xmp_does_not_speak_of_parts_that_are_gone(packet: bytes, left: bytes | None) -> None:
+    picture = Picture(smooth(), metadata=Metadata(xmp=packet))
+    again = decode_picture(encode_picture(picture, ".png", "it"), "it").metadata.xmp
+    assert again == (packet if left is None else left)
+
+
+CLIP = b"\0\0\0\x18ftypisom" + bytes(99)
+
+
+@pytest.mark.parametrize(
+    ("behind", "lost"),
+    [
+        (b"", ()),
+        (bytes(9000), ()),
+        (b"SEFT" * 99, ()),
+        (CLIP, ("video clip",)),
+        (b"\xff\xd8 hdr-gain-map" + CLIP, ("gain map", "video clip")),
+        (b"SEFT" * 9999, ("data behind the picture",)),
+    ],
+)
+def test_what_lies_behind_a_jpeg_is_told(behind: bytes, lost: tuple[str, ...]) -> None:
+    data = _encoded(Image.fromarray(smooth()), "JPEG", progressive=True) + behind
+    picture = decode_picture(data, "it")
+    assert picture.metadata.lost == lost
+    assert notes_on(picture.metadata, ".jpg") == [f"left out: {each}" for each in lost]
+    assert behind == b"" or behind not in encode_picture(picture, ".jpg", "it")
+
+
+def test_a_gain_map_and_a_thumbnail_are_no_pages() -> None:
+    first, gain, small = (_encoded(Image.fromarray(smooth()), "JPEG") for _ in range(3))
+    gain += b"urn:com:apple:photo:2020:aux:hdrgainmap"
+    index = b"II*\0\x08\0\0\0\1\0" + struct.pack("<HHIII", 0xB002, 7, 48, 26, 0)
+    lengths, start = (len(first) + 84, len(gain), len(small)), len(first) + 76
+    for kind, length, at in zip(
+        (0x30000, 0, 0x10001), lengths, (0, start, start + len(gain)), strict=True
+    ):
+        index += struct.pack("<IIIHH", kind, length, at, 0, 0)
+    segment = _segment(0xE2, b"MPF\0" + index)
+    metadata = decode_picture(first[:2] + segment + first[2:] + gain + small, "it").metadata
+    assert (metadata.pages, metadata.lost) == (1, ("gain map",))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("kind", ["unassalpha", "assocalpha"])
+@pytest.mark.parametrize("bands", [2, 4])
+def test_alpha_of_a_tiff_is_never_multiplied(
+    tmp_path: Path, dtype: type, kind: str, bands: int
+) -> None:
+    peak = np.iinfo(dtype).max
+    pixels = np.full((4, 5, bands), [165, 130, 16, 128][-bands:], dtype) * (peak // 255)
+    stored = pixels.copy()
+    if kind == "assocalpha":
+        stored[..., :-1] = np.rint(pixels[..., :-1] * (pixels[..., -1:] / peak))
+    photometric = "rgb" if bands == 4 else "minisblack"
+    tifffile.imwrite(
+        tmp_path / "a.tif", stored, photometric=photometric, planarconfig=1, extrasamples=[kind]
+    )
+    write_picture(tmp_path / "b.tif", read_picture(tmp_path / "a.tif"))
+    read = read_picture(tmp_path / "b.tif")
+    found = np.dstack([read.rgb[..., : bands - 1], read.alpha])
+    assert np.abs(found.astype(int) - pixels).max() <= (0 if kind == "unassalpha" else 1)
+    with tifffile.TiffFile(tmp_path / "b.tif") as tiff:
+        assert tiff.pages[0].tags["ExtraSamples"].value == (2,)
+
+
+def test_a_jpeg_that_only_decodes_with_warnings_is_damaged_unless_they_are_harmless() -> None:
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8))
+    data = _encoded(noise, "JPEG", quality=50)
+    expected = decode_picture(data, "it").rgb
+    padded = data[:-2] + b"\0" * 5 + data[-2:]
+    np.testing.assert_array_equal(decode_picture(padded, "it").rgb, expected)
+    for wrong in (data[: len(data) // 2] + b"\xff\xd9", data[:1500] + b"\xff\xd3" + data[1500:]):
+        with pytest.raises(ImageError, match="it is damaged, copy it again"):
+            decode_picture(wrong, "it")
 
 
 def test_quality_of_libjpeg_is_found_exactly() -> None:

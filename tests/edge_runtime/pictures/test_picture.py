@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from edge_runtime.errors import ImageError
-from edge_runtime.pictures.formats import Metadata
 from edge_runtime.pictures.picture import Picture, decode_picture, read_picture, write_picture
+from edge_runtime.pictures.tags import Metadata
 from tests.helpers import smooth, srgb_profile
 
 Noise = Callable[..., NDArray[np.uint8]]
@@ -220,7 +220,7 @@ def test_a_huge_picture_is_refused_before_decoding(tmp_path: Path) -> None:
 def test_the_limit_can_be_moved(tmp_path: Path) -> None:
     write_picture(tmp_path / "a.png", Picture(np.zeros((10, 20, 3), np.uint8)))
     assert read_picture(tmp_path / "a.png", max_pixels=200).rgb.shape == (10, 20, 3)
-    with pytest.raises(ImageError, match=r"10 is more than 0\.000199 megapixels; allow it with"):
+    with pytest.raises(ImageError, match=r"10 is more than 199 pixels; allow it with"):
         read_picture(tmp_path / "a.png", max_pixels=199)
 
 
