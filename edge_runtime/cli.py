@@ -84,7 +84,7 @@ def _refuse_inputs(arguments: argparse.Namespace, option: str) -> None:
 def _derain_moving(arguments: argparse.Namespace) -> int:
     """Derain videos, or one camera or stream; print a line for each and return the exit code."""
     from edge_runtime.video.batch import MovingOptions, derain_moving, describe
-    from edge_runtime.video.files import CRF, crf_of
+    from edge_runtime.video.outputs import CRF, crf_of
     from edge_runtime.video.plan import plan_moving
 
     pictures = ("recursive", "shard", "format", "view", "watch", "max_pixels")
@@ -108,6 +108,8 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
             if arguments.json or "frames" in record:
                 line = json.dumps(record) if arguments.json else separator().join(describe(record))
                 print(printable(line), file=stream, flush=True)
+            for note in [] if arguments.json else record.get("notes", []):
+                _note(f"{record['input']}: {note}")
             if "error" in record:
                 complain(PROGRAM, record["error"])
                 failed = True

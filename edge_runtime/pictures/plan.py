@@ -249,7 +249,11 @@ def check_distinct(pairs: Iterable[tuple[Path, Path]]) -> None:
         other, theirs = writers.setdefault(_place(target), (source, target))
         if other == source:
             continue
-        if target != theirs and (source.parent, other.parent) == (target.parent, theirs.parent):
+        if (
+            target != theirs
+            and _place(source) == _place(other)
+            and (source.parent, other.parent) == (target.parent, theirs.parent)
+        ):
             both = {_identity(source), _identity(other)}
             if len(both) == 2 or None in both:
                 continue

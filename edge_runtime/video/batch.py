@@ -13,9 +13,9 @@ from edge_runtime.errors import EdgeDerainError, UsageError
 from edge_runtime.pictures.sources import STDIO
 from edge_runtime.video.camera import Camera
 from edge_runtime.video.derain import LiveSummary, VideoSummary, derain_frames, derain_live
-from edge_runtime.video.files import CRF, open_reader
-from edge_runtime.video.outputs import destination
+from edge_runtime.video.outputs import CRF, destination
 from edge_runtime.video.plan import MovingJob
+from edge_runtime.video.reader import open_reader
 
 OnFrame = Callable[[int | None], object]
 """Called after each frame with the number of frames there are, as far as that is known."""
@@ -46,7 +46,8 @@ def derain_moving(
     """Derain videos and cameras in turn, and yield the record of each.
 
     A record of what failed has the key ``error``; it has the others too where frames were written
-    all the same, as of a camera that broke off.
+    all the same, as of a camera that broke off. ``notes`` says what a result does not hold, or
+    holds otherwise; it is there where there is something to say.
 
     Args:
         derainer: What removes the rain.
@@ -66,6 +67,8 @@ def derain_moving(
             raise
         except EdgeDerainError as error:
             yield {"input": job.source, "error": str(error)}
+        except MemoryError:
+            yield {"input": job.source, "error": f"{job.source}: does not fit into memory"}
 
 
 def _derain_clip(
@@ -74,7 +77,7 @@ def _derain_clip(
     target = raw if job.target == STDIO else job.target
     with (
         closing(open_reader(Path(job.source))) as reader,
-        destination(reader.info, target, crf=options.crf, sound=reader) as writer,
+        destination(reader.info, target, crf=options.crf, source=reader) as writer,
     ):
         summary = derain_frames(
             derainer,
@@ -83,7 +86,8 @@ def _derain_clip(
             steady=options.steady,
             on_frame=lambda: on_frame(reader.info.frames),
         )
-    return {**_record(derainer, job, summary), "damaged_packets": summary.damaged}
+    record = {**_record(derainer, job, summary), "damaged_packets": summary.damaged}
+    return {**record, "notes": list(summary.notes)} if summary.notes else record
 
 
 def _derain_camera(

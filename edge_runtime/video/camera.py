@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Generic, TypeVar
 
 from edge_runtime.errors import SourceLostError, VideoError
-from edge_runtime.video.files import AvReader
 from edge_runtime.video.frames import Frame, VideoInfo
+from edge_runtime.video.reader import AvReader
 
 ATTEMPTS = 10
 """How often in a row a lost source is opened again before it is given up."""

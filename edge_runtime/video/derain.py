@@ -19,9 +19,9 @@ from edge_runtime.errors import SourceLostError
 from edge_runtime.prefetch import ahead
 from edge_runtime.steady import Steadier
 from edge_runtime.video.camera import Camera, Newest
-from edge_runtime.video.files import CRF, AvReader, open_reader
 from edge_runtime.video.frames import Frame, Writer
-from edge_runtime.video.outputs import destination
+from edge_runtime.video.outputs import CRF, destination
+from edge_runtime.video.reader import AvReader, open_reader
 
 _REMEMBERED = 100_000
 """How many latencies are kept for the percentiles: the last ones."""
@@ -36,6 +36,7 @@ class VideoSummary:
         damaged: Packets of the source that could not be decoded and were passed over.
         width: Pixels of a frame; ``height`` likewise.
         seconds: From the first frame to the last.
+        notes: What the result does not hold, or holds otherwise, in words.
     """
 
     frames: int
@@ -43,6 +44,7 @@ class VideoSummary:
     width: int
     height: int
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def derain_video(
@@ -76,7 +78,7 @@ def derain_video(
     """
     with (
         closing(open_reader(Path(source))) as reader,
-        destination(reader.info, Path(target), crf=crf, sound=reader) as writer,
+        destination(reader.info, Path(target), crf=crf, source=reader) as writer,
     ):
         return derain_frames(derainer, reader, writer, steady=steady, on_frame=on_frame)
 
@@ -108,6 +110,7 @@ def derain_frames(
         width=reader.info.width,
         height=reader.info.height,
         seconds=time.perf_counter() - start,
+        notes=(*reader.notes, *writer.notes),
     )
 
 

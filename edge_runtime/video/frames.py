@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
@@ -23,11 +24,13 @@ class Frame:
         rgb: HWC uint8 RGB in 0..255, upright.
         time: When it is shown, in seconds on the clock of its source, which need not begin at 0.
         duration: How long, in seconds; 0 where the source does not say.
+        alpha: HW uint8, 255 where opaque; None where all is.
     """
 
     rgb: NDArray[np.uint8]
     time: Fraction
     duration: Fraction = Fraction(0)
+    alpha: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class VideoInfo:
         frames: About how many there are; None where that is unknown, as in a live stream.
         pixel_aspect: Width of a pixel over its height, upright.
         colour: Matrix, primaries and transfer as code points of ITU-T H.273.
+        alpha: Whether frames have alpha.
     """
 
     width: int
@@ -50,13 +54,18 @@ class VideoInfo:
     frames: int | None = None
     pixel_aspect: Fraction = Fraction(1)
     colour: tuple[int, int, int] = (UNSPECIFIED, UNSPECIFIED, UNSPECIFIED)
+    alpha: bool = False
 
 
 class Writer(Protocol):
     """A video in the making."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What it does not hold of its source so far, in words."""
+
     def write(self, item: Any) -> None:
-        """Append a frame, or a packet of sound.
+        """Append a frame, or a packet of another track.
 
         Raises:
             VideoError: The frame has another size than the first, or writing failed.
@@ -81,7 +90,7 @@ def check_size(frame: Frame, info: VideoInfo) -> None:
 
 
 def even(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ``rgb``, HWC, extended to even height and width by repeating the last row and column.
+    """Return pixels, HWC, extended to even height and width by repeating the last row and column.
 
     Encoders that store colour at half the size take no other.
     """

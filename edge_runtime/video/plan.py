@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.errors import UsageError
-from edge_runtime.pictures.plan import MARK
+from edge_runtime.pictures.plan import MARK, check_distinct, check_kept
 from edge_runtime.pictures.sources import STDIO, is_clip, is_stream
-from edge_runtime.video.files import WRITABLE, check_target
+from edge_runtime.video.outputs import WRITABLE, check_target
 
 
 @dataclass(frozen=True)
@@ -50,13 +50,14 @@ def plan_moving(
             videos: one that exists, or any name when it ends in a separator or there are several
             inputs. None writes beside each input. That of a camera may hold the time as
             ``strftime`` writes it, such as ``'%Y-%m-%d %H:%M:%S.mkv'``.
-        force: Allow outputs to replace inputs, and the file that ``out`` names.
+        force: Allow outputs to replace inputs and whatever else exists; without it only results
+            that bear ``mark`` are replaced, and not by the name of ``out``.
         skip_existing: Leave out what has its output already.
         mark: Added to the stems of inputs.
 
     Raises:
-        UsageError: The names are not all videos, do not fit ``out``, or a file would be lost
-            without ``force``.
+        UsageError: The names are not all videos, do not fit ``out``, two would be written to one
+            file, or a file would be lost without ``force``.
     """
     live = [name for name in names if is_stream(name)] + ([] if camera is None else [camera])
     if live:
@@ -66,25 +67,25 @@ def plan_moving(
     for name in names:
         if not is_clip(name):
             raise UsageError(f"{name}: is no video file; derain it in a run of its own")
-    sources = list(dict.fromkeys(map(Path, names)))
+    sources = list({os.path.abspath(name): Path(name) for name in names}.values())
     if out == "-":
         if len(sources) > 1:
             raise UsageError("-o -: standard output takes one video; name a folder")
         return [MovingJob(str(sources[0]), STDIO)]
     if out is None:
         pairs = [(source, source.with_name(_marked(source, mark))) for source in sources]
-    elif len(sources) > 1 or out.endswith(("/", os.sep)) or Path(out).is_dir():
+    elif len(sources) > 1 or out.endswith(("/", os.sep)) or os.path.isdir(out):
         if len(sources) > 1 and Path(out).suffix.lower() in WRITABLE:
             raise UsageError(f"-o {out}: names one file for several videos; name a folder")
         pairs = [(source, Path(out) / _marked(source, mark)) for source in sources]
     else:
         pairs = [(sources[0], _named(out, force or skip_existing))]
-    _check(pairs, force)
-    return [
-        MovingJob(str(source), target)
-        for source, target in pairs
-        if not (skip_existing and os.path.lexists(target))
-    ]
+    check_distinct(pairs)
+    if skip_existing:
+        pairs = [pair for pair in pairs if not os.path.lexists(pair[1])]
+    elif not force:
+        check_kept(pairs, mark)
+    return [MovingJob(str(source), target) for source, target in pairs]
 
 
 def _live_job(source: str, out: str | None, force: bool) -> MovingJob:
@@ -108,15 +109,3 @@ def _named(out: str, replace: bool) -> Path:
 def _marked(source: Path, mark: str) -> str:
     suffix = source.suffix if source.suffix.lower() in WRITABLE else ".mp4"
     return f"{source.stem}{mark}{suffix}"
-
-
-def _check(pairs: Sequence[tuple[Path, Path]], force: bool) -> None:
-    originals = {os.path.realpath(source) for source, _ in pairs}
-    places = set()
-    for _, target in pairs:
-        place = os.path.realpath(target)
-        if place in places:
-            raise UsageError(f"{target}: would be written twice; use separate folders")
-        if place in originals and not force:
-            raise UsageError(f"{target}: is itself an input; add --force to replace originals")
-        places.add(place)

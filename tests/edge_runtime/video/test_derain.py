@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import MissingExtraError, UsageError, VideoError
 from edge_runtime.video.derain import derain_video
-from edge_runtime.video.files import CRF, crf_of
 from edge_runtime.video.frames import Frame, VideoInfo
-from edge_runtime.video.outputs import RawWriter, destination
+from edge_runtime.video.outputs import CRF, RawWriter, crf_of, destination
 
 SaveModel = Callable[..., Path]
 _MILLISECOND = Fraction(1, 1000)

@@ -10,14 +10,15 @@ from edge_runtime.video.plan import MovingJob, plan_moving
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("a.mp4", "b.AVI", "old.mkv"):
-        Path(name).write_bytes(b"")
     Path("dir").mkdir()
+    for name in ("a.mp4", "b.AVI", "b.mp4", "old.mkv", "c_derained.mp4", "dir/a.mp4"):
+        Path(name).write_bytes(b"")
 
 
 def test_names() -> None:
     assert is_clip("a.mp4")
     assert is_clip("x/B.MOV")
+    assert is_clip("raw.H264")
     assert not is_clip("a.jpg")
     assert not is_clip("rtsp://camera/a.mp4")
     assert is_stream("RTSP://camera/a.mp4")
@@ -51,6 +52,22 @@ def test_marks_force_and_what_exists() -> None:
     assert plan_moving(["a.mp4"], out="a.mp4", force=True)[0].target == Path("a.mp4")
 
 
+@pytest.mark.parametrize(
+    ("name", "out", "target"), [("b.AVI", None, "b.mp4"), ("a.mp4", "dir", "dir/a.mp4")]
+)
+def test_without_a_mark_nothing_that_exists_is_replaced(
+    name: str, out: str | None, target: str
+) -> None:
+    said = f"^{target}: exists already; add --force to replace it"
+    with pytest.raises(UsageError, match=said):
+        plan_moving([name], out=out, mark="")
+    assert plan_moving([name], out=out, mark="", force=True) == [MovingJob(name, Path(target))]
+    assert plan_moving([name], out=out, mark="", skip_existing=True) == []
+    marked = Path(target).with_stem(f"{Path(target).stem}_derained")
+    marked.write_bytes(b"")
+    assert plan_moving([name], out=out) == [MovingJob(name, marked)]
+
+
 def test_cameras_and_streams() -> None:
     assert plan_moving([], "0", "x.mp4") == [MovingJob("0", Path("x.mp4"), live=True)]
     assert plan_moving([], "0", "-") == [MovingJob("0", STDIO, live=True)]
@@ -66,8 +83,12 @@ def test_cameras_and_streams() -> None:
         (["a.mp4", "b.AVI"], None, "c.mp4", "names one file for several videos"),
         (["a.mp4"], None, "c.jpg", r"c\.jpg: cannot write \.jpg as video; use \.mp4"),
         (["a.mp4"], None, "old.mkv", "old.mkv: exists already; add --force"),
-        (["a.mp4", "dir/a.mp4"], None, "new", "would be written twice"),
-        (["a.mp4", "a_derained.mp4"], None, None, "is itself an input"),
+        (["a.mp4", "dir/a.mp4"], None, "new", "a.mp4 and dir/a.mp4 would both be written to"),
+        (["c.avi", "c.wmv"], None, None, "c.avi and c.wmv would both be written to c_derained"),
+        (["c.avi", "C.wmv"], None, None, "c.avi and C.wmv would both be written to C_derained"),
+        (["\u00e9.avi", "e\u0301.wmv"], None, None, "would both be written"),
+        (["dir/c.mp4", "new/C.mp4"], None, "new", "would both be written to new/C_derained"),
+        (["c.mp4", "c_derained.mp4"], None, None, "c_derained.mp4: is itself an input"),
         (["a.mp4"], "0", "c.mp4", "0: takes a run of its own"),
         (["rtsp://a", "rtsp://b"], None, "c.mp4", "takes a run of its own"),
         ([], "0", None, "a camera needs -o FILE"),
