@@ -31,6 +31,14 @@ def track(items: Sequence[T], title: str | None) -> Iterable[T]:
     )
 
 
+def above_bars(line: str) -> None:
+    """Print a line to stdout, without breaking a bar on the same terminal."""
+    if sys.stderr.isatty():
+        tqdm.write(line)
+    else:
+        print(line, flush=True)
+
+
 def step_bar(title: str, done: int, total: int, *, shown: bool) -> tqdm[Never]:
     """Make the bar of a long run."""
     seconds = 0.1 if sys.stderr.isatty() else LOG_SECONDS

@@ -68,10 +68,17 @@ class MissingExtraError(EdgeDerainError):
     """
 
     def __init__(self, package: str, extra: str) -> None:
-        wanted = " ".join(map(shlex.quote, _missing(extra) or [package]))
+        wanted = " ".join(map(shlex.quote, _missing(extra) or [_distribution(package)]))
         super().__init__(f"{package} is not installed; run: pip install {wanted}")
         self.package = package
         self.extra = extra
+
+
+def _distribution(package: str) -> str:
+    """Return what pip calls a package, as far as it is known here."""
+    from importlib import metadata
+
+    return metadata.packages_distributions().get(package, [package])[0]
 
 
 def _missing(extra: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,37 +39,35 @@ def build_onnx(
     quality: Score | None = None,
     step: bool = False,
     size: tuple[int, int] | None = None,
+    force: bool = False,
 ) -> Built:
     """Export to ``folder/NAME_PRECISION.onnx`` with its card, once it is proven equal to torch.
 
     Args:
         checkpoint: what to export.
-        folder: made if it is missing. An artifact of the same name is replaced at the very end.
+        folder: made if it is missing.
         precision: of the artifact; None takes the checkpoint's own.
         name: what the model is called; empty takes the checkpoint's name.
         quality: scores the artifact for its card; see :mod:`compress.against_teacher`.
         step: export one stage of a recurrent network, as ``NAME_step``; the device repeats it.
         size: the one (height, width) that a static graph takes, as ``NAME_HEIGHTxWIDTH``; None
             leaves it open.
+        force: replace an artifact of the same name, at the very end.
 
     Raises:
         ParityError: the artifact differs from torch, or an int8 one scores less.
-        ExportError: ONNX cannot hold the network, the folder cannot be written to, or the
-            checkpoint has no scales for int8.
+        ExportError: ONNX cannot hold the network, the folder cannot be written to, an artifact is
+            there already, or the checkpoint has no scales for int8.
         CardError: the name is not that of a file.
         DataError: a data set of ``quality`` cannot be read.
     """
     if precision == "dynamic":
         raise ExportError("ONNX has no precision dynamic; use fp32, fp16 or int8, or TFLite")
     checkpoint = at_precision(checkpoint, precision or checkpoint.precision)
-    suffix = "_step" if step else ""
-    if size is not None:
-        _check_size(checkpoint, size)
-        suffix = f"_{size[0]}x{size[1]}"
-    checkpoint = dataclasses.replace(checkpoint, name=f"{name or checkpoint.name}{suffix}")
+    checkpoint = _named(checkpoint, name, step, size)
     model = step_to_onnx(checkpoint) if step else to_onnx(checkpoint, size)
     card = make_card(checkpoint, "onnx", step=step)
-    return _prove(model, card, checkpoint, folder, quality)
+    return _prove(model, card, checkpoint, folder, quality, force)
 
 
 def build_tflite(
@@ -80,57 +79,80 @@ def build_tflite(
     name: str = "",
     quality: Score | None = None,
     step: bool = False,
+    size: tuple[int, int] | None = None,
+    force: bool = False,
 ) -> Built:
     """Export to ``folder/NAME_PRECISION.tflite`` with its card, once it is proven equal to torch.
 
     Args:
         checkpoint: what to export.
-        folder: made if it is missing. An artifact of the same name is replaced at the very end.
+        folder: made if it is missing.
         precision: of the artifact; None takes the checkpoint's own.
         io: type of the pictures that it takes and returns; int8 needs that precision.
         name: what the model is called; empty takes the checkpoint's name.
         quality: scores the artifact for its card; see :mod:`compress.against_teacher`.
         step: export one stage of a recurrent network, as ``NAME_step``; the device repeats it.
+        size: the one (height, width) that a static graph takes, as ``NAME_HEIGHTxWIDTH``; None
+            leaves it open.
+        force: replace an artifact of the same name, at the very end.
 
     Raises:
         MissingExtraError: ai-edge-litert is not installed.
         ParityError: the artifact differs from torch, or one with int8 weights scores less.
-        ExportError: TFLite cannot hold the network, the folder cannot be written to, or the
-            checkpoint has no scales for int8.
+        ExportError: TFLite cannot hold the network, the folder cannot be written to, an artifact is
+            there already, or the checkpoint has no scales for int8.
         CardError: the name is not that of a file.
         DataError: a data set of ``quality`` cannot be read.
     """
     from export.to_tflite import step_to_tflite, to_tflite
 
     precision = precision or checkpoint.precision
-    suffix = "_step" if step else ""
-    checkpoint = dataclasses.replace(checkpoint, name=f"{name or checkpoint.name}{suffix}")
+    checkpoint = _named(checkpoint, name, step, size)
     if step and io == "int8":
         raise ExportError("io int8: one stage hands on float32 states; leave io at float32")
-    model = step_to_tflite(checkpoint, precision) if step else to_tflite(checkpoint, precision, io)
+    if step:
+        model = step_to_tflite(checkpoint, precision)
+    else:
+        model = to_tflite(checkpoint, precision, io, size)
     card = make_card(checkpoint, "tflite", precision=precision, io=io, step=step)
-    return _prove(model, card, at_precision(checkpoint, precision), folder, quality)
+    return _prove(model, card, at_precision(checkpoint, precision), folder, quality, force)
 
 
-def _check_size(checkpoint: Checkpoint, size: tuple[int, int]) -> None:
-    multiple = checkpoint.config.size_multiple
-    if any(side % multiple or side < 1 for side in size):
-        legal = "x".join(str(max(1, -(-side // multiple)) * multiple) for side in size)
-        raise ExportError(
-            f"size {size[0]}x{size[1]}: {checkpoint.name} needs height and width to be multiples "
-            f"of {multiple}; take {legal}"
-        )
+def _named(
+    checkpoint: Checkpoint, name: str, step: bool, size: tuple[int, int] | None
+) -> Checkpoint:
+    """Return the checkpoint under the name of its artifact."""
+    suffix = "_step" if step else ""
+    if size is not None:
+        if step:
+            raise ExportError("one stage takes any size; leave size out")
+        multiple = checkpoint.config.size_multiple
+        if any(side % multiple or side < 1 for side in size):
+            legal = "x".join(str(max(1, -(-side // multiple)) * multiple) for side in size)
+            raise ExportError(
+                f"size {size[0]}x{size[1]}: {checkpoint.name} needs height and width to be "
+                f"multiples of {multiple}; take {legal}"
+            )
+        suffix = f"_{size[0]}x{size[1]}"
+    return dataclasses.replace(checkpoint, name=f"{name or checkpoint.name}{suffix}")
 
 
 def _prove(
-    model: Model, card: ModelCard, checkpoint: Checkpoint, folder: Path, quality: Score | None
+    model: Model,
+    card: ModelCard,
+    checkpoint: Checkpoint,
+    folder: Path,
+    quality: Score | None,
+    force: bool,
 ) -> Built:
     """Run and score ``model`` out of sight, and move it into ``folder`` if nothing is wrong."""
+    artifact = folder / f"{card.name}_{card.precision}.{card.format}"
+    if not force and os.path.lexists(artifact):
+        raise ExportError(f"{artifact}: exists already; add --force to replace it, or name another")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ExportError(f"{folder}: cannot be made ({error.strerror})") from error
-    artifact = folder / f"{card.name}_{card.precision}.{card.format}"
     with staging_folder(folder) as staging:
         staged = staging / artifact.name
         card = write_artifact(model, card, staged)

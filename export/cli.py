@@ -48,12 +48,6 @@ def _parser() -> argparse.ArgumentParser:
         description="Write DIR/NAME_PRECISION.onnx and its card, once it is proven equal to torch.",
     )
     _add_export(onnx, "fp32", "fp16", "int8")
-    onnx.add_argument(
-        "--size",
-        type=_size,
-        metavar="HxW",
-        help="a static graph for pictures of this size (default: any size)",
-    )
     tflite = commands.add_parser(
         "tflite",
         help="write a TFLite artifact and its card, once it is verified",
@@ -120,6 +114,13 @@ def _add_export(parser: argparse.ArgumentParser, *precisions: str) -> None:
         action="store_true",
         help="one stage of a recurrent network, as NAME_step: edge-derain --stages repeats it",
     )
+    parser.add_argument(
+        "--size",
+        type=_size,
+        metavar="HxW",
+        help="a static graph for pictures of this size (default: any size)",
+    )
+    parser.add_argument("--force", action="store_true", help="replace an artifact of this name")
     _add_quality(parser, "artifact")
 
 
@@ -163,10 +164,7 @@ def _add_quality(parser: argparse.ArgumentParser, scored: str) -> None:
 def _onnx(arguments: argparse.Namespace) -> int:
     from export.build import build_onnx
 
-    if arguments.step and arguments.size:
-        raise UsageError("--step takes any size; leave --size out")
-    build = functools.partial(build_onnx, size=arguments.size)
-    _export(build, arguments)
+    _export(build_onnx, arguments)
     return 0
 
 
@@ -182,6 +180,8 @@ def _export(build: Callable[..., Built], arguments: argparse.Namespace) -> None:
     from core.evaluation.table import quality_table
     from export.artifact_card import load_described
 
+    if arguments.step and arguments.size:
+        raise UsageError("--step takes any size; leave --size out")
     quality = _score(arguments)
     built = build(
         load_described(arguments.checkpoint),
@@ -190,6 +190,8 @@ def _export(build: Callable[..., Built], arguments: argparse.Namespace) -> None:
         name=arguments.name,
         quality=quality,
         step=arguments.step,
+        size=arguments.size,
+        force=arguments.force,
     )
     _print_checks(built.checks)
     if built.card.quality:

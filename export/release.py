@@ -146,6 +146,7 @@ def _build(model: ReleasedModel, precision: Precision, folder: Path, quality: Sc
         name=model.name,
         quality=quality,
         step=model.step,
+        force=True,
     )
 
 

@@ -16,7 +16,12 @@ EIGHT_BIT = TensorScale(1 / 255, -128)
 """How int8 pictures are stored: code -128 is 0 and 127 is 1, so each is one of 8 bits exactly."""
 
 
-def to_tflite(checkpoint: Checkpoint, precision: Precision, io: Io = "float32") -> bytes:
+def to_tflite(
+    checkpoint: Checkpoint,
+    precision: Precision,
+    io: Io = "float32",
+    size: tuple[int, int] | None = None,
+) -> bytes:
     """Export a checkpoint; equal checkpoints and versions give equal bytes.
 
     The operators are written as they are, not converted from another graph: the codes, scales and
@@ -28,11 +33,13 @@ def to_tflite(checkpoint: Checkpoint, precision: Precision, io: Io = "float32") 
             engine makes of it is its own business); ``int8`` computes in integers wherever the
             checkpoint does.
         io: ``int8`` takes and returns pictures as int8, 8-bit values less 128.
+        size: the one legal (height, width) that the model takes, one picture at a time; None
+            leaves all sizes open.
 
     Returns:
         A file with the input ``rainy`` and the output ``derained``, both (batch, height, width, 3),
-        RGB in [0, 1] and clamped. An interpreter can be resized to any batch and any legal height
-        and width; as it comes it takes one picture of the smallest.
+        RGB in [0, 1] and clamped. Without ``size`` an interpreter can be resized to any batch and
+        any legal height and width; as it comes it takes one picture of the smallest.
 
     Raises:
         CheckpointError: weights or scales that do not fit the config.
@@ -42,10 +49,10 @@ def to_tflite(checkpoint: Checkpoint, precision: Precision, io: Io = "float32") 
     if io == "int8" and precision != "int8":
         raise ExportError(f"io int8 needs precision int8, not {precision}; leave io at float32")
     quantization = at_precision(checkpoint, precision).quantization if precision == "int8" else None
-    side = checkpoint.config.size_multiple
-    writer = TfliteWriter()
+    height, width = size or (checkpoint.config.size_multiple,) * 2
+    writer = TfliteWriter(static=size is not None)
     stored = EIGHT_BIT if io == "int8" else None
-    rainy = writer.input(INPUT, (1, side, side, 3), stored)
+    rainy = writer.input(INPUT, (1, height, width, 3), stored)
     if stored is not None:
         rainy = Emitter(writer, f"{INPUT}/float32").dequantize(rainy)
     try:

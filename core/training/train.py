@@ -16,7 +16,6 @@ import torch
 import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from core.checkpoint import save_checkpoint
 from core.config import build_config
@@ -25,7 +24,7 @@ from core.evaluation.evaluate import mean_quality
 from core.inference import derain
 from core.mixture.dataset import MixtureDataset, Sample, step_indices
 from core.pairs import Image
-from core.progress import step_bar
+from core.progress import above_bars, step_bar
 from core.training.config import TrainConfig, differences, parse_training, training_parser
 from core.training.learner import Learner, Objective
 from core.training.log import RunLog
@@ -240,7 +239,7 @@ class Trainer:
 
     def _tell(self, line: str) -> None:
         if self.progress:
-            tqdm.write(line)
+            above_bars(line)
 
     def _batches(self, data: MixtureDataset) -> Any:
         config, fabric = self.config, self.fabric

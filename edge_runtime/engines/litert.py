@@ -72,6 +72,9 @@ class TfliteSession:
         self._inputs, self._outputs = (
             [_Port.of(details, artifact) for details in side] for side in (inputs, outputs)
         )
+        height, width = (int(side) for side in inputs[0].get("shape_signature", (-1,) * 4)[1:3])
+        self.fixed_size = (height, width) if min(height, width) > 0 else None
+        """The one (height, width) that it takes; None if it takes any."""
 
     def run(self, batch: Batch) -> Batch:
         """Derain a batch; see ``Session.run``."""

@@ -26,6 +26,8 @@ SCHEMA = 3
 """What is written. Cards of schema 1 and 2 are read still, by ``models.schema``."""
 METADATA_KEY = "edge_derain.card"
 """Key of the artifact's own metadata under which ``card.to_metadata()`` is stored."""
+_EMBEDDED = b'{"schema":'
+"""What it begins with, and no other text in an artifact."""
 
 Text = Annotated[str, Meta(pattern=r"\S", description="a text that is not blank")]
 Name = Annotated[
@@ -288,19 +290,16 @@ def card_path(artifact: Path) -> Path:
 
 
 def read_card(artifact: Path) -> ModelCard:
-    """Read the card beside ``artifact`` without opening the artifact.
+    """Read the card beside ``artifact``, or where there is none that inside it.
 
     Raises:
-        CardError: The card is missing, unreadable, malformed, or lacks the size or the hash.
+        CardError: There is none, or it is unreadable, malformed, or lacks the size or the hash.
     """
     path = card_path(artifact)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise CardError(
-            f"{path}: no card beside {artifact.name}; artifact and card belong together, "
-            "copy both or export again"
-        ) from None
+        return _card_inside(artifact)
     except (OSError, UnicodeDecodeError) as error:
         raise CardError(f"{path}: cannot be read ({error})") from None
     card = ModelCard.from_json(text, path)
@@ -309,17 +308,37 @@ def read_card(artifact: Path) -> ModelCard:
     return card
 
 
+def _card_inside(artifact: Path) -> ModelCard:
+    """Read the card that export wrote into an artifact, without knowing of its format."""
+    content = _content(artifact)
+    start = content.find(_EMBEDDED)
+    try:
+        text = content[start if start >= 0 else len(content) :].decode(errors="replace")
+        _, end = json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        raise CardError(
+            f"{artifact}: no card inside it, nor beside it; export it with derain-export"
+        ) from None
+    card = ModelCard.from_json(text[:end], artifact)
+    digest = hashlib.sha256(content).hexdigest()
+    return dataclasses.replace(card, bytes=len(content), sha256=digest)
+
+
+def _content(artifact: Path) -> bytes:
+    try:
+        return artifact.read_bytes()
+    except OSError as error:
+        raise CardError(f"{artifact}: cannot be read ({error.strerror})") from None
+
+
 def load_card(artifact: Path) -> ModelCard:
-    """Read the card beside ``artifact`` and check that the artifact is the one it describes.
+    """Read the card of ``artifact`` and check that the artifact is the one it describes.
 
     Raises:
         CardError: As ``read_card``, or the artifact is missing or differs in size or SHA-256.
     """
     card = read_card(artifact)
-    try:
-        content = artifact.read_bytes()
-    except OSError as error:
-        raise CardError(f"{artifact}: cannot be read ({error.strerror})") from None
+    content = _content(artifact)
     if len(content) != card.bytes:
         raise CardError(
             f"{artifact}: has {len(content)} bytes but its card says {card.bytes}; "

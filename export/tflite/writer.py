@@ -51,9 +51,14 @@ class Tensor:
 
 
 class TfliteWriter:
-    """A graph under construction. Equal constants are kept once; equal names are numbered."""
+    """A graph under construction. Equal constants are kept once; equal names are numbered.
 
-    def __init__(self) -> None:
+    Args:
+        static: the graph takes the sizes that it is written with, and no others.
+    """
+
+    def __init__(self, static: bool = False) -> None:
+        self._static = static
         self._buffers = [schema.BufferT()]  # the first is that of all tensors without data
         self._tensors: list[Any] = []
         self._uses: Counter[str] = Counter()
@@ -163,14 +168,15 @@ class TfliteWriter:
         return mapping
 
     def _flowing(self, name: str, shape: Shape, stored: TensorScale | None) -> Tensor:
-        """Add a tensor of any batch, height and width."""
+        """Add a tensor of any batch, height and width, but in a static graph."""
         quantization = schema.QuantizationParametersT()
         if stored is not None:
             quantization.scale = np.array([stored.scale], np.float32)
             quantization.zeroPoint = np.array([stored.zero_point], np.int64)
         dtype = np.dtype(np.float32 if stored is None else np.int8)
         tensor = self._add(name, shape, dtype, quantization, stored=stored)
-        self._tensors[tensor.index].shapeSignature = [-1, -1, -1, shape[-1]]
+        if not self._static:
+            self._tensors[tensor.index].shapeSignature = [-1, -1, -1, shape[-1]]
         return tensor
 
     def _add(

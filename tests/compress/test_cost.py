@@ -299,5 +299,5 @@ def test_a_missing_torch_names_the_extra(
     monkeypatch.setitem(sys.modules, "torch", None)
     assert main(["cost", str(checkpoint)]) == 1
     assert capsys.readouterr().err == (
-        "compress: error: torch is not installed; run: pip install 'edge-derain[train]'\n"
+        "compress: error: torch is not installed; run: pip install torch\n"
     )

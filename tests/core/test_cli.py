@@ -95,7 +95,7 @@ def test_a_missing_extra_says_what_to_install() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr.splitlines() == [
-        f"derain: error: {package} is not installed; run: pip install 'edge-derain[train]'"
+        f"derain: error: {package} is not installed; run: pip install {package}"
         for package in packages
     ]
 
@@ -122,8 +122,8 @@ def test_train_interrupt_resume_and_evaluate(
         assert cli.main(values) == 128 + signal.SIGTERM
     folder = tmp_path / "runs/tiny"
     out, _ = capsys.readouterr()
-    assert out == (
-        f"stopped after step 3 of 4, saved in {folder}; the same command with --resume goes on\n"
+    assert out.splitlines()[-1] == (
+        f"stopped after step 3 of 4, saved in {folder}; the same command with --resume goes on"
     )
 
     assert cli.main([*values, "--resume"]) == 0

@@ -71,11 +71,11 @@ def test_a_folder_that_cannot_be_made_is_named(checkpoint: Checkpoint, tmp_path:
 def test_no_partial_folder_for_a_wrong_target(checkpoint: Checkpoint, tmp_path: Path) -> None:
     (tmp_path / "tiny_fp32.onnx").mkdir()
     with pytest.raises(ExportError, match=r"tiny_fp32\.onnx: is a folder"):
-        build_onnx(checkpoint, tmp_path)
+        build_onnx(checkpoint, tmp_path, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["tiny_fp32.onnx"]
 
 
-Build = Callable[[Checkpoint, Path], Built]
+Build = Callable[..., Built]
 
 
 @pytest.fixture(params=(build_onnx, build_tflite), ids=("onnx", "tflite"))
@@ -99,8 +99,19 @@ def test_a_failed_verification_keeps_what_was_there(
 
     monkeypatch.setattr(build_module, "verify", refuse)
     with pytest.raises(ParityError):
-        build(checkpoint, built.parent)
+        build(checkpoint, built.parent, force=True)
     assert {path: path.read_bytes() for path in built.parent.iterdir()} == before
+
+
+def test_what_is_there_is_replaced_only_when_asked(
+    build: Build, built: Path, checkpoint: Checkpoint
+) -> None:
+    other = dataclasses.replace(checkpoint, recipe=("train: another",))
+    before = built.read_bytes()
+    with pytest.raises(ExportError, match="exists already; add --force to replace it"):
+        build(other, built.parent)
+    assert built.read_bytes() == before
+    assert "train: another" in build(other, built.parent, force=True).card.recipe
 
 
 def test_a_damaged_file_is_refused_before_it_runs(built: Path, checkpoint: Checkpoint) -> None:

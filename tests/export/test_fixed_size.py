@@ -11,26 +11,36 @@ import torch
 from core.checkpoint import Checkpoint
 from edge_runtime.derainer import Derainer
 from edge_runtime.engines.base import Batch
+from edge_runtime.engines.litert import find_engine
 from edge_runtime.errors import SessionError
-from export.build import Built, build_onnx
+from export.build import Built, build_onnx, build_tflite
 from export.cli import main
 from export.errors import ExportError
 from export.graph import ExportGraph
 
 
-@pytest.fixture(scope="module")
-def built(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    return build_onnx(checkpoint, tmp_path_factory.mktemp("static"), size=(64, 80))
+@pytest.fixture(scope="module", params=[build_onnx, build_tflite])
+def built(
+    request: pytest.FixtureRequest, checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory
+) -> Built:
+    done: Built = request.param(checkpoint, tmp_path_factory.mktemp("static"), size=(64, 80))
+    return done
 
 
 def test_the_graph_has_one_size_and_is_verified(built: Built) -> None:
-    assert built.artifact.name == "tiny_64x80_fp32.onnx"
+    assert built.artifact.stem == "tiny_64x80_fp32"
     assert all(check.passed for check in built.checks)
     assert {(check.height, check.width) for check in built.checks} == {(64, 80), (76, 84)}
-    graph = onnx.load(built.artifact).graph
-    for tensor in (*graph.input, *graph.output):
-        sizes = [size.dim_value for size in tensor.type.tensor_type.shape.dim]
-        assert sizes == [1, 3, 64, 80]
+    if built.artifact.suffix == ".onnx":
+        graph = onnx.load(built.artifact).graph
+        for tensor in (*graph.input, *graph.output):
+            sizes = [size.dim_value for size in tensor.type.tensor_type.shape.dim]
+            assert sizes == [1, 3, 64, 80]
+    else:
+        interpreter, _ = find_engine()
+        engine = interpreter(str(built.artifact))
+        for details in (*engine.get_input_details(), *engine.get_output_details()):
+            assert details["shape_signature"].tolist() == [1, 64, 80, 3]
     assert built.card.golden is not None
     assert (built.card.golden.height, built.card.golden.width) == (64, 80)
 

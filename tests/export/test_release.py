@@ -100,7 +100,7 @@ def test_what_differs_is_named(
     list(build_release(config, folder))
     weights = {**checkpoint.weights, "exit.bias": checkpoint.weights["exit.bias"] + 0.01}
     other = dataclasses.replace(checkpoint, weights=weights, recipe=("train: three steps",))
-    build_onnx(other, folder)
+    build_onnx(other, folder, force=True)
     build_onnx(checkpoint, folder, name="more")
     card = load_card(folder / "tiny_fp16.onnx")
     write_card(folder / "tiny_fp16.onnx", dataclasses.replace(card, halo=1))

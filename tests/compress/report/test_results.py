@@ -91,7 +91,7 @@ def test_reports_on_different_pictures_are_not_compared(tmp_path: Path) -> None:
         ("x.json", '{"artifacts": [], "machine": {}, "schema": 2}', RecordError, "newer"),
         ("x.json", '{"architecture": "student"}', CardError, "schema must be"),
         ("x.txt", "", UsageError, "must be a folder, an artifact"),
-        ("y.onnx", "", CardError, "no card beside"),
+        ("y.onnx", "", CardError, "no card inside it"),
     ],
 )
 def test_what_is_no_result_is_named(

@@ -236,8 +236,12 @@ def test_a_card_of_another_artifact_is_refused(tmp_path: Path, card: ModelCard) 
 def test_a_missing_or_incomplete_card_is_refused(tmp_path: Path, card: ModelCard) -> None:
     artifact = tmp_path / "m.onnx"
     artifact.write_bytes(b"weights")
-    with pytest.raises(CardError, match=r"no card beside m\.onnx"):
+    with pytest.raises(CardError, match=r"m\.onnx: no card inside it, nor beside it; export"):
         read_card(artifact)
+    artifact.write_bytes(b"weights" + card.to_metadata().encode() + b"\xff")
+    inside = read_card(artifact)
+    assert inside.embedded() == card.embedded()
+    assert (inside.bytes, load_card(artifact)) == (artifact.stat().st_size, inside)
     card_path(artifact).write_text(card.to_json())
     with pytest.raises(CardError, match="null"):
         read_card(artifact)

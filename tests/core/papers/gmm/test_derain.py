@@ -178,5 +178,5 @@ def test_a_missing_scikit_learn_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.mixture", None)
     assert cli.main(command) == 1
-    wanted = "sklearn is not installed; run: pip install 'edge-derain[train]'\n"
+    wanted = "sklearn is not installed; run: pip install scikit-learn\n"
     assert capsys.readouterr().err == f"derain: error: {wanted}"
