@@ -19,7 +19,7 @@ from edge_runtime.derainer import Derainer
 from edge_runtime.engines.base import Batch, Session
 from edge_runtime.errors import EdgeDerainError, ImageError
 from edge_runtime.machine import return_large_blocks_at_once
-from edge_runtime.pictures.formats import CLIP
+from edge_runtime.pictures.formats import BEHIND, CLIP
 from edge_runtime.pictures.picture import (
     MAX_PIXELS,
     Picture,
@@ -95,11 +95,9 @@ class Outcome:
         """Return what JSON output says about it."""
         if self.error is not None:
             return {"input": str(self.job.source), "error": self.error}
-        staged: dict[str, Any] = {} if self.stages is None else {"stages": self.stages}
-        if self.pages > 1:
-            staged["pages"] = self.pages
-        if self.notes:
-            staged["notes"] = self.notes
+        rare = {"stages": self.stages, "pages": self.pages, "notes": self.notes}
+        if self.pages < 2:
+            del rare["pages"]
         return {
             "input": str(self.job.source),
             "output": str(self.job.target),
@@ -109,7 +107,7 @@ class Outcome:
             "height": self.height,
             "milliseconds": round(self.seconds * 1000, 3),
             "provider": derainer.session.provider,
-            **staged,
+            **{name: value for name, value in rare.items() if value},
         }
 
 
@@ -347,13 +345,13 @@ def _check_in_place(outcome: Outcome, metadata: Metadata, suffix: str) -> None:
         replaces = STDIO not in (source, target) and os.path.samefile(source, target)
     except OSError:  # there is no such file yet
         return
-    if replaces and not holds_pages(metadata, suffix):
-        rest = f"{metadata.pages - 1} of {metadata.pages} pictures"
-    elif replaces and CLIP in metadata.lost:
-        rest = f"its {CLIP}"
-    else:
-        return
-    raise ImageError(f"{outcome.name}: {rest} would be lost; write the result elsewhere with -o")
+    rest = [f"its {each}" for each in (CLIP, BEHIND) if each in metadata.lost]
+    if not holds_pages(metadata, suffix):
+        rest.insert(0, f"{metadata.pages - 1} of {metadata.pages} pictures")
+    if replaces and rest:
+        raise ImageError(
+            f"{outcome.name}: {rest[0]} would be lost; write the result elsewhere with -o"
+        )
 
 
 def _read(source: Path) -> bytes:

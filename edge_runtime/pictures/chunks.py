@@ -10,7 +10,7 @@ from edge_runtime.pictures import colour, tags
 from edge_runtime.pictures.tags import METRE, Metadata, Timing
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
-_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+_COLOURS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"mDCv", b"cLLi")
 _HEAD = 33  # bytes of the signature and of IHDR, which comes first
 _XMP = b"XML:com.adobe.xmp\0"
 _ALPHA, _ANIMATION = 0x10, 0x02  # flags of VP8X
@@ -18,13 +18,20 @@ _FLAGS = {b"ICCP": 0x20, b"EXIF": 0x08, b"XMP ": 0x04}
 _REPLACE = 0x02  # what is below a frame of a WebP
 
 
-def png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield kind and content of each chunk of a PNG, as far as it is whole."""
+def png_chunks(data: bytes, *, check: bool = False) -> Iterator[tuple[bytes, bytes]]:
+    """Yield kind and content of each chunk of a PNG, as far as it is whole.
+
+    Raises:
+        struct.error: A chunk is damaged, which is looked at if ``check``.
+    """
     at = 8
     while at + 12 <= len(data):
         length, kind = struct.unpack_from(">I4s", data, at)
-        yield kind, data[at + 8 : at + 8 + length]
+        content = data[at + 8 : at + 8 + length]
         at += 12 + length
+        if check and struct.pack(">I", zlib.crc32(content, zlib.crc32(kind))) != data[at - 4 : at]:
+            raise struct.error("checksum")
+        yield kind, content
 
 
 def png_chunk(kind: bytes, content: bytes) -> bytes:
@@ -48,7 +55,10 @@ def png_says(data: bytes) -> Metadata:
     Raises:
         struct.error: One is too short.
     """
-    chunks = list(png_chunks(data))
+    animated = b"acTL" in data[: data.find(b"IDAT")]  # which OpenCV reads, and checks nothing
+    chunks = [
+        each for each in png_chunks(data, check=animated) if each[0] not in (b"IDAT", b"fdAT")
+    ]
     found = dict(reversed(chunks))
     density = None
     if len(stated := found.get(b"pHYs", b"")) == 9 and stated[8] == 1:

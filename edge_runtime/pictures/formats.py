@@ -34,8 +34,8 @@ _OWN_PROCESS = os.getpid()
 """One that is forked from it has none of the threads with which libvips writes."""
 _ROWS = 16  # decoded at once
 _START_OF_SCAN, _END, _COMMENT = 0xDA, b"\xff\xd9", 0xFE
-CLIP = "video clip"
-"""What is lost of a motion photo."""
+CLIP, BEHIND = "video clip", "data behind the picture"
+"""Names of what a JPEG may have, no result has, and nobody could make again."""
 PHOTOSHOP = b"Photoshop 3.0\0"
 _KEPT = "icc|xmp|iptc"
 SEGMENT = 65_533  # bytes that one of a JPEG holds
@@ -304,7 +304,7 @@ def _jpeg_says(data: bytes) -> tuple[Metadata, list[bytes]]:
     if _IS_CLIP.search(behind):
         lost.add(CLIP)
     elif not parts and not _GAIN_MAP.search(behind) and len(behind.strip(b"\0")) > _WORTH_TELLING:
-        lost.add("data behind the picture")
+        lost.add(BEHIND)
     if _GAIN_MAP.search(behind):
         lost.add("gain map")
     others = [part for part in parts if part[:2] == b"\xff\xd8" and not _GAIN_MAP.search(part)]

@@ -76,6 +76,7 @@ _XMP_OF_PARTS = {
     b"http://ns.adobe.com/xap/1.0/": rb"Thumbnails",
 }  # properties that speak of what is no longer there, by namespace
 _LONGEST_XMP = 1 << 17  # to look through: no JPEG, where such parts are, holds more
+_MOST_PREFIXES = 4
 _IPTC_BLOCK = re.compile(rb"8BIM\x04\x04\0\0(.{4})", re.DOTALL)
 
 
@@ -191,12 +192,28 @@ def clean_xmp(xmp: bytes) -> bytes:
     """
     for space, names in _XMP_OF_PARTS.items() if len(xmp) < _LONGEST_XMP else ():
         declared = rb"xmlns:([\w.-]+)\s*=\s*[\"']" + re.escape(space) + rb"[\"']"
-        for prefix in set(re.findall(declared, xmp)):
+        for prefix in re.findall(declared, xmp)[:_MOST_PREFIXES]:
             name = re.escape(prefix) + b":" + names
-            xmp = re.sub(rb"\s+" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
-            element = rb"\s*<(" + name + rb")\b(?:[^>]*/>|.*?</\1\s*>)"
-            xmp = re.sub(element, b"", xmp, flags=re.DOTALL)
+            xmp = re.sub(rb"(?<=\s)" + name + rb"\s*=\s*(?:\"[^\"]*\"|'[^']*')", b"", xmp)
+            xmp = _without_elements(xmp, name)
     return _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+
+
+def _without_elements(xmp: bytes, name: bytes) -> bytes:
+    """Leave out elements by the pattern of their name, up to one that does not end."""
+    kept, at = [], 0
+    for opening in re.finditer(rb"<(" + name + rb")\b[^<>]*>", xmp):
+        if opening.start() < at:
+            continue  # inside the one before
+        end = opening.end()
+        if not opening[0].endswith(b"/>"):
+            end = xmp.find(b"</" + opening[1] + b">", end) + 1
+            if end == 0:
+                break
+            end += len(opening[1]) + 2
+        kept.append(xmp[at : opening.start()])
+        at = end
+    return b"".join(kept) + xmp[at:]
 
 
 def upright(exif: bytes) -> bytes:

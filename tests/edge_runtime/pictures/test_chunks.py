@@ -6,6 +6,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from edge_runtime.errors import ImageError
 from edge_runtime.pictures.picture import (
     Picture,
     decode_pictures,
@@ -99,3 +100,13 @@ def test_frames_of_an_avif_are_read_and_its_results_have_one() -> None:
     assert notes_on(before[0].metadata, ".avif") == [
         "left out: 2 of 3 frames, since .avif holds one; use --format webp"
     ]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_damaged_frames_are_refused(kind: str) -> None:
+    data = _animation(kind, "RGB")
+    flipped = bytearray(data)
+    flipped[-30] ^= 1
+    for damaged in (data[:-40], bytes(flipped)) if kind == "PNG" else (data[:-40],):
+        with pytest.raises(ImageError, match="it is damaged, copy it again"):
+            list(decode_pictures(damaged, "it"))

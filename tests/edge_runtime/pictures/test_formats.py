@@ -277,7 +277,7 @@ PARTS = (
     [
         (
             PARTS + b' GCamera:MotionPhoto=\'1\' xmp:Rating="4"\n GCamera:MicroVideoOffset="33"/>',
-            PARTS + b' xmp:Rating="4"/>',
+            PARTS + b'  xmp:Rating="4"\n />',
         ),
         (
             PARTS + b"><hdr:Version>1.0</hdr:Version><Container:Directory><rdf:Seq><rdf:li>"
@@ -287,6 +287,7 @@ PARTS = (
         ),
         (b"<a hdr:Version='1'>" + b"<hdr:x>" * 9999, None),
         (PARTS + b">" + b"<hdr:x>" * 9999, None),
+        (PARTS + b">" + b"<hdr:x " * 9999 + b" " * 60_000, None),
     ],
 )
 def test_xmp_does_not_speak_of_parts_that_are_gone(packet: bytes, left: bytes | None) -> None:
