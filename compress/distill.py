@@ -39,8 +39,7 @@ class DistillationConfig:
         views: passes of the teacher over a picture: 1; 2, also mirrored; 4, also upside down; 8,
             also turned.
         keep: compute the teacher's results once for whole pictures, where their rain is their
-            own, and cut them like the pictures: less time a step, and not quite the same targets;
-            see :class:`compress.teacher.TaughtPictures`.
+            own, and cut them like the pictures: less time a step, and not quite the same targets.
 
     Raises:
         ConfigError: a weight below 0, or none above 0.

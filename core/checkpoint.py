@@ -131,14 +131,14 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
 def find_checkpoint(name_or_path: str | Path) -> Path:
     """Return the file that a shipped name, such as ``small``, or a path stands for.
 
-    Anything with a folder separator or the suffix ``.safetensors`` is a path. The folder of a run
+    Anything with a folder separator or a suffix is a path. The folder of a run
     stands for the best checkpoint in it, which is said.
 
     Raises:
         CheckpointError: an unknown name; names the nearest and what ships.
     """
     path = Path(name_or_path)
-    if not isinstance(name_or_path, str) or re.search(r"[/\\]|\.safetensors$", name_or_path):
+    if not isinstance(name_or_path, str) or re.search(r"[/\\]|\.\w+$", name_or_path):
         return _best_of(path) if os.path.isdir(path) else path
     shipped = {path.stem: path for path in sorted(SHIPPED.glob("*.safetensors"))}
     if name_or_path not in shipped and os.path.isdir(path):

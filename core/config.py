@@ -22,9 +22,17 @@ from core.networks import ARCHITECTURES
 T = TypeVar("T")
 
 
+class _Parser(ArgumentParser):
+    """A parser whose help has the words of docstrings without their marks."""
+
+    def format_help(self, *arguments: Any) -> str:
+        marked = re.sub(r":\w+:`[\w.]*?(\w+)`", r"\1", super().format_help(*arguments))
+        return marked.replace("``", "")
+
+
 def config_parser(cls: type[Any], **options: Any) -> ArgumentParser:
     """Build a command line with ``--config FILE`` and one option for every field of ``cls``."""
-    parser = ArgumentParser(exit_on_error=False, **options)
+    parser = _Parser(exit_on_error=False, **options)
     parser.add_argument("--config", action="config", help="YAML file with any of the options")
     parser.add_class_arguments(cls, None)
     return parser

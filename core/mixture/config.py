@@ -89,7 +89,7 @@ class RenderedConfig:
     """How the ``rendered`` parts of the mixture are rained on.
 
     Attributes:
-        preset: name of the ranges, a key of ``core.rain.scene.PRESETS``.
+        preset: name of the ranges.
         rain: own ranges in its place.
     """
 
@@ -106,8 +106,9 @@ class MixtureConfig:
     Attributes:
         parts: the data sets and their shares, by names of one's own. Their order is part of what
             a seed draws.
-        crop: height and width of a crop in pixels. Of smaller pictures the largest square is
-            enlarged; those smaller than half of it are refused.
+        crop: height and width of a crop in pixels, from 8 to 320, as large as drawn rain is. Of
+            smaller pictures the largest square is enlarged; those smaller than half of it are
+            refused.
         flips: mirror left to right at random.
         shrink: probability of taking a larger piece and shrinking it to the crop, rain of its own
             included, so that fine texture and small pictures are seen as well.

@@ -25,7 +25,7 @@ class TrainConfig:
 
     Attributes:
         name: name of the model and of its folder under ``out``.
-        architecture: which network, a key of ``core.networks.ARCHITECTURES``.
+        architecture: which network: deconv, gan_lstm, jorder, rescan or student.
         mixture: what it sees.
         validation: data sets that checkpoints are judged on; the score is the mean of their rgb
             PSNR, each counted up to 40 dB.
@@ -34,8 +34,7 @@ class TrainConfig:
         data_root: folder to which all data sets are relative.
         out: folder of all runs.
         init: checkpoint to start from instead of random weights, shipped name or path, of the
-            same network but for the number of its stages; a smaller student is grown, see
-            :func:`core.training.grow.grow`.
+            same network but for the number of its stages; a smaller student grows.
         licence: what may be done with the weights; cards, artifacts and reports say it again.
             Empty keeps what ``init`` says.
         loss: weights of the loss terms.
@@ -46,7 +45,7 @@ class TrainConfig:
         learning_rate: at its highest; rises linearly over ``warmup_steps``, then falls as a
             cosine to a thousandth.
         warmup_steps: length of the rise.
-        optimizer: ``muon`` learns more a step than ``adamw``; see :class:`core.training.muon.Muon`.
+        optimizer: ``muon`` learns more a step than ``adamw``.
         weight_decay: of the optimizer, decoupled.
         gradient_clip: largest norm of the gradient; 0 does not clip.
         ema_decay: of the moving average of the weights that is validated and kept.

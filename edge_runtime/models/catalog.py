@@ -284,5 +284,5 @@ def _unknown(model: str, paths: Sequence[Path], folder: Path) -> str:
     if not known:
         return f"model {model!r}: there are no models in {folder}; give the path of an .onnx file"
     near = difflib.get_close_matches(model, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
-    return f"model {model!r}: unknown; {hint}There are: {', '.join(known)}, or give a path"
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"model {model!r}: unknown; there are {', '.join(known)}, or give a path{hint}"

@@ -128,7 +128,7 @@ def test_train_interrupt_resume_and_evaluate(
 
     assert cli.main([*values, "--resume"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("4 steps, best score ")
+    assert "\n4 steps, best score " in out
     assert re.search(
         rf" dB: {re.escape(str(folder / 'best.safetensors'))} "
         r"\(\d+% of the time spent waiting for data\)\n$",

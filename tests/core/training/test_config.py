@@ -1,12 +1,14 @@
 import dataclasses
 import math
+import re
 from typing import Any
 
 import pytest
 
 from core.config import build_config
 from core.errors import ConfigError
-from core.training.config import TrainConfig, differences
+from core.networks import ARCHITECTURES
+from core.training.config import TrainConfig, differences, training_parser
 from core.training.losses import AdversarialConfig, LossConfig
 
 
@@ -104,3 +106,10 @@ def test_differences_are_placed_and_free_fields_are_free(config: TrainConfig) ->
     assert all(
         line.startswith(("steps", "mixture", "network", "validation.light")) for line in found
     )
+
+
+def test_help_has_words_and_no_marks() -> None:
+    text = training_parser(TrainConfig, prog="derain train").format_help()
+    assert not re.search(r"`|:\w+:|core\.", text)
+    for name in ARCHITECTURES:
+        assert name in text

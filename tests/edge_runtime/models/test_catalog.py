@@ -104,7 +104,7 @@ def test_paths(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("model", "message"),
     [
         ("smal", "did you mean 'small'"),
-        ("zzz", r"There are: nano, nano_int8, small, small_fp32, small_int8"),
+        ("zzz", r"there are nano, nano_int8, small, small_fp32, small_int8"),
         ("..", "unknown"),
         ("", "unknown"),
         ("../weights/small_fp32", r"must be an \.onnx or \.tflite file"),
