@@ -27,7 +27,8 @@ from edge_runtime.models.records import from_plain, to_plain
 
 SCHEMA = 1
 SHIPPED = Path(__file__).parent / "checkpoints"
-"""Folder of the checkpoints that are found by name: part of a checkout, not of a built package."""
+"""Folder of the checkpoints that are found by name. A built package has the students and the
+teacher; those of the papers are in a clone of the project."""
 _KEY = "edge_derain.checkpoint"
 _log = logging.getLogger(__name__)
 
@@ -145,7 +146,10 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
         return _best_of(path)
     if name_or_path not in shipped:
         hint = nearest(name_or_path, shipped) if shipped else f"none ship in {SHIPPED}"
-        raise CheckpointError(f"checkpoint {name_or_path!r}: unknown; {hint}, or give a path")
+        raise CheckpointError(
+            f"checkpoint {name_or_path!r}: unknown; {hint}, or give a path; networks of the papers "
+            "are in core/checkpoints of a clone"
+        )
     return shipped[name_or_path]
 
 

@@ -9,6 +9,7 @@ import difflib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from importlib import resources
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -123,13 +124,15 @@ def read_config(path: str | Path) -> dict[str, Any]:
 
     The key ``extends`` names another file, relative to this one. Its mappings are merged with
     those here, however deep, and where both have a value the one here wins; lists are values, and
-    null takes out a mapping.
+    null takes out a mapping. Where there is no clone, ``configs/...`` is what ships in the package.
 
     Raises:
         ConfigError: a file that is missing, unreadable, not YAML or not a mapping, or one that
             extends itself.
     """
-    return _read(Path(path), ())
+    place, shipped = Path(path), Path(str(resources.files("core"))) / path
+    elsewhere = place.parts[:1] == ("configs",) and not place.exists() and shipped.is_file()
+    return _read(shipped if elsewhere else place, ())
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from edge_runtime.report.reference import read_reference
 from edge_runtime.terminal import markdown_table
 
 _PROTOCOL_NAMES: dict[Protocol, str] = {"y": "luma (`y`)", "rgb": "all channels (`rgb`)"}
-CONFIG = Path(__file__).parents[2] / "configs" / "papers" / "comparison.yaml"
+CONFIG = "configs/papers/comparison.yaml"
 """Like the checkpoints that it names, part of a checkout and not of a built package."""
 
 

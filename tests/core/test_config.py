@@ -252,3 +252,19 @@ def test_a_ring_of_files(folder: Path) -> None:
     _write(folder, "extends: ../top.yaml\n", "parts/base.yaml")
     with pytest.raises(ConfigError, match="extends itself"):
         read_config(_write(folder, "extends: parts/base.yaml\n"))
+
+
+def test_the_configs_that_ship_are_found_where_no_clone_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = Path(__file__).parents[2]
+    for path in sorted(there.glob("configs/**/*.yaml")):
+        monkeypatch.chdir(there)
+        wanted = read_config(path)
+        monkeypatch.chdir(tmp_path)
+        assert read_config(path.relative_to(there)) == wanted
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs/quality.yaml").write_text("mine: 1")
+    assert read_config("configs/quality.yaml") == {"mine": 1}
+    with pytest.raises(ConfigError, match=r"configs/none\.yaml: cannot be read"):
+        read_config("configs/none.yaml")
