@@ -102,14 +102,13 @@ def join_png(files: Sequence[bytes], timings: Sequence[Timing]) -> bytes:
     """Return an animated PNG of still ones of one size and kind; the first one's chunks stay."""
     first = list(png_chunks(files[0]))
     size = first[0][1][:8]
-    whole = files[0][:_HEAD] + png_chunk(b"acTL", struct.pack(">II", len(files), timings[0].loops))
-    whole += b"".join(png_chunk(*each) for each in first[1:] if each[0] not in (b"IDAT", b"IEND"))
+    parts = [files[0][:_HEAD], png_chunk(b"acTL", struct.pack(">II", len(files), timings[0].loops))]
+    parts += [png_chunk(*each) for each in first[1:] if each[0] not in (b"IDAT", b"IEND")]
     number = 0
     for file, timing in zip(files, timings, strict=True):
         shown = timing.milliseconds
         delay = (shown, 1000) if shown < 1 << 16 else (min(shown // 1000, 65535), 1)
-        control = struct.pack(">I8s8xHHBB", number, size, *delay, 0, 0)
-        parts = [whole, png_chunk(b"fcTL", control)]
+        parts.append(png_chunk(b"fcTL", struct.pack(">I8s8xHHBB", number, size, *delay, 0, 0)))
         number += 1
         for content in (content for kind, content in png_chunks(file) if kind == b"IDAT"):
             if file is files[0]:
@@ -117,8 +116,7 @@ def join_png(files: Sequence[bytes], timings: Sequence[Timing]) -> bytes:
                 continue
             parts.append(png_chunk(b"fdAT", struct.pack(">I", number) + content))
             number += 1
-        whole = b"".join(parts)
-    return whole + png_chunk(b"IEND", b"")
+    return b"".join([*parts, png_chunk(b"IEND", b"")])
 
 
 def join_webp(files: Sequence[bytes], timings: Sequence[Timing], width: int, height: int) -> bytes:

@@ -11,7 +11,7 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -223,12 +223,12 @@ def encode_picture(
 
 
 def join_pictures(
-    files: Sequence[tuple[bytes, Timing | None]], picture: Picture, suffix: str, name: str
+    files: list[tuple[bytes, Timing | None]], picture: Picture, suffix: str, name: str
 ) -> bytes:
     """Return one file of several pages or frames, for a format of which ``holds_pages`` is true.
 
     Args:
-        files: What ``encode_picture`` made of each, and how long it is shown.
+        files: What ``encode_picture`` made of each, and how long it is shown; the list is emptied.
         picture: One of them: frames are of one size and kind, pages need not be.
         suffix: Of the format.
         name: What errors call the file.
@@ -238,6 +238,7 @@ def join_pictures(
     """
     parts = [part for part, _ in files]
     timings = [timing for _, timing in files if timing is not None]
+    files.clear()
     height, width = picture.rgb.shape[:2]
     try:
         if suffix in TIFF:

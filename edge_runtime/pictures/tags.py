@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import re
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 METRE = 1 / 0.0254
 """Inches."""
-
 Density = tuple[float, float]
 """Pixels an inch in x and y."""
 Pixels = NDArray[Any]
@@ -291,21 +290,22 @@ def tiff_with(
     return b"".join([header, tiff[8:], padding, _directory(tags, at)])
 
 
-def join_tiffs(files: Sequence[bytes]) -> bytes:
-    """Return one TIFF file with the pages that ``tiff_with`` made.
+def join_tiffs(files: list[bytes]) -> bytes:
+    """Return one TIFF file with the pages that ``tiff_with`` made, which are used up.
 
     Raises:
         struct.error: It would be larger than 4 GB.
     """
     whole, link = bytearray(b"II*\0\0\0\0\0"), 4
-    for file in files:
+    while files:
+        file = files.pop(0)
         (end,) = struct.unpack_from("<I", file, 4)
         tags = read_tags(file)
         strips = tags[_STRIPS]
         places = np.frombuffer(strips.value, "<u2" if strips.kind == _SHORT else "<u4")
         moved = places.astype(np.uint64) + (len(whole) - 8)
         tags[_STRIPS] = Tag(_LONG, moved.astype("<u4").tobytes())
-        whole += file[8:end]
+        whole += memoryview(file)[8:end]
         at = len(whole)
         struct.pack_into("<I", whole, link, at)
         link = at + 2 + 12 * len(tags)
