@@ -17,7 +17,7 @@ from edge_runtime.options import parse_amount
 from edge_runtime.terminal import aligned, exit_code
 
 if TYPE_CHECKING:
-    from compress.quantize.quantize import Quantized
+    from compress.quantization.quantize import Quantized
     from core.checkpoint import Checkpoint
 
 _HEADINGS = (
@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _distill(arguments: argparse.Namespace) -> int:
-    from compress.distill import DistillConfig, distill, student_options
+    from compress.distillation import DistillConfig, distill, student_options
     from core.training.config import parse_training, training_parser
 
     parser = training_parser(
@@ -83,7 +83,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     if found.importance == "taylor" and not found.config:
         raise UsageError("--importance taylor needs data; give --config FILE, or take l2")
 
-    from compress.prune.prune import PruneConfig, prune, pruning_options
+    from compress.pruning.prune import PruneConfig, prune, pruning_options
     from core.checkpoint import load_checkpoint, save_checkpoint
 
     before = load_checkpoint(found.checkpoint)
@@ -95,7 +95,7 @@ def _prune(arguments: argparse.Namespace) -> int:
     config = PruneConfig(**chosen)
     training, resume = None, False
     if found.config:
-        from compress.distill import DistillConfig
+        from compress.distillation import DistillConfig
         from core.training.config import parse_training, training_parser
 
         options = ["--config", found.config, *pruning_options(before, out.stem), *others]
@@ -142,7 +142,7 @@ def _cost(arguments: argparse.Namespace) -> int:
 
 def _quantize(arguments: argparse.Namespace) -> int:
     _check_quantize(arguments)
-    from compress.quantize.quantize import to_fp16
+    from compress.quantization.quantize import to_fp16
     from core.checkpoint import load_checkpoint, save_checkpoint
 
     checkpoint = load_checkpoint(arguments.checkpoint)
@@ -190,7 +190,7 @@ def _check_quantize(arguments: argparse.Namespace) -> None:
 
 
 def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoint | int:
-    from compress.quantize.quantize import QuantizeConfig, Quantized, read_training, to_int8
+    from compress.quantization.quantize import QuantizeConfig, Quantized, read_training, to_int8
 
     def given(*names: str) -> dict[str, Any]:
         values = {name: getattr(arguments, name) for name in names}

@@ -16,7 +16,7 @@ from edge_runtime.errors import UsageError
 from edge_runtime.terminal import aligned, exit_code
 
 COMMANDS = {
-    "train": ("core.training.train", "train a network", "--config configs/students/first.yaml"),
+    "train": ("core.training.train", "train a network", "--config configs/own_folder.yaml"),
     "evaluate": ("core.cli", "score a model", "--model small --config configs/quality.yaml"),
     "table": ("core.evaluation.table", "compare checkpoints", "core/checkpoints"),
     "strip": ("core.papers.strip", "draw pictures before and after", "small base -o strip.jpg"),

@@ -107,7 +107,7 @@ def _config_files(arguments: list[str]) -> tuple[list[str], list[str]]:
     try:
         found, others = parser.parse_known_args(arguments)
     except argparse.ArgumentError as error:
-        raise ConfigError("--config: needs a file, such as configs/students/first.yaml") from error
+        raise ConfigError("--config: needs a file, such as configs/own_folder.yaml") from error
     return found.config, others
 
 

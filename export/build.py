@@ -6,6 +6,7 @@ import dataclasses
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from compress.against_teacher import Score
 from core.checkpoint import Checkpoint
@@ -28,6 +29,39 @@ class Built:
     artifact: Path
     card: ModelCard
     checks: list[Check]
+
+
+def export(
+    checkpoint: Checkpoint,
+    folder: str | Path,
+    format: Literal["onnx", "tflite"] = "onnx",
+    *,
+    precision: Precision | None = None,
+    io: Io = "float32",
+    name: str = "",
+    quality: Score | None = None,
+    step: bool = False,
+    size: tuple[int, int] | None = None,
+    force: bool = False,
+) -> Built:
+    """Export a checkpoint to an artifact with its card, once it is proven equal to torch.
+
+    Args:
+        checkpoint: what to export, as :func:`core.checkpoint.load_checkpoint` reads it.
+        folder: where to; made if it is missing.
+        format: of the artifact.
+        precision: as :func:`build_onnx` and :func:`build_tflite` take it, and all that follow.
+
+    Raises:
+        ExportError, CardError, DataError, MissingExtraError: as these.
+    """
+    given: dict[str, Any] = {"precision": precision, "name": name, "quality": quality}
+    given |= {"step": step, "size": size, "force": force}
+    if format == "tflite":
+        return build_tflite(checkpoint, Path(folder), io=io, **given)
+    if io != "float32":
+        raise ExportError(f"io {io}: ONNX takes float32 pictures; leave it out, or take tflite")
+    return build_onnx(checkpoint, Path(folder), **given)
 
 
 def build_onnx(

@@ -1,17 +1,22 @@
 """Everything in one go: train on the CPU, export to ONNX, derain a picture with the result."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from core.checkpoint import load_checkpoint
+from compress import DistillConfig, PruneConfig, QuantizeConfig, distill, prune, quantize
+from compress.quantization.quantize import read_training
+from core import TrainConfig, load_checkpoint, load_config, train
 from core.cli import main as derain
 from core.inference import derain as derain_with_torch
 from core.rain.drawn import FixedRain, RainConfig
+from edge_runtime import Derainer
 from edge_runtime.cli import main as edge_derain
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
+from export import export
 from export.cli import main as derain_export
 
 
@@ -62,3 +67,35 @@ def test_two_steps_of_training_reach_a_derained_picture(
     wanted = derain_with_torch(checkpoint.build(), rainy, checkpoint.config.size_multiple)
     assert np.abs(derained.astype(int) - wanted.astype(int)).max() <= 1
     assert (derained != rainy).any()
+
+
+def test_a_folder_of_photographs_becomes_an_artifact_from_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = load_config(TrainConfig, Path(__file__).parents[1] / "configs/own_folder.yaml")
+    monkeypatch.chdir(tmp_path)
+    for folder, out in (("photos", "rain"), ("kept", "rain_kept")):
+        Path(folder).mkdir()
+        for index in range(2):
+            write_picture(Path(f"{folder}/{index}.png"), Picture(_street(40, 48, index)))
+        assert derain(["synthesize", folder, "-o", out, "--per-image", "1"]) == 0
+    tiny = {"widths": [8, 16], "encoder_blocks": [1, 1], "decoder_blocks": [1]}
+    short = {"steps": 2, "batch_size": 2, "warmup_steps": 0, "precision": "32-true", "threads": 1}
+    mixture = dataclasses.replace(config.mixture, crop=32)
+    config = dataclasses.replace(
+        config, network=tiny, mixture=mixture, licence="CC0", name="own", **short
+    )
+    own = train(config, progress=False).folder / "best.safetensors"
+    taught = DistillConfig(**{**vars(config), "name": "taught"}, teacher=str(own))
+    student = distill(taught, progress=False).folder / "best.safetensors"
+    pruned = prune(student, PruneConfig(target_macs=0.9, importance="l2"), progress=False)
+    small = quantize(
+        dataclasses.replace(pruned.checkpoint, name="mine"),
+        QuantizeConfig(method="minmax", crops=64),
+        read_training(pruned.checkpoint, Path("runs/own/config.yaml"), {}),
+        progress=False,
+    )
+    built = export(small, "artifacts", "tflite")
+    assert built.card.licence == "Code Apache-2.0. Weights: CC0."
+    with Derainer.load(built.artifact) as derainer:
+        assert derainer(_street(37, 51, 5)).shape == (37, 51, 3)

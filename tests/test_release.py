@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compress.quantize.quantize import QuantizeConfig
+from compress.quantization.quantize import QuantizeConfig
 from compress.recipe.recipe import Step, read_recipe
 from core.checkpoint import load_checkpoint
 from core.config import load_config, network_config

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
-from compress.distill import KEPT, distill
-from compress.prune.prune import PruneConfig, prune
-from compress.quantize.quantize import QuantizeConfig, Quantized, to_fp16, to_int8
+from compress.distillation import KEPT, distill
+from compress.pruning.prune import PruneConfig, prune
+from compress.quantization.quantize import QuantizeConfig, Quantized, to_fp16, to_int8
 from compress.recipe.recipe import Recipe, Step, network_values
 from compress.recipe.records import Record, StepFiles, digest
 from compress.recipe.scores import Scorer, mean_score, psnr_by_set

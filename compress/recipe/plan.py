@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from compress.cost import Precision, artifact_bytes, macs_per_pixel
-from compress.prune.prune import PruneConfig, foresee
-from compress.quantize.quantize import QuantizeConfig
+from compress.pruning.prune import PruneConfig, foresee
+from compress.quantization.quantize import QuantizeConfig
 from compress.recipe.pipeline import UNKNOWN, Pipeline, Row, duration
 from compress.recipe.recipe import Recipe, Step
 from compress.recipe.records import Record, StepFiles

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from compress.distill import DistillConfig
-from compress.prune.prune import PruneConfig
-from compress.quantize.calibrate import check_crops
-from compress.quantize.quantize import QuantizeConfig
+from compress.distillation import DistillConfig
+from compress.pruning.prune import PruneConfig
+from compress.quantization.calibrate import check_crops
+from compress.quantization.quantize import QuantizeConfig
 from core.checkpoint import Checkpoint, load_checkpoint
 from core.config import PARENT, build_config, check_keys, merge, nearest, read_config
 from core.errors import ConfigError

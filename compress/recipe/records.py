@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compress.distill import DistillConfig
+from compress.distillation import DistillConfig
 from compress.recipe.recipe import STEP_OPTIONS, Step
 from core.config import build_config
 from core.errors import CheckpointError, ConfigError, disk_errors

@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from compress.cost import WEIGHT_BYTES, Precision, artifact_bytes, macs_per_pixel, parameters_within
-from compress.prune.narrow import Goal
-from compress.prune.prune import PruneConfig
+from compress.pruning.narrow import Goal
+from compress.pruning.prune import PruneConfig
 from core.config import network_config
 from core.errors import ConfigError
 from core.networks import ARCHITECTURES

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from compress.cost import Precision
-from compress.distill import DistillConfig
+from compress.distillation import DistillConfig
 from core.config import build_config, check_keys, read_config
 from core.errors import ConfigError
 

@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from compress.cost import artifact_bytes
-from compress.distill import DistillConfig
+from compress.distillation import DistillConfig
 from compress.pareto import unbeaten
 from compress.recipe.pipeline import Finished, Pipeline, Say
 from compress.recipe.recipe import build_recipe

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from compress.distill import DistillConfig
+from compress.distillation import DistillConfig
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.config import build_config, network_config
 from core.networks import ARCHITECTURES

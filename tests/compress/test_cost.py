@@ -20,9 +20,9 @@ from compress.cost import (
     measure_receptive_field,
     parameters_within,
 )
-from compress.quantize.calibrate import choose_scales, observe
-from compress.quantize.quantize import to_fp16, with_scales
-from compress.quantize.sensitivity import keep_in_float
+from compress.quantization.calibrate import choose_scales, observe
+from compress.quantization.quantize import to_fp16, with_scales
+from compress.quantization.sensitivity import keep_in_float
 from core.checkpoint import Checkpoint, save_checkpoint
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
 from core.networks.rescan import Rescan, RescanConfig, Unit

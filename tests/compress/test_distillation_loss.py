@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from compress.distill import Distillation, DistillationConfig
+from compress.distillation import Distillation, DistillationConfig
 from compress.teacher import load_teacher
 from core.config import build_config
 from core.errors import ConfigError

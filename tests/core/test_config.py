@@ -21,7 +21,7 @@ from edge_runtime.models.records import to_plain
 
 Values = dict[str, Any]
 CONFIGS = Path(__file__).parents[2] / "configs"
-TRAINED = ("papers/deconv", "papers/gan_lstm", "papers/jorder", "papers/rescan", "students/first")
+TRAINED = ("papers/deconv", "papers/gan_lstm", "papers/jorder", "papers/rescan", "own_folder")
 """Configs of training runs; those of other commands are tested with them."""
 
 

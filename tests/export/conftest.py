@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from compress.quantize.calibrate import choose_scales, observe
-from compress.quantize.quantize import with_scales
+from compress.quantization.calibrate import choose_scales, observe
+from compress.quantization.quantize import with_scales
 from core.checkpoint import Checkpoint
 from core.networks import ARCHITECTURES
 from core.networks.deconv import DeconvConfig

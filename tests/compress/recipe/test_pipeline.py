@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from compress.cli import main
-from compress.distill import KEPT
+from compress.distillation import KEPT
 from compress.recipe.pipeline import Outcome, Pipeline
 from compress.recipe.plan import make_plan
 from compress.recipe.recipe import build_recipe, read_recipe

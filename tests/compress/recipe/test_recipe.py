@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from compress.prune.prune import PruneConfig
-from compress.quantize.quantize import QuantizeConfig
+from compress.pruning.prune import PruneConfig
+from compress.quantization.quantize import QuantizeConfig
 from compress.recipe.recipe import build_recipe, read_recipe
 from core.errors import ConfigError
 

@@ -8,7 +8,7 @@ import yaml
 
 from compress.cli import main
 from compress.cost import artifact_bytes, macs_per_pixel
-from compress.prune.prune import foresee
+from compress.pruning.prune import foresee
 from compress.recipe.recipe import read_recipe
 from compress.recipe.records import Record, StepFiles
 from compress.search.candidates import Budget, Candidate, find_candidates

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from compress.prune.dependencies import Axis
+from compress.pruning.dependencies import Axis
 from core.errors import ConfigError
 from core.mixture.dataset import MixtureDataset, Sample, to_float
 from core.progress import track

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from compress.prune.dependencies import find_axes
-from compress.prune.shapes import pruned_config
+from compress.pruning.dependencies import find_axes
+from compress.pruning.shapes import pruned_config
 from core.config import network_config
 from core.networks import ARCHITECTURES
 from edge_runtime.models.records import to_plain
-from tests.compress.prune.conftest import picture
+from tests.compress.pruning.conftest import picture
 
 
 @torch.no_grad()

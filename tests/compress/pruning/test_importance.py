@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from compress.prune.dependencies import Axis, find_axes
-from compress.prune.importance import l2_importance, read_batches, taylor_importance
+from compress.pruning.dependencies import Axis, find_axes
+from compress.pruning.importance import l2_importance, read_batches, taylor_importance
 from core.config import build_config
 from core.errors import ConfigError
 from core.mixture.dataset import MixtureDataset, Sample, to_float

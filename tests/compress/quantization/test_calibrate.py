@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from compress.distill import DistillConfig
-from compress.quantize.calibrate import (
+from compress.distillation import DistillConfig
+from compress.quantization.calibrate import (
     BINS,
     METHODS,
     Observed,

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from compress.prune.dependencies import find_axes
+from compress.pruning.dependencies import find_axes
 from core.networks.deconv import DeconvConfig
-from tests.compress.prune.conftest import GAN, build, picture
+from tests.compress.pruning.conftest import GAN, build, picture
 
 
 def zero_by_shape(whole: nn.Module, pruned: nn.Module, channels: list[int]) -> None:

@@ -12,8 +12,8 @@ import yaml
 
 from compress.cli import main
 from compress.cost import macs_per_pixel
-from compress.distill import DistillConfig
-from compress.prune.prune import PruneConfig, prune
+from compress.distillation import DistillConfig
+from compress.pruning.prune import PruneConfig, prune
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.quantization import Quantization

@@ -9,8 +9,14 @@ import torch
 import yaml
 
 from compress.cli import main
-from compress.quantize.quantize import QuantizeConfig, Quantized, read_training, to_fp16, to_int8
-from compress.quantize.sensitivity import keep_in_float, measure_harm
+from compress.quantization.quantize import (
+    QuantizeConfig,
+    Quantized,
+    read_training,
+    to_fp16,
+    to_int8,
+)
+from compress.quantization.sensitivity import keep_in_float, measure_harm
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.networks.student import StudentConfig, StudentNet
@@ -154,7 +160,7 @@ def test_dead_units_and_saturation_name_the_layer(
     found = _done(checkpoint, _job(checkpoint, config_file))
     assert not [line for line in found.warnings if "saturate" in line]
     assert [line for line in found.warnings if "layer entry: 7 of 8 units are dead" in line]
-    monkeypatch.setattr("compress.quantize.calibrate.PERCENTILE", 90.0)
+    monkeypatch.setattr("compress.quantization.calibrate.PERCENTILE", 90.0)
     found = _done(checkpoint, _job(checkpoint, config_file, method="percentile"))
     assert [line for line in found.warnings if "layer entry:" in line and "saturate" in line]
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from compress.cost import macs_per_pixel, measure_cost
-from compress.prune.dependencies import Axis, find_axes
-from compress.prune.narrow import Goal, narrow
+from compress.pruning.dependencies import Axis, find_axes
+from compress.pruning.narrow import Goal, narrow
 from core.networks.deconv import DeconvConfig, DeconvNet
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
 from core.networks.student import StudentConfig, StudentNet

@@ -11,7 +11,7 @@ from typing import Literal
 
 from torch import nn
 
-from compress.quantize.calibrate import (
+from compress.quantization.calibrate import (
     METHODS,
     Method,
     Observed,
@@ -19,10 +19,10 @@ from compress.quantize.calibrate import (
     choose_scales,
     observe,
 )
-from compress.quantize.sensitivity import Harm, Judge, Judged, keep_in_float, measure_harm
+from compress.quantization.sensitivity import Harm, Judge, Judged, keep_in_float, measure_harm
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.config import config_parser, nearest, parse_config
-from core.errors import CheckpointError, ConfigError
+from core.errors import CheckpointError, ConfigError, TrainingError
 from core.quantization import (
     Placement,
     Quantization,
@@ -87,6 +87,36 @@ class Quantized:
     methods: Mapping[Method, Judged]
     harms: tuple[Harm, ...]
     warnings: tuple[str, ...]
+
+
+def quantize(
+    checkpoint: Checkpoint,
+    options: QuantizeConfig,
+    training: TrainConfig | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Checkpoint:
+    """Quantize a checkpoint in one call.
+
+    Args:
+        checkpoint: in float, as :func:`core.checkpoint.load_checkpoint` reads it.
+        options: what to quantize it to.
+        training: data, which int8 needs, as :func:`to_int8` takes it; see :func:`read_training`.
+        resume: go on with an interrupted fine-tuning.
+        progress: show bars on standard error.
+
+    Raises:
+        CheckpointError, ConfigError, DataError: as :func:`to_fp16` and :func:`to_int8`.
+        TrainingError: a signal stopped the fine-tuning; ``resume`` goes on with it.
+    """
+    if options.scheme == "fp16":
+        return to_fp16(checkpoint)
+    if training is None:
+        raise ConfigError("int8 needs data to calibrate on; give a training config")
+    found = to_int8(checkpoint, options, training, resume, progress)
+    if not isinstance(found, Quantized):
+        raise TrainingError(" ".join(found.summary))
+    return found.checkpoint
 
 
 def to_fp16(checkpoint: Checkpoint) -> Checkpoint:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from compress.distill import DistillConfig, distill
-from compress.prune.dependencies import find_axes
-from compress.prune.importance import Importance, l2_importance, read_batches, taylor_importance
-from compress.prune.narrow import Goal, narrow
-from compress.prune.shapes import pruned_config
+from compress.distillation import DistillConfig, distill
+from compress.pruning.dependencies import find_axes
+from compress.pruning.importance import Importance, l2_importance, read_batches, taylor_importance
+from compress.pruning.narrow import Goal, narrow
+from compress.pruning.shapes import pruned_config
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.mixture.dataset import Sample

@@ -11,7 +11,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from compress.cost import macs_per_pixel
-from compress.prune.dependencies import Axis, find_axes
+from compress.pruning.dependencies import Axis, find_axes
 
 ROUND_TO = 8
 """Widths become multiples of this, as vector units like them; narrower layers stay as they are."""
