@@ -2,15 +2,20 @@
 
 import csv
 import re
+import runpy
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from core.checkpoint import find_checkpoint
 from core.evaluation.table import checkpoint_table, find_checkpoints, quality_table
+from edge_runtime import Derainer
 from edge_runtime.models.card import load_card
-from edge_runtime.models.catalog import list_models, model_table
+from edge_runtime.models.catalog import WEIGHTS, list_models, model_table
+from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
 ROOT = Path(__file__).parent.parent
 README, QUALITY = (
@@ -118,3 +123,25 @@ def _headings(page: Path) -> set[str]:
     """Return the names that a page's headings are linked by."""
     lines = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", line.lower()).replace(" ", "-") for line in lines}
+
+
+def test_the_fields_of_a_config_are_those_that_there_are() -> None:
+    page = runpy.run_path(str(ROOT / "docs/fields.py"))["page"]
+    assert (ROOT / "docs/fields.md").read_text(encoding="utf-8") == page()
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_an_artifact_runs_in_plain_engines_as_its_contract_says(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "docs/export.md").read_text(), re.DOTALL)[
+        number
+    ]
+    (artifact,) = re.findall(r'"(small_\S+)"', code)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(WEIGHTS / artifact, tmp_path)
+    rainy = read_picture(ROOT / "examples/temple.jpg").rgb[:101, :67]
+    write_picture("rainy.png", Picture(rainy))
+    exec(code, {})
+    wanted = Derainer.load(WEIGHTS / artifact, scale=1)(rainy).astype(int)
+    assert np.abs(read_picture("derained.png").rgb - wanted).max() <= 1

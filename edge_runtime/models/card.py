@@ -22,8 +22,9 @@ from edge_runtime.errors import CardError
 from edge_runtime.files import write_atomically
 from edge_runtime.models.records import Finite, check_schema, from_plain, parse, to_json, to_plain
 
-SCHEMA = 3
-"""What is written. Cards of schema 1 and 2 are read still, by ``models.schema``."""
+SCHEMA = 4
+"""What is written. Cards of schema 1 to 3 are read still, by ``models.schema``."""
+PIXELS = "RGB in [0, 1]; made multiples of size_multiple by repeating the last row and column"
 METADATA_KEY = "edge_derain.card"
 """Key of the artifact's own metadata under which ``card.to_metadata()`` is stored."""
 _EMBEDDED = b'{"schema":'
@@ -168,6 +169,7 @@ class _Fields:
     precision: Literal["fp32", "fp16", "int8", "dynamic"]
     io: Literal["float32", "int8"] = "float32"
     layout: Literal["NCHW", "NHWC"]
+    pixels: Text = PIXELS
     size_multiple: Positive
     halo: Count
     tiling_exact: bool
@@ -196,6 +198,7 @@ class ModelCard(_Fields):
         format: Engine format of the artifact, or ``'safetensors'`` of a checkpoint, which no
             engine opens; ``precision`` (``'dynamic'`` is int8 weights and float activations) and
             ``layout`` of its tensors; ``io`` the type of its own input and output.
+        pixels: What goes in and comes out, in words.
         size_multiple: Height and width of the input must be multiples of this many pixels.
         halo: Pixels around a tile that influence its result.
         tiling_exact: Whether tiles that overlap by ``halo`` give exactly the whole result.

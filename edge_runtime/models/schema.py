@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 _ADDED: dict[str, Any] = {"io": "float32", "golden": None, "step": None}
-"""What cards of schema 1 mean, which lack these fields."""
+"""What cards of schema 1 mean, which lack these fields; those before 4 lack ``pixels``."""
 
 
 def learned_from(recipe: Iterable[str], sha256: str) -> bool:

@@ -116,8 +116,8 @@ def test_a_wrong_value_is_named(card: ModelCard, field: str, value: Any) -> None
         ({"quality": {"columns": ["dataset"], "rows": 3}}, "quality must be array"),
         ({"quality": {"columns": ["dataset"]}}, "quality must be array"),
         ({"quality": "none"}, "quality must be array, got 'none'"),
-        ({"schema": 4, "something_new": 1}, ".*pip install --upgrade"),
-        *(({"schema": wrong}, "schema must be from 1 to 3") for wrong in ("one", 0, [1], None)),
+        ({"schema": 5, "something_new": 1}, ".*pip install --upgrade"),
+        *(({"schema": wrong}, "schema must be from 1 to 4") for wrong in ("one", 0, [1], None)),
     ],
 )
 def test_what_is_wrong_deeper_is_named(
@@ -164,7 +164,7 @@ def test_a_loss_of_the_second_schema_is_read(card: ModelCard) -> None:
     old = {"name": "wise", "sha256": "1" * 64, **row}
     for recipe, taught in (["train"], False), (["distill: teacher wise sha256 " + "1" * 64], True):
         made = ModelCard.from_json(_edited(card, schema=2, teacher=old, recipe=recipe), "x")
-        assert made.schema == 3
+        assert made.schema == 4
         rows = (LossRow(**row),)
         assert made.teacher == TeacherLoss(name="wise", sha256="1" * 64, taught=taught, rows=rows)
         assert made.teacher.row("val", "rgb") == rows[0]
