@@ -313,8 +313,8 @@ def _report(arguments: argparse.Namespace) -> int:
     for path in write_report(evidence, Path(arguments.out), force=arguments.force):
         print(path)
     for verdict in evidence.verdicts:
-        for line in verdict.violations:
-            print(f"compress: fails if {verdict.condition.text}: {line}", file=sys.stderr)
+        for line in verdict.lines:
+            print(f"compress: fails if {verdict.title}: {line}", file=sys.stderr)
     return 1 if evidence.failed else 0
 
 

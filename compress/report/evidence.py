@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from compress.pareto import Point, Step, pareto_front, steps
-from compress.report.gate import Condition
+from compress.report.gate import Condition, Verdict
 from compress.report.pictures import Gallery, make_gallery
-from compress.report.results import REFERENCE, Entry, Measured, Results
+from compress.report.results import Entry, Measured, Results
 from core.config import nearest
 from edge_runtime import __version__
 from edge_runtime.errors import UsageError
@@ -28,6 +28,7 @@ class Curve:
         place: Where and how it was measured; empty for what is the same everywhere.
         points: The artifacts, at least one.
         level: The teacher's name and quality, where known.
+        unscored: Artifacts that are missing, because they have no score on the column.
     """
 
     stem: str
@@ -36,6 +37,7 @@ class Curve:
     place: str
     points: tuple[Point, ...]
     level: tuple[str, float] | None
+    unscored: tuple[str, ...] = ()
 
     @property
     def cost_title(self) -> str:
@@ -55,25 +57,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Branch:
-    """A step of a recipe, and what came of it.
+    """Steps of recipes, one after the other, up to where they part or an artifact is made.
 
     Attributes:
-        label: The step, or the teacher at the root.
-        branches: The steps that followed.
-        entries: Artifacts that were finished by this step.
+        depth: How often recipes parted before.
+        steps: One at least; the first of a root says of which teacher.
+        files: Artifacts that were finished by the last of them.
     """
 
-    label: str
-    branches: tuple[Branch, ...]
-    entries: tuple[Entry, ...]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """A condition and the artifacts that fail it, one line each."""
-
-    condition: Condition
-    violations: tuple[str, ...]
+    depth: int
+    steps: tuple[str, ...]
+    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -84,7 +78,7 @@ class Evidence:
         results: What was gathered.
         column: The quality that curves are about, ``DATASET/PROTOCOL``.
         curves: Size first, then latency place by place.
-        tree: Recipes from teacher to artifact.
+        tree: Recipes from teacher to artifact; a branch comes before what follows from it.
         gallery: Pictures.
         verdicts: Of the conditions, in order.
         version: Of this package.
@@ -101,7 +95,7 @@ class Evidence:
     @property
     def failed(self) -> bool:
         """Whether any artifact fails any condition."""
-        return any(verdict.violations for verdict in self.verdicts)
+        return any(verdict.lines for verdict in self.verdicts)
 
 
 def make_evidence(
@@ -115,8 +109,8 @@ def make_evidence(
     Args:
         results: Artifacts, checkpoints and device reports.
         reference: The reference set whose pictures are shown.
-        column: Quality that the curves are about; None chooses the first column of which all
-            artifacts have a score, and preferably their loss against the teacher.
+        column: Quality that the curves are about; None chooses the column of which most artifacts
+            have a score, and of those the one with most losses against a teacher.
         conditions: That fail a report.
 
     Raises:
@@ -125,19 +119,13 @@ def make_evidence(
     """
     chosen = _choose_column(results, column)
     curves = _curves(results, chosen)
-    scored = [entry for entry in results.entries if chosen in entry.columns]
-    floats = [entry for entry in scored if entry.card.precision in ("fp32", "fp16")]
-    at_hand = [entry for entry in floats if entry.path]
-    student = max(at_hand or floats or scored, key=lambda entry: entry.columns[chosen].psnr)
     return Evidence(
         results=results,
         column=chosen,
         curves=curves,
         tree=recipe_tree(results.entries),
-        gallery=make_gallery(results, reference, student),
-        verdicts=tuple(
-            Verdict(each, tuple(each.violations(results.entries, chosen))) for each in conditions
-        ),
+        gallery=make_gallery(results, reference),
+        verdicts=tuple(each.judge(results.entries, chosen) for each in conditions),
     )
 
 
@@ -148,7 +136,9 @@ def recipe_tree(entries: Sequence[Entry]) -> tuple[Branch, ...]:
         teacher = entry.card.teacher
         label = f"teacher {teacher.name}" if teacher and teacher.taught else "without a teacher"
         by_teacher.setdefault(label, []).append(entry)
-    return tuple(_branch(label, members, 0) for label, members in by_teacher.items())
+    return tuple(
+        branch for label, members in by_teacher.items() for branch in _branches(label, members)
+    )
 
 
 def _choose_column(results: Results, column: str | None) -> str:
@@ -163,19 +153,18 @@ def _choose_column(results: Results, column: str | None) -> str:
             raise UsageError(f"--quality {column!r}: unknown; {nearest(column, known)}")
         return column
 
-    def known_of_all(name: str, part: str) -> bool:
-        found = [entry.columns.get(name) for entry in results.entries]
-        return all(each is not None and getattr(each, part) is not None for each in found)
+    def known_of(name: str) -> tuple[int, int]:
+        found = [entry.columns[name] for entry in results.entries if name in entry.columns]
+        return len(found), sum(each.loss_db is not None for each in found)
 
-    with_loss = [name for name in known if known_of_all(name, "loss_db")]
-    scored = [name for name in known if known_of_all(name, "psnr")]
-    return (with_loss or scored or list(known))[0]
+    return max(known, key=known_of)  # of equals the first
 
 
 def _curves(results: Results, column: str) -> tuple[Curve, ...]:
     level = _teacher_level(results, column)
+    labels = _labels(results.entries)
     scored = [entry for entry in results.entries if column in entry.columns]
-    labels = _labels(scored)
+    rest = [entry for entry in results.entries if column not in entry.columns]
 
     def point(entry: Entry, cost: float) -> Point:
         quality, card = entry.columns[column].psnr, entry.card
@@ -183,7 +172,8 @@ def _curves(results: Results, column: str) -> tuple[Curve, ...]:
         return Point(labels[entry.file], cost, round(quality, 2), card.precision, card.format)
 
     sizes = tuple(point(entry, entry.kilobytes) for entry in scored)
-    curves = [Curve("size", "Size against quality", "kB", "", sizes, level)]
+    unscored = tuple(labels[entry.file] for entry in rest)
+    curves = [Curve("size", "Size against quality", "kB", "", sizes, level, unscored)]
     by_place: dict[str, list[tuple[Entry, Measured]]] = {}
     for entry in scored:
         for found in entry.measured:
@@ -191,7 +181,10 @@ def _curves(results: Results, column: str) -> tuple[Curve, ...]:
     for number, (place, measured) in enumerate(by_place.items(), start=1):
         times = tuple(point(entry, m.report.latency.median_ms) for entry, m in measured)
         title = f"Latency on {measured[0][1].machine.cpu}"
-        curves.append(Curve(f"latency-{number}", title, "ms", place, times, level))
+        unscored = tuple(
+            labels[entry.file] for entry in rest if place in (m.place for m in entry.measured)
+        )
+        curves.append(Curve(f"latency-{number}", title, "ms", place, times, level, unscored))
     return tuple(curves)
 
 
@@ -211,17 +204,26 @@ def _teacher_level(results: Results, column: str) -> tuple[str, float] | None:
     known = [each.teacher_psnr for each in columns if each.teacher_psnr is not None]
     if len(known) < len(columns) or max(known) - min(known) > _ONE_TEACHER_DB:
         return None
-    names = results.teacher_names
-    if column.startswith(f"{REFERENCE}/") and results.reference:
-        names = (results.reference.teacher,)
-    return (f"teacher {names[0]}" if len(names) == 1 else "teacher", known[0])
+    [teacher, *others] = {each.teacher for each in columns}
+    return (f"teacher {results.teachers[teacher]}", known[0]) if teacher and not others else None
 
 
-def _branch(label: str, entries: Sequence[Entry], depth: int) -> Branch:
-    finished = [entry for entry in entries if len(entry.card.recipe) == depth]
-    following: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if len(entry.card.recipe) > depth:
-            following.setdefault(entry.card.recipe[depth], []).append(entry)
-    branches = [_branch(step, members, depth + 1) for step, members in following.items()]
-    return Branch(label, tuple(branches), tuple(finished))
+def _branches(
+    label: str, entries: Sequence[Entry], done: int = 0, depth: int = 0
+) -> Iterator[Branch]:
+    """Follow recipes of which ``done`` steps are told, after what ``label`` says."""
+    steps = [label]
+    while True:
+        finished = tuple(entry.file for entry in entries if len(entry.card.recipe) == done)
+        following: dict[str, list[Entry]] = {}
+        for entry in entries:
+            if len(entry.card.recipe) > done:
+                following.setdefault(entry.card.recipe[done], []).append(entry)
+        done += 1
+        if finished or len(following) != 1:
+            break
+        [(step, entries)] = following.items()
+        steps.append(step)
+    yield Branch(depth, tuple(steps), finished)
+    for step, members in following.items():
+        yield from _branches(step, members, done, depth + 1)

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from compress.report.results import Entry
+from compress.report.results import REFERENCE, Entry
 from core.config import nearest
 from edge_runtime.errors import UsageError
 
@@ -23,6 +23,7 @@ _COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     "==": operator.eq,
     "!=": operator.ne,
 }
+_OF_REFERENCE = ("fidelity_db", "worst_loss_db")
 _CONDITION = re.compile(
     r"\s*(\w+)\s*(<=|>=|==|!=|<|>)\s*([-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*", re.IGNORECASE
 )
@@ -77,6 +78,26 @@ FIELDS: dict[str, Field] = {
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What came of a condition.
+
+    Attributes:
+        title: The condition, and the quality that it is about, such as ``psnr < 25 on val/rgb``.
+        violations: The artifacts for which it is true, one line each.
+        unknown: Those of which the value is not known, likewise: they have not passed.
+    """
+
+    title: str
+    violations: tuple[str, ...]
+    unknown: tuple[str, ...]
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What keeps a report from passing; empty where it does."""
+        return self.violations + self.unknown
+
+
+@dataclass(frozen=True)
 class Condition:
     """A parsed condition; an artifact for which it is true fails."""
 
@@ -107,16 +128,17 @@ class Condition:
             raise UsageError(f"--fail-if {text!r}: {match[3]} is too large; write a finite number")
         return cls(text.strip(), field, comparison, number)
 
-    def violations(self, entries: Sequence[Entry], column: str) -> list[str]:
-        """Return a line for each artifact that fails.
-
-        One of which the value is not known fails too: what was not measured has not passed.
-        """
-        lines = []
+    def judge(self, entries: Sequence[Entry], column: str) -> Verdict:
+        """Apply it to artifacts, of whose quality ``DATASET/PROTOCOL`` counts."""
+        of_column, of_reference = list(FIELDS)[:4], _OF_REFERENCE
+        place = column if self.field in of_column else f"{REFERENCE}/rgb"
+        named = self.field in (*of_column, *of_reference)
+        violations, unknown = list[str](), list[str]()
         for entry in entries:
             value = FIELDS[self.field](entry, column)
             if value is None:
-                lines.append(f"{entry.file}: {self.field} is not known")
+                unknown.append(f"{entry.file}: {self.field} is not known")
             elif _COMPARISONS[self.comparison](value, self.number):
-                lines.append(f"{entry.file}: {self.field} is {value:.6g}")
-        return lines
+                violations.append(f"{entry.file}: {self.field} is {value:.6g}")
+        title = f"{self.text} on {place}" if named else self.text
+        return Verdict(title, tuple(violations), tuple(unknown))

@@ -15,11 +15,13 @@ from compress.report.text import (
     cost_rows,
     csv_table,
     endured,
+    licences,
     loss_rows,
     markdown,
     places_named,
     quality_rows,
     step_rows,
+    unscored,
 )
 from edge_runtime.errors import MissingExtraError, UsageError
 from edge_runtime.files import write_atomically
@@ -77,6 +79,7 @@ def page(evidence: Evidence) -> str:
                 "wide": Markup(_curve(each, evidence, WIDE)),
                 "narrow": Markup(_curve(each, evidence, NARROW)),
                 "steps": step_rows(each),
+                "unscored": unscored(each, evidence),
             }
             for each in evidence.curves
         ],
@@ -85,6 +88,7 @@ def page(evidence: Evidence) -> str:
         endurance=ENDURANCE,
         on_front=_files(evidence),
         qualities={protocol: found for protocol, found in qualities.items() if len(found[0]) > 1},
+        licences=licences(evidence),
         losses=loss_rows(evidence),
         histograms=[Markup(drawn) for drawn in _histograms(evidence)],
         precisions=list(dict.fromkeys(e.card.precision for e in evidence.results.entries)),
@@ -103,10 +107,11 @@ def _files(evidence: Evidence) -> set[str]:
 
 
 def _drawn(each: Curve, evidence: Evidence, size: Size | None = None) -> Any:
-    """Draw a curve; by itself, without a page around it, it says where it was measured."""
+    """Draw a curve; by itself, without a page around it, it says what the page would."""
     cost = each.cost_title
-    if size is None and each.place:
-        cost = f"{cost} ({each.place})"
+    if size is None:
+        cost += f" ({each.place})" if each.place else ""
+        cost += f"\nnot scored: {', '.join(each.unscored)}" if each.unscored else ""
     titles = (cost, f"PSNR in dB, {evidence.column}")
     return curve(each.points, titles, each.level, size or WIDE)
 

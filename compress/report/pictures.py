@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from compress.report.results import Entry, Results
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import EdgeDerainError
+from edge_runtime.metrics import IDENTICAL_DB, psnr
 from edge_runtime.pictures.picture import Picture, encode_picture
 from edge_runtime.report.reference import ReferencePicture, ReferenceSet
 from edge_runtime.report.scores import PictureScores
@@ -41,7 +43,7 @@ class Shown:
     Attributes:
         name: ``DATASET/NAME``.
         width: In pixels, as shown; ``height`` likewise.
-        views: Rainy, clean, teacher, the students, and what these are off by.
+        views: Rainy, teacher, clean, the artifacts, and what these are off by.
     """
 
     name: str
@@ -65,7 +67,7 @@ class Gallery:
 
     Attributes:
         worst: The rainy pictures on which most is lost, each with the artifact that loses it.
-        shown: Those in all views; empty where they cannot be shown.
+        shown: Those in all views, the worst first; empty where they cannot be shown.
         missing: Why pictures or views are missing, in whole sentences.
     """
 
@@ -74,13 +76,12 @@ class Gallery:
     missing: tuple[str, ...] = field(default_factory=tuple)
 
 
-def make_gallery(results: Results, reference: ReferenceSet, student: Entry | None) -> Gallery:
-    """Derain the pictures with the greatest loss once more, to show them.
+def make_gallery(results: Results, reference: ReferenceSet) -> Gallery:
+    """Derain the pictures with the greatest loss once more with every artifact, to show them.
 
     Args:
         results: Scored on ``reference``, or not scored.
         reference: The pictures.
-        student: The artifact to show beside the teacher; its int8 sibling is shown too.
 
     Raises:
         ImageError, ReferenceSetError: A picture of the set is missing, damaged or changed.
@@ -98,9 +99,10 @@ def make_gallery(results: Results, reference: ReferenceSet, student: Entry | Non
     by_name = {f"{p.dataset}/{p.name}": p for p in reference.index.pictures}
     chosen = [by_name[name] for name in names if name in by_name]
     chosen += [p for p in reference.index.pictures if p not in chosen]
-    opened, missing = _open(student, results.entries)
-    shown = tuple(_show(picture, reference, opened) for picture in chosen[:WORST])
-    return Gallery(worst, shown, missing)
+    opened, missing = _open(results.entries)
+    shown = [_show(picture, reference, opened) for picture in chosen[:WORST]]
+    shown.sort(key=lambda pair: -pair[0])
+    return Gallery(worst, tuple(each for _, each in shown), missing)
 
 
 def worst_losses(entries: Sequence[Entry], number: int = WORST) -> tuple[Loss, ...]:
@@ -132,44 +134,43 @@ def heat_map(derained: Image, clean: Image) -> Image:
     return np.asarray(cv2.cvtColor(coloured, cv2.COLOR_BGR2RGB), np.uint8)
 
 
-def _open(
-    student: Entry | None, entries: Sequence[Entry]
-) -> tuple[list[tuple[str, Derainer]], tuple[str, ...]]:
-    """Open the student and its int8 sibling, as far as their files and engines are here."""
-    wanted = [student] if student else []
-    eight = [entry for entry in entries if entry.card.precision in ("int8", "dynamic")]
-    eight.sort(key=lambda entry: student is not None and entry.card.name != student.card.name)
-    wanted += [entry for entry in eight if entry is not student][:1]
+def _open(entries: Sequence[Entry]) -> tuple[list[tuple[str, Derainer]], tuple[str, ...]]:
+    """Open the artifacts, as far as their files and engines are here."""
     opened, missing = [], []
-    for entry in wanted:
-        if entry.path is None:
-            missing.append(
-                f"{entry.file} is not at hand; name the artifact among the results to see what it "
-                "makes of the pictures."
-            )
-            continue
-        try:
-            opened.append((entry.file, Derainer.load(entry.path, threads=1)))
-        except EdgeDerainError as error:
-            missing.append(f"{entry.file} cannot be opened here: {error}.")
+    absent = [entry.file for entry in entries if entry.path is None]
+    if absent:
+        missing.append(
+            f"Not at hand: {', '.join(absent)}. Name the artifacts among the results to see what "
+            "they make of the pictures."
+        )
+    for entry in entries:
+        if entry.path is not None:
+            try:
+                opened.append((entry.file, Derainer.load(entry.path, threads=1)))
+            except EdgeDerainError as error:
+                missing.append(f"{entry.file} cannot be opened here: {error}.")
     return opened, tuple(missing)
 
 
 def _show(
     picture: ReferencePicture, reference: ReferenceSet, opened: Sequence[tuple[str, Derainer]]
-) -> Shown:
+) -> tuple[float, Shown]:
+    """Return a picture in all views, and the most that any artifact loses on it in dB."""
     rainy = reference.read(picture, "rainy")
     clean = reference.read(picture, "clean")
     teacher = reference.read(picture, "teacher")
+    derained = {file: derain(rainy) for file, derain in opened}
     images = {"rainy": rainy, f"teacher: {reference.index.teacher.name}": teacher, "clean": clean}
-    derained = {f"student: {file}": derain(rainy) for file, derain in opened}
-    images |= derained
+    images |= {f"artifact: {file}": image for file, image in derained.items()}
     images[f"error of {reference.index.teacher.name}"] = heat_map(teacher, clean)
-    for name, image in derained.items():
-        images[f"error of {name.removeprefix('student: ')}"] = heat_map(image, clean)
+    images |= {f"error of {file}": heat_map(image, clean) for file, image in derained.items()}
     views = tuple(View(name, _address(_fitting(image))) for name, image in images.items())
     height, width = _fitting(rainy).shape[:2]
-    return Shown(f"{picture.dataset}/{picture.name}", width, height, views)
+    least = min((psnr(image, clean) for image in derained.values()), default=0.0)
+    loss = min(psnr(teacher, clean), IDENTICAL_DB) - min(least, IDENTICAL_DB)
+    if np.array_equal(rainy, clean):
+        loss = -math.inf  # as the worst are the rainy ones
+    return loss, Shown(f"{picture.dataset}/{picture.name}", width, height, views)
 
 
 def _fitting(image: Image) -> Image:

@@ -51,7 +51,7 @@ class Column:
         input_psnr: Mean of the rainy pictures; ``input_ssim`` likewise.
         images: How many there are.
         teacher_psnr: Mean of the teacher on the same pictures; None where that is not known.
-            ``teacher_ssim`` likewise.
+            ``teacher_ssim`` likewise; ``teacher`` is its name and sha256.
     """
 
     psnr: float
@@ -61,6 +61,7 @@ class Column:
     images: int
     teacher_psnr: float | None = None
     teacher_ssim: float | None = None
+    teacher: tuple[str, str] | None = None
 
     @property
     def loss_db(self) -> float | None:
@@ -133,12 +134,15 @@ class Results:
         return (*(name for name in names if name not in own), *own)
 
     @property
-    def teacher_names(self) -> tuple[str, ...]:
-        """Names of the teachers that results were compared with."""
-        named = [entry.card.teacher.name for entry in self.entries if entry.card.teacher]
-        if not all(entry.card.teacher for entry in self.entries):
-            named += [card.name for card in self.checkpoints if card.role == "teacher"]
-        return tuple(dict.fromkeys([*named, *([self.reference.teacher] if self.reference else [])]))
+    def teachers(self) -> dict[tuple[str, str], str]:
+        """Teachers that any loss is against: by name and sha256, a name that no other has."""
+        columns = (column for entry in self.entries for column in entry.columns.values())
+        found = list(dict.fromkeys(each.teacher for each in columns if each.teacher))
+        names = [name for name, _ in found]
+        return {
+            (name, sha256): name if names.count(name) == 1 else f"{name} {sha256[:8]}"
+            for name, sha256 in found
+        }
 
 
 def gather(places: Sequence[str | Path]) -> Results:
@@ -261,6 +265,7 @@ def _entry(
                 images=row.images,
                 teacher_psnr=row.teacher_psnr,
                 teacher_ssim=row.teacher_ssim,
+                teacher=(devices[0].reference.teacher, devices[0].reference.teacher_sha256),
             )
     return entry
 
@@ -278,10 +283,18 @@ def _column(card: ModelCard, row: QualityRow, teachers: Sequence[ModelCard]) -> 
                 row.images,
             )
             if same and math.isclose(other.input_psnr, row.input_psnr, abs_tol=_SAME_DB):
-                return dataclasses.replace(column, teacher_psnr=other.psnr, teacher_ssim=other.ssim)
+                return dataclasses.replace(
+                    column,
+                    teacher_psnr=other.psnr,
+                    teacher_ssim=other.ssim,
+                    teacher=(teacher.name, teacher.sha256 or ""),
+                )
     loss = known.row(row.dataset, row.protocol) if known else None
-    if loss is None:
+    if loss is None or known is None:
         return column
     return dataclasses.replace(
-        column, teacher_psnr=row.psnr + loss.psnr_loss_db, teacher_ssim=row.ssim + loss.ssim_loss
+        column,
+        teacher_psnr=row.psnr + loss.psnr_loss_db,
+        teacher_ssim=row.ssim + loss.ssim_loss,
+        teacher=(known.name, known.sha256),
     )

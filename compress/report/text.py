@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 
-from compress.report.evidence import Branch, Curve, Evidence
+from compress.report.evidence import Curve, Evidence
 from compress.report.results import REFERENCE
 from edge_runtime.report.device import ENDURANCE, endurance_rows
 from edge_runtime.terminal import markdown_table
@@ -26,6 +26,9 @@ def cost_rows(evidence: Evidence) -> tuple[list[str], list[list[str]]]:
     """Return head and rows of what each artifact costs, with its loss on the report's column."""
     places = _places(evidence)
     head = ["artifact", "format", "precision", "kB", "kMAC/pixel", "PSNR", "loss dB", "SSIM loss"]
+    against = losses_against(evidence)
+    if len(against) > 1:
+        head.append("against")
     for letter in _letters(places):
         head += [f"{name}{letter}" for name in ("ms", "p95 ms", "peak MB")]
     rows = []
@@ -39,6 +42,8 @@ def cost_rows(evidence: Evidence) -> tuple[list[str], list[list[str]]]:
             number(scored.loss_db if scored else None, ".2f"),
             number(scored.ssim_loss if scored else None, ".4f"),
         ]
+        if len(against) > 1:
+            row.append(next((name for name in against if entry.file in against[name]), ABSENT))
         by_place = {found.place: found.report for found in entry.measured}
         for place in places:
             found = by_place.get(place)
@@ -59,12 +64,13 @@ def quality_rows(evidence: Evidence, protocol: str) -> tuple[list[str], list[lis
     known = {name: [e.columns[name] for e in entries if name in e.columns] for name in columns}
     first = [known[name][0] for name in columns]
     rows = [["input", *(f"{each.input_psnr:.2f} / {each.input_ssim:.4f}" for each in first)]]
-    taught = [
-        next((c for c in known[name] if c.teacher_psnr is not None), None) for name in columns
-    ]
-    if any(taught):
-        cells = [f"{c.teacher_psnr:.2f} / {c.teacher_ssim:.4f}" if c else ABSENT for c in taught]
-        rows.append(["teacher", *cells])
+    for teacher, called in evidence.results.teachers.items():
+        taught = [next((c for c in known[n] if c.teacher == teacher), None) for n in columns]
+        if any(taught):
+            cells = [
+                f"{c.teacher_psnr:.2f} / {c.teacher_ssim:.4f}" if c else ABSENT for c in taught
+            ]
+            rows.append([f"teacher {called}", *cells])
     for entry in entries:
         found = [entry.columns.get(name) for name in columns]
         cells = [f"{each.psnr:.2f} / {each.ssim:.4f}" if each else ABSENT for each in found]
@@ -115,13 +121,13 @@ def markdown(evidence: Evidence) -> str:
     """Return the report as Markdown; the curves are the PNG files beside it."""
     parts = ["# What every kilobyte buys", "\n".join(f"- {line}" for line in about(evidence))]
     for verdict in evidence.verdicts:
-        failed = "; ".join(verdict.violations)
-        parts.append(f"Fail if `{verdict.condition.text}`: {failed or 'no artifact does'}.")
+        failed = "; ".join(verdict.lines)
+        parts.append(f"Fail if `{verdict.title}`: {failed or 'no artifact does'}.")
     for curve in evidence.curves:
         parts += [f"## {curve.title}", *([curve.place] if curve.place else [])]
         parts.append(f"![{curve.title}]({curve.stem}.png)")
         front = ", ".join(point.label for point in curve.front)
-        parts.append(f"On the Pareto front: {front}.")
+        parts.append(f"On the Pareto front: {front}.{unscored(curve, evidence)}")
         if curve.steps:
             parts.append(markdown_table(*step_rows(curve), 2))
     parts += ["## Artifacts", markdown_table(*cost_rows(evidence), 3), *places_named(evidence)]
@@ -133,7 +139,8 @@ def markdown(evidence: Evidence) -> str:
             parts += [f"## PSNR / SSIM, {protocol}", markdown_table(head, rows, 1)]
     if evidence.gallery.worst:
         parts += ["## Where most is lost", markdown_table(*loss_rows(evidence), 2)]
-    parts += ["## Recipes", "\n".join(_tree_lines(evidence.tree, 0))]
+    parts += ["## Licences", *(f"- {line}" for line in licences(evidence))]
+    parts += ["## Recipes", "\n".join(_tree_lines(evidence))]
     return "\n\n".join(parts) + "\n"
 
 
@@ -142,7 +149,16 @@ def csv_table(evidence: Evidence) -> str:
     entries = evidence.results.entries
     columns = evidence.results.columns
     places = _places(evidence)
-    head = ["file", "name", "format", "precision", "bytes", "parameters", "macs_per_pixel"]
+    head = [
+        "file",
+        "name",
+        "format",
+        "precision",
+        "bytes",
+        "parameters",
+        "macs_per_pixel",
+        "licence",
+    ]
     parts = ("psnr", "ssim", "loss_db", "ssim_loss")
     head += [f"{column} {part}" for column in columns for part in parts]
     head.append(f"{REFERENCE}/rgb fidelity_db")
@@ -153,7 +169,7 @@ def csv_table(evidence: Evidence) -> str:
     for entry in entries:
         card = entry.card
         line: list[object] = [entry.file, card.name, card.format, card.precision]
-        line += [card.bytes, card.parameters, card.macs_per_pixel]
+        line += [card.bytes, card.parameters, card.macs_per_pixel, card.licence]
         for column in columns:
             scored = entry.columns.get(column)
             line += [getattr(scored, part, None) for part in parts]
@@ -173,12 +189,17 @@ def about(evidence: Evidence) -> list[str]:
     """Say in a few statements what the report compares, and how."""
     results = evidence.results
     said = [f"Quality on the curves is PSNR on {evidence.column}, in dB."]
-    if results.teacher_names:
-        said.append(f"Loss is against the teacher {' or '.join(results.teacher_names)}.")
+    against = losses_against(evidence)
+    if len(against) == 1:
+        said.append(f"Loss is against the teacher {next(iter(against))}.")
+    elif against:
+        each = "; ".join(f"of {', '.join(files)} against {name}" for name, files in against.items())
+        said.append(f"Loss is against several teachers: {each}.")
     if results.reference:
         said.append(
             f"The data set “{REFERENCE}” is one of {results.reference.images} pictures "
-            f"({results.reference.sha256[:12]}). {results.reference.protocol}."
+            f"({results.reference.sha256[:12]}), its teacher is {results.reference.teacher}. "
+            f"{results.reference.protocol}."
         )
     for device in results.devices:
         engines = ", ".join(device.machine.engines.values())
@@ -187,6 +208,31 @@ def about(evidence: Evidence) -> list[str]:
             f"{device.machine.system}, {engines}), {device.made[:10]}."
         )
     return said
+
+
+def losses_against(evidence: Evidence) -> Mapping[str, Sequence[str]]:
+    """Return by teacher the artifacts whose loss on the report's column is against it."""
+    found: dict[str, list[str]] = {}
+    for entry in evidence.results.entries:
+        scored = entry.columns.get(evidence.column)
+        if scored and scored.teacher:
+            found.setdefault(evidence.results.teachers[scored.teacher], []).append(entry.file)
+    return found
+
+
+def unscored(curve: Curve, evidence: Evidence) -> str:
+    """Say which artifacts a curve lacks; empty where it has all."""
+    if not curve.unscored:
+        return ""
+    return f" Not scored on {evidence.column}, so not drawn: {', '.join(curve.unscored)}."
+
+
+def licences(evidence: Evidence) -> list[str]:
+    """Say the licence of every artifact, each licence once."""
+    found: dict[str, list[str]] = {}
+    for entry in evidence.results.entries:
+        found.setdefault(entry.card.licence, []).append(entry.file)
+    return [f"{', '.join(files)}: {licence}" for licence, files in found.items()]
 
 
 def places_named(evidence: Evidence) -> list[str]:
@@ -206,8 +252,8 @@ def _letters(places: Sequence[str]) -> list[str]:
     return [""] if len(places) == 1 else [f" {chr(ord('A') + i)}" for i in range(len(places))]
 
 
-def _tree_lines(branches: Sequence[Branch], depth: int) -> Iterator[str]:
-    for branch in branches:
-        made = "".join(f" → **{entry.file}**" for entry in branch.entries)
-        yield f"{'  ' * depth}- {branch.label}{made}"
-        yield from _tree_lines(branch.branches, depth + 1)
+def _tree_lines(evidence: Evidence) -> list[str]:
+    return [
+        f"{'  ' * branch.depth}- {' → '.join([*branch.steps, *(f'**{f}**' for f in branch.files)])}"
+        for branch in evidence.tree
+    ]

@@ -28,7 +28,7 @@ function drag(event) {
 }
 
 const names = pictures[0].views.map((view) => view.name);
-const student = names.findIndex((name) => name.startsWith("student: "));
+const student = names.findIndex((name) => name.startsWith("artifact: "));
 left.value = 0;
 right.value = student < 0 ? 1 : student;
 for (const choice of [picture, left, right]) {

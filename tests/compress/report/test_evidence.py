@@ -16,9 +16,9 @@ from compress.report.gate import Condition
 from compress.report.page import page, write_report
 from compress.report.pictures import HEAT_LEVELS, heat_map, make_gallery, worst_losses
 from compress.report.results import Results, gather
-from compress.report.text import csv_table, endured, markdown, number, quality_rows
+from compress.report.text import cost_rows, csv_table, endured, markdown, number, quality_rows
 from edge_runtime.errors import UsageError
-from edge_runtime.models.card import read_card
+from edge_runtime.models.card import LossRow, TeacherLoss, read_card
 from edge_runtime.models.catalog import find_model
 from edge_runtime.report.endurance import Sustained
 from edge_runtime.report.reference import SHIPPED, read_reference
@@ -95,12 +95,59 @@ def test_unscored_artifacts_are_refused(tmp_path: Path) -> None:
 
 
 def test_recipes_share_their_branches(results: Results) -> None:
-    (root,) = recipe_tree(results.entries)
-    (train,) = root.branches
-    assert (root.label, train.label) == ("without a teacher", "train: from scratch")
-    found = {branch.label: [e.file for e in branch.entries] for branch in train.branches}
-    assert found["export: onnx"] == ["small_fp32.onnx", "nano_fp32.onnx"]
-    assert len(found["export: tflite"]) == 3
+    root, *branches = recipe_tree(results.entries)
+    shared = ("without a teacher", "train: from scratch")
+    assert (root.depth, root.steps, root.files) == (0, shared, ())
+    assert [branch.depth for branch in branches] == [1, 1]
+    found = {branch.steps: branch.files for branch in branches}
+    assert found[("export: onnx",)] == ("small_fp32.onnx", "nano_fp32.onnx")
+    assert len(found[("export: tflite",)]) == 3
+
+
+def test_what_is_not_scored_is_named_and_has_not_passed(places: list[Path], tmp_path: Path) -> None:
+    bare = card("own_fp32.onnx", 9000, 20)  # the largest comes first, and so do its columns
+    rows = tuple(dataclasses.replace(row, dataset="own") for row in bare.quality)
+    own = write(tmp_path / "own_fp32.onnx.json", dataclasses.replace(bare, quality=rows))
+    gates = [Condition.parse("loss_db > 9"), Condition.parse("bytes > 1e9")]
+    evidence = make_evidence(gather([*places, own]), REFERENCE, None, gates)
+    assert evidence.column == "val/rgb"
+    assert [curve.unscored for curve in evidence.curves] == [("own_fp32",), (), ()]
+    assert evidence.failed
+    named = "Not scored on val/rgb, so not drawn: own_fp32."
+    text, html = markdown(evidence), page(evidence)
+    assert text.count(named) == html.count(named) == 1
+    assert "Fail if `loss_db > 9 on val/rgb`: own_fp32.onnx: loss_db is not known." in text
+    assert re.findall(r"<p><strong>(.*?)</p>", html) == [
+        "Not known, so not passed</strong>: <code>loss_db &gt; 9 on val/rgb</code>.",
+        "Passed</strong>: <code>bytes &gt; 1e9</code> is true of no artifact.",
+    ]
+    alone = make_evidence(gather([own]), REFERENCE)
+    assert "the cheapest and the best" not in page(alone)
+
+
+def test_each_loss_is_said_to_be_against_its_teacher(tmp_path: Path) -> None:
+    places = []
+    for file, teacher, sha256 in (
+        ("a_fp32.onnx", "wise", "1"), ("b_fp32.onnx", "wise", "2"), ("c_fp32.onnx", "far", "3"),
+    ):  # fmt: skip
+        row = LossRow(dataset="val", protocol="rgb", psnr_loss_db=0.3, ssim_loss=0.01)
+        loss = TeacherLoss(name=teacher, sha256=64 * sha256, taught=False, rows=(row,))
+        licence = f"of {teacher}"
+        it = card(file, 100, 27, teacher=loss, licence=licence)
+        places.append(write(tmp_path / f"{file}.json", it))
+    evidence = make_evidence(gather(places), REFERENCE)
+    head, rows = cost_rows(evidence)
+    place = head.index("against")
+    assert [row[place] for row in rows] == ["wise 11111111", "wise 22222222", "far"]
+    assert [row[0] for row in quality_rows(evidence, "rgb")[1][1:4]] == [
+        *("teacher wise 11111111", "teacher wise 22222222", "teacher far")
+    ]
+    assert evidence.curves[0].level is None
+    text = markdown(evidence)
+    assert "of b_fp32.onnx against wise 22222222; of c_fp32.onnx against far." in text
+    for said in (text, page(evidence)):
+        assert "a_fp32.onnx, b_fp32.onnx: of wise" in said
+    assert "of far" in csv_table(evidence)
 
 
 def test_the_worst_pictures_are_rainy_and_each_comes_once(results: Results) -> None:
@@ -113,7 +160,7 @@ def test_the_worst_pictures_are_rainy_and_each_comes_once(results: Results) -> N
 
 
 def test_pictures_of_another_set_are_not_shown(results: Results) -> None:
-    gallery = make_gallery(results, REFERENCE, None)
+    gallery = make_gallery(results, REFERENCE)
     assert gallery.shown == ()
     assert "--reference DIR" in gallery.missing[0]
 
@@ -131,7 +178,7 @@ def test_markdown_and_csv_say_the_same(results: Results) -> None:
     text = markdown(evidence)
     assert "On the Pareto front: nano_int8, small_int8, small_fp32.onnx." in text
     assert "| nano_int8  | small_int8      |   150.0 |    0.70 |    0.0047 |" in text
-    assert "Fail if `loss_db > 1`: nano_fp32.onnx: loss_db is 1.4; nano_int8" in text
+    assert "Fail if `loss_db > 1 on val/rgb`: nano_fp32.onnx: loss_db is 1.4; nano_int8" in text
     assert "B: Board <Two>, 1 thread, 1280 x 720" in text
     lines = {line["file"]: line for line in csv.DictReader(io.StringIO(csv_table(evidence)))}
     small = lines["small_int8.tflite"]
@@ -214,7 +261,7 @@ def test_the_command_writes_it_all_and_fails_as_told(
     assert "out: is there already; add --force" in capsys.readouterr().err
     assert cli.main([*command, "--force", "--fail-if", "loss_db > 1.45"]) == 1
     err = capsys.readouterr().err
-    assert err == "compress: fails if loss_db > 1.45: nano_int8.tflite: loss_db is 1.5\n"
+    assert err == "compress: fails if loss_db > 1.45 on val/rgb: nano_int8.tflite: loss_db is 1.5\n"
     assert "Failed" in (here / "out/index.html").read_text(encoding="utf-8")
 
 
@@ -244,11 +291,14 @@ def test_a_missing_extra_is_named(
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a page with pictures: the shipped model, scored on the shipped set."""
+    """Return a page with pictures: shipped models, one of them scored on the shipped set."""
     folder = tmp_path_factory.mktemp("shown")
     model = find_model("small_fp32")
     own = measured(model.name, read_card(model), 100, 0.5)
-    results = gather([model, write(folder / "d.json", device(own, reference=REFERENCE.sha256))])
+    eight = find_model("nano_int8")
+    results = gather(
+        [model, eight, write(folder / "d.json", device(own, reference=REFERENCE.sha256))]
+    )
     write_report(make_evidence(results, REFERENCE), folder / "out", force=False)
     return folder / "out/index.html"
 
@@ -296,10 +346,14 @@ def test_the_page_in_a_browser(shown: Path, tab: Tab, width: int, dark: bool) ->
         "rainy",
         "teacher: gan_lstm",
         "clean",
-        "student: small_fp32.onnx",
+        "artifact: small_fp32.onnx",
+        "artifact: nano_int8.onnx",
         "error of gan_lstm",
         "error of small_fp32.onnx",
+        "error of nano_int8.onnx",
     ]
+    shown_first = tab.value("[...picture.options].map((option) => option.text)")
+    assert (shown_first[0], shown_first[-1]) == ("heavy/rocket", "dry/coffee")
     unnamed = tab.value(
         "[...document.querySelectorAll('select, input, svg, [role=region]')].filter((each) =>"
         " !each.getAttribute('aria-label') && !each.closest('label')).length"

@@ -45,12 +45,18 @@ def results(tmp_path: Path) -> Results:
     ],
 )  # fmt: skip
 def test_conditions_name_what_fails(results: Results, text: str, failing: list[str]) -> None:
-    assert Condition.parse(text).violations(results.entries, "val/rgb") == failing
+    verdict = Condition.parse(text).judge(results.entries, "val/rgb")
+    assert list(verdict.lines) == failing
+    assert [line for line in failing if line.endswith("not known")] == list(verdict.unknown)
 
 
 def test_quality_is_that_of_the_column(results: Results) -> None:
-    condition = Condition.parse("psnr < 28.9")
-    assert condition.violations(results.entries, "val/y") == ["small_int8.onnx: psnr is 28.8"]
+    verdict = Condition.parse("psnr < 28.9").judge(results.entries, "val/y")
+    assert verdict.lines == ("small_int8.onnx: psnr is 28.8",)
+    assert verdict.title == "psnr < 28.9 on val/y"
+    worst, size = Condition.parse("worst_loss_db > 2"), Condition.parse("bytes > 2")
+    assert worst.judge(results.entries, "val/y").title == "worst_loss_db > 2 on reference/rgb"
+    assert size.judge(results.entries, "val/y").title == "bytes > 2"
 
 
 @pytest.mark.parametrize("name", sorted(FIELDS))

@@ -50,7 +50,7 @@ def test_loss_is_against_the_teachers_card_on_the_same_pictures(tmp_path: Path) 
     found = gather(places)
     assert found.entries[0].columns["val/rgb"].loss_db == pytest.approx(0.5)
     assert found.entries[0].columns["val/y"].ssim_loss == pytest.approx(0.005)
-    assert found.teacher_names == ("master",)
+    assert list(found.teachers.values()) == ["master"]
     for changes in ({"images": 6}, {"input_psnr": 20.02}):
         rows = [dataclasses.replace(row, **changes) for row in teacher_card().quality]
         other = dataclasses.replace(teacher_card(), quality=tuple(rows))
@@ -70,9 +70,9 @@ def test_loss_is_what_the_card_says_where_the_teacher_is_not_at_hand(tmp_path: P
     columns = found.entries[0].columns
     assert columns["val/rgb"].loss_db == pytest.approx(0.3)
     assert columns["val/y"].loss_db is None
-    assert found.teacher_names == ("far",)  # the other teacher is none of theirs
+    assert list(found.teachers.values()) == ["far"]  # the other teacher is none of theirs
     places.append(write(tmp_path / "eight.tflite.json", EIGHT))
-    assert gather(places).teacher_names == ("far", "master")
+    assert list(gather(places).teachers.values()) == ["far", "master"]
 
 
 def test_reports_on_different_pictures_are_not_compared(tmp_path: Path) -> None:
