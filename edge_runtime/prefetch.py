@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar, cast
 
@@ -29,12 +30,15 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Iterator[Item]]:
     waiting: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(depth)
     left = threading.Event()
     thread = threading.Thread(target=_produce, args=(items, waiting, left), daemon=True)
-    thread.start()
     try:
+        thread.start()
         yield _consume(waiting)
     finally:
         left.set()
-        thread.join()
+        if thread.ident is None:  # interrupted as it starts, which takes moments
+            time.sleep(_PATIENCE)
+        if thread.ident is not None:
+            thread.join()
 
 
 def _produce(

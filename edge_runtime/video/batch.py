@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from edge_runtime.derainer import Derainer
-from edge_runtime.errors import EdgeDerainError, UsageError
+from edge_runtime.errors import EdgeDerainError, UsageError, VideoError
 from edge_runtime.pictures.sources import STDIO
 from edge_runtime.video.camera import Camera
 from edge_runtime.video.derain import LiveSummary, VideoSummary, derain_frames, derain_live
@@ -79,6 +80,7 @@ def _derain_clip(
         closing(open_reader(Path(job.source))) as reader,
         destination(reader.info, target, crf=options.crf, source=reader) as writer,
     ):
+        _check_in_place(job, [*reader.notes, *writer.notes])
         summary = derain_frames(
             derainer,
             reader,
@@ -86,8 +88,21 @@ def _derain_clip(
             steady=options.steady,
             on_frame=lambda: on_frame(reader.info.frames),
         )
+        _check_in_place(job, summary.notes)
     record = {**_record(derainer, job, summary), "damaged_packets": summary.damaged}
     return {**record, "notes": list(summary.notes)} if summary.notes else record
+
+
+def _check_in_place(job: MovingJob, notes: Sequence[str]) -> None:
+    """Refuse to replace a video by a result that does not hold all of it."""
+    try:
+        replaces = job.target != STDIO and os.path.samefile(job.source, job.target)
+    except OSError:  # there is no such file yet
+        return
+    if replaces and notes:
+        raise VideoError(
+            f"{job.source}: is not replaced ({notes[0]}); write the result elsewhere with -o"
+        )
 
 
 def _derain_camera(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.video.frames import UNSPECIFIED, Frame, VideoInfo, even
+from edge_runtime.video.hdr import HIGH, to_ordinary
 
 # swscale's SWS_BICUBIC, SWS_ACCURATE_RND, SWS_FULL_CHR_H_INT: its defaults darken a little.
 _EXACT = 0x4 | 0x40000 | 0x2000
@@ -17,53 +18,28 @@ _BT601, BT709 = 6, 1  # matrices of H.273
 # H.273 matrix -> swscale's coefficients, which count differently.
 _COEFFICIENTS = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}
 _HD_LINES = 720
-_HIGH_RANGES = {16: "PQ", 18: "HLG"}  # transfers of H.273
-_TO_ORDINARY = (
-    "out_primaries=bt709:out_transfer=bt709:out_color_matrix=bt709:out_range=pc:intent=perceptual"
-)
 
 
-class Ordinary:
-    """Makes decoded frames progressive, and of ordinary dynamic range.
+class Progressive:
+    """Makes one frame of the two fields of interlaced ones.
 
     Attributes:
-        notes: What was found that the result will not have, in words.
+        is_needed: Whether there were any so far.
     """
 
     def __init__(self) -> None:
-        self.notes: list[str] = []
-        self._high: str | None = None
-        self._woven = False
+        self.is_needed = False
         self._graph: Any = None
         self._shape: Any = None
 
-    @property
-    def is_high(self) -> bool:
-        """Whether frames come with a high dynamic range, and leave as BT.709."""
-        return self._high is not None
-
-    def each(self, frame: Any, transfer: int) -> Iterator[Any]:
-        """Yield what is ready after one more frame of PyAV.
-
-        Args:
-            frame: As decoded.
-            transfer: Its transfer characteristics, as a code point of H.273.
-        """
-        if self._shape is None:
-            self._high = _HIGH_RANGES.get(transfer)
-            bits = max(component.bits for component in frame.format.components)
-            if self._high:
-                self.notes.append(f"is HDR ({self._high}); the result is not, but BT.709")
-            elif bits > 8:
-                self.notes.append(f"has {bits} bits a colour; the result has 8")
-        if frame.interlaced_frame and not self._woven:
-            self._woven = True
-            self.notes.append("is interlaced; the result is progressive, one frame for two fields")
-        shape = (frame.width, frame.height, frame.format.name, self._woven)
+    def each(self, frame: Any) -> Iterator[Any]:
+        """Yield what is ready after one more frame of PyAV."""
+        self.is_needed = self.is_needed or frame.interlaced_frame
+        shape = (frame.width, frame.height, frame.format.name, self.is_needed)
         if shape != self._shape:
             yield from self.rest()
             self._shape = shape
-            self._graph = self._filters(frame) if self._high or self._woven else None
+            self._graph = _filters(frame) if self.is_needed else None
         if self._graph is None:
             yield frame
         else:
@@ -71,29 +47,10 @@ class Ordinary:
             yield from self._ready()
 
     def rest(self) -> Iterator[Any]:
-        """Yield what still waits, as the last one of interlaced frames does for the next."""
+        """Yield what still waits, as the last frame does for the next."""
         if self._graph is not None:
             self._graph.push(None)
             yield from self._ready()
-
-    def _filters(self, frame: Any) -> Any:
-        from av.filter import Graph
-
-        graph = Graph()
-        nodes = [
-            graph.add_buffer(
-                width=frame.width,
-                height=frame.height,
-                format=frame.format,
-                time_base=frame.time_base,
-            )
-        ]
-        if self._woven:
-            nodes.append(graph.add("bwdif", "mode=send_frame:deint=interlaced"))
-        if self._high:
-            nodes += [graph.add("scale", _TO_ORDINARY), graph.add("format", "rgb24")]
-        graph.link_nodes(*nodes, graph.add("buffersink")).configure()
-        return graph
 
     def _ready(self) -> Iterator[Any]:
         from av import error
@@ -105,23 +62,42 @@ class Ordinary:
                 return
 
 
-def unpack(frame: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, bool]:
+def _filters(frame: Any) -> Any:
+    from av.filter import Graph
+
+    graph = Graph()
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=frame.time_base
+    )
+    bwdif = graph.add("bwdif", "mode=send_frame:deint=interlaced")
+    graph.link_nodes(source, bwdif, graph.add("buffersink")).configure()
+    return graph
+
+
+def unpack(
+    frame: Any, colour: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, bool]:
     """Return a frame of PyAV as RGB, its alpha or None, and whether sides changed places.
 
     Args:
         frame: Decoded. Its display matrix, turned or mirrored, is applied.
+        colour: Matrix, primaries and transfer as code points of H.273. Of a high dynamic range
+            the ordinary one is made, without alpha.
 
     Raises:
         ValueError: There is no way from its pixel format to RGB.
     """
-    has_alpha = any(component.is_alpha for component in frame.format.components)
+    is_high = colour[2] in HIGH
+    has_alpha = not is_high and any(component.is_alpha for component in frame.format.components)
     pixels = frame.to_ndarray(
-        format="rgba" if has_alpha else "rgb24",
+        format="rgb48le" if is_high else "rgba" if has_alpha else "rgb24",
         interpolation=_EXACT,
         src_colorspace=_coefficients(frame.colorspace, frame.height),
         src_color_range=frame.color_range or LIMITED,
         dst_color_range=_FULL,
     )
+    if is_high:
+        pixels = to_ordinary(pixels, colour[2], colour[1])
     a, b, c, d = _display_matrix(frame)
     is_turned = abs(b) > abs(a)
     if is_turned:
@@ -129,6 +105,14 @@ def unpack(frame: Any) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, boo
     pixels = pixels[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     alpha = np.ascontiguousarray(pixels[..., 3]) if has_alpha else None
     return np.ascontiguousarray(pixels[..., :3]), alpha, is_turned
+
+
+def lost_range(frame: Any, transfer: int) -> str | None:
+    """Return in words what of the range of a frame 8 bits do not hold, or None."""
+    bits = max(component.bits for component in frame.format.components)
+    if transfer in HIGH:
+        return f"is HDR ({HIGH[transfer]}); the result has ordinary colours (BT.709)"
+    return f"has {bits} bits a colour; the result has 8" if bits > 8 else None
 
 
 def _display_matrix(frame: Any) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -9,12 +10,12 @@ from typing import Any
 
 from edge_runtime.errors import MissingExtraError, VideoError
 from edge_runtime.video.frames import Frame, VideoInfo
-from edge_runtime.video.pixels import BT709, Ordinary, unpack
+from edge_runtime.video.hdr import HIGH
+from edge_runtime.video.pixels import BT709, Progressive, lost_range, unpack
 from edge_runtime.video.tracks import Timeline, is_cover
 
 _DEFAULT_RATE = Fraction(25)
 _PATIENCE = 10.0  # seconds for a live source to open, and to give its next packet
-_WHOLE = Fraction(9, 10)  # of its length has a video that does not break off
 _ERRORS_IN_A_ROW = 1000  # after which reading a damaged file is given up
 _DEMUXERS = (
     "asf,avi,dv,flv,gxf,h261,h263,h264,hevc,ivf,m4v,matroska,mjpeg,mov,mpeg,mpegts,mpegvideo,mxf,"
@@ -104,7 +105,8 @@ class AvReader:
         self._start: Fraction | None = None
         self._next = Fraction(0)
         self._notes: list[str] = []
-        self._ordinary = Ordinary()
+        self._progressive = Progressive()
+        self._busy, self._is_closed = threading.Lock(), False
         settings = {
             "format": device,
             "options": dict(options or {}),
@@ -165,8 +167,6 @@ class AvReader:
     def _describe(self, first: Frame) -> VideoInfo:
         height, width = first.rgb.shape[:2]
         aspect = self._stream.sample_aspect_ratio or Fraction(1)
-        context = self._decoder
-        colour = (context.colorspace, context.color_primaries, context.color_trc)
         return VideoInfo(
             width=width,
             height=height,
@@ -174,7 +174,7 @@ class AvReader:
             clock=self._clock,
             frames=self._count(),
             pixel_aspect=1 / aspect if self._is_turned else aspect,
-            colour=(BT709, BT709, BT709) if self._ordinary.is_high else colour,
+            colour=(BT709, BT709, BT709) if self._colour[2] in HIGH else self._colour,
             alpha=first.alpha is not None,
         )
 
@@ -187,12 +187,18 @@ class AvReader:
     @property
     def notes(self) -> list[str]:
         """What the frames have that a result cannot hold, as far as they were read."""
-        return [*self._notes, *self._ordinary.notes]
+        interlaced = "is interlaced; the result is progressive, one frame for two fields"
+        return [*self._notes, *([interlaced] if self._progressive.is_needed else [])]
 
     def __iter__(self) -> Iterator[Any]:
         yield from self._early
         self._early = []
-        yield from self._items
+        while True:
+            with self._busy:
+                item = None if self._is_closed else next(self._items, None)
+            if item is None:
+                return
+            yield item
 
     def _read(self) -> Iterator[Any]:
         for packet in self._packets():
@@ -204,7 +210,7 @@ class AvReader:
             yield packet
         length = (self._stream.duration or 0) * self._clock
         found = self._next - (self._start or 0)
-        if found < _WHOLE * length:
+        if length - found > 1 + length / 50:
             seconds = f"{float(found):.1f} of {float(length):.1f} seconds"
             self._notes.append(f"breaks off after {seconds}")
 
@@ -234,25 +240,31 @@ class AvReader:
 
     def _frames(self, packet: Any) -> Iterator[Frame]:
         """Yield what is decoded of one more packet of the picture; None ends them."""
+        failure = pyav().FFmpegError
         try:
             decoded = self._decoder.decode(packet)
-        except pyav().FFmpegError:
+        except failure:
             self.damaged += 1
             decoded = []
         try:
             for frame in decoded:
                 frame.time_base = frame.time_base or self._clock
-                for ready in self._ordinary.each(frame, self._decoder.color_trc):
+                for ready in self._progressive.each(frame):
                     yield self._convert(ready)
-            for ready in self._ordinary.rest() if packet is None else ():
+            for ready in self._progressive.rest() if packet is None else ():
                 yield self._convert(ready)
-        except (pyav().FFmpegError, ValueError) as error:
+        except (failure, ValueError) as error:
             raise VideoError(
                 f"{self._name}: has pictures of a form that is not known ({reason(error)}); "
                 "convert it first"
             ) from None
 
     def _convert(self, frame: Any) -> Frame:
+        if self._start is None:
+            context = self._decoder
+            self._colour = (context.colorspace, context.color_primaries, context.color_trc)
+            lost = lost_range(frame, context.color_trc)
+            self._notes += [] if lost is None else [lost]
         if frame.pts is None:  # as in raw H.264, which is played at its nominal rate
             time = self._next
             if self._start is None and not self._live:
@@ -262,12 +274,14 @@ class AvReader:
         length = Fraction(frame.duration or 0) * frame.time_base
         self._start = time if self._start is None else self._start
         self._next = time + (length or 1 / self._rate)
-        rgb, alpha, self._is_turned = unpack(frame)
+        rgb, alpha, self._is_turned = unpack(frame, self._colour)
         return Frame(rgb, time, length, alpha)
 
     def close(self) -> None:
-        """Close the file."""
-        self._container.close()
+        """Close the file; where another thread reads on, after the item that it is at."""
+        with self._busy:
+            self._is_closed = True
+            self._container.close()
 
 
 def _decoder(stream: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 KINDS = ("audio", "subtitle", "video", "attachment")
 """The kinds of tracks that are taken, as FFmpeg names them: all but data."""
 _WORDS = {"audio": "sound", "subtitle": "subtitles"}
-_BACK = 1
-"""Seconds by which times may fall back, as they do where frames are stored out of order."""
+_JITTER, _BACK = Fraction(1, 10), 1
+"""Seconds by which times may fall back, and where no other part is known that they fit to."""
 _LEAP, _LEAP_OF_JOINED = 86_400, 10
 """Seconds by which times may leap forward, and where recordings are often joined."""
 _PARTS = 16
@@ -41,14 +41,9 @@ class Timeline:
             return
         if packet.pts is not None and abs(packet.pts - stamp) * clock > self._leap:
             packet.pts = None
-        time = stamp * clock
-        offset, end = self._tracks.get(packet.stream.index, (self._offsets[-1], None))
-        if end is not None and not self._fits(time + offset, end):
-            fitting = (known for known in reversed(self._offsets) if self._fits(time + known, end))
-            offset = next(fitting, self._head() - time)
-            if offset not in self._offsets:
-                self._offsets.append(offset)
-        self._tracks[packet.stream.index] = offset, time + offset + (packet.duration or 0) * clock
+        offset = self._offset(packet.stream.index, stamp * clock)
+        last = max(stamp, stamp if packet.pts is None else packet.pts) + (packet.duration or 0)
+        self._tracks[packet.stream.index] = offset, last * clock + offset
         ticks = round(offset / clock)
         try:
             packet.pts = None if packet.pts is None else packet.pts + ticks
@@ -56,11 +51,19 @@ class Timeline:
         except OverflowError:
             packet.pts = packet.dts = None
 
-    def _head(self) -> Fraction:
-        return max(end for _, end in self._tracks.values())
-
-    def _fits(self, time: Fraction, end: Fraction) -> bool:
-        return end - _BACK <= time <= self._head() + self._leap
+    def _offset(self, track: int, time: Fraction) -> Fraction:
+        """Return by how much a time of a track is moved."""
+        if track not in self._tracks:
+            return self._offsets[-1]
+        offset, end = self._tracks[track]
+        head = max(end for _, end in self._tracks.values())
+        known = [offset, *reversed(self._offsets), offset]
+        for number, each in enumerate(known, 1):
+            back = _BACK if number == len(known) else _JITTER
+            if end - back <= time + each <= head + self._leap:
+                return each
+        self._offsets.append(head - time)
+        return head - time
 
 
 class Tracks:

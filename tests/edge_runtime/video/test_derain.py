@@ -1,7 +1,6 @@
 import errno
 import io
 import sys
-from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -10,91 +9,13 @@ import av
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from edge_runtime.derainer import Derainer
 from edge_runtime.errors import MissingExtraError, UsageError, VideoError
 from edge_runtime.video.derain import derain_video
 from edge_runtime.video.frames import Frame, VideoInfo
 from edge_runtime.video.outputs import CRF, RawWriter, crf_of, destination
-
-SaveModel = Callable[..., Path]
-_MILLISECOND = Fraction(1, 1000)
-_UNEVEN = (0, 40, 55, 130, 133, 210, 300, 301, 420, 480)
-
-
-@pytest.fixture
-def derainer(save_model: SaveModel) -> Derainer:
-    """Changes nothing, so that what changed is the video's doing."""
-    return Derainer.load(save_model(), threads=1)
-
-
-@pytest.fixture
-def halving(save_model: SaveModel) -> Derainer:
-    return Derainer.load(save_model(gain=0.5), threads=1)
-
-
-def _scene(width: int, height: int, number: int) -> NDArray[np.uint8]:
-    """Return a smooth picture, different at every corner, that changes with its number."""
-    x, y = np.meshgrid(np.linspace(0, 1, width), np.linspace(0, 1, height))
-    shade = [40 + 150 * x, 60 + 120 * y, 200 - 100 * x * y + 3 * number]
-    return np.clip(np.dstack(shade), 0, 255).astype(np.uint8)
-
-
-def _make(
-    path: Path,
-    *,
-    size: tuple[int, int] = (64, 48),
-    times: Sequence[int] = _UNEVEN,
-    sound: str | None = "aac",
-    rotation: int = 0,
-    matrix: int | None = None,
-    aspect: Fraction | None = None,
-) -> list[NDArray[np.uint8]]:
-    """Write a video with FFmpeg and return its frames, which are ``times`` milliseconds in."""
-    frames = [_scene(*size, number) for number in range(len(times))]
-    odd = size[0] % 2 or size[1] % 2
-    with av.open(str(path), "w") as container:
-        container.metadata["title"] = "Rain"
-        stream: Any = container.add_stream("libx264", rate=25, options={"crf": "4"})
-        stream.width, stream.height = size
-        stream.pix_fmt = "yuv444p" if odd else "yuv420p"
-        context = stream.codec_context
-        context.time_base = _MILLISECOND
-        if aspect is not None:
-            context.sample_aspect_ratio = aspect
-        if matrix is not None:
-            context.colorspace = context.color_primaries = context.color_trc = matrix
-        if rotation:
-            stream.set_display_rotation(rotation)
-        track: Any = None
-        if sound is not None:
-            track = container.add_stream(sound, rate=44_100)
-            track.layout = "stereo"
-        for time, rgb in zip(times, frames, strict=True):
-            frame = av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(
-                format=stream.pix_fmt,
-                src_color_range=2,
-                dst_colorspace={None: 5, 6: 5, 1: 1}[matrix],
-                dst_color_range=1,
-            )
-            frame.pts, frame.time_base = time, _MILLISECOND
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-        if track is not None:
-            tone = np.sin(np.arange(22_050) / 10).astype(np.float32) * 0.3
-            audio = av.AudioFrame.from_ndarray(np.stack([tone, tone]), "fltp", "stereo")
-            audio.sample_rate, audio.pts = 44_100, 0
-            container.mux(track.encode(audio))
-            container.mux(track.encode(None))
-    return frames
-
-
-def _read(path: Path) -> tuple[list[Fraction], list[NDArray[np.uint8]]]:
-    with av.open(str(path)) as container:
-        frames = list(container.decode(video=0))
-    times = [frame.pts * frame.time_base for frame in frames]
-    return times, [frame.to_ndarray(format="rgb24") for frame in frames]
+from tests.edge_runtime.video.conftest import UNEVEN, make_clip, read_clip
 
 
 def _sound(path: Path) -> list[bytes]:
@@ -107,14 +28,14 @@ def test_every_frame_keeps_its_time_and_sound_its_bytes(
     tmp_path: Path, halving: Derainer, suffix: str
 ) -> None:
     source, target = tmp_path / "a.mp4", tmp_path / f"new/b{suffix}"
-    scenes = _make(source)
+    scenes = make_clip(source)
     calls: list[int] = []
     summary = derain_video(halving, source, target, on_frame=lambda: calls.append(1))
     assert (summary.frames, summary.damaged, summary.width, summary.height) == (10, 0, 64, 48)
     assert len(calls) == 10
-    times, frames = _read(target)
-    assert times == _read(source)[0]
-    assert [round(1000 * (time - times[0])) for time in times] == list(_UNEVEN)
+    times, frames = read_clip(target)
+    assert times == read_clip(source)[0]
+    assert [round(1000 * (time - times[0])) for time in times] == list(UNEVEN)
     for scene, frame in zip(scenes, frames, strict=True):
         assert np.abs(frame.astype(int) - scene // 2).mean() < 3
     assert _sound(target) == _sound(source)
@@ -132,10 +53,10 @@ def test_other_containers_keep_distances_and_sound(
     tmp_path: Path, derainer: Derainer, suffix: str, codec: str
 ) -> None:
     source, target = tmp_path / "a.mp4", tmp_path / f"b{suffix}"
-    _make(source)
+    make_clip(source)
     derain_video(derainer, source, target)
-    times = _read(target)[0]
-    assert [round(1000 * (time - times[0])) for time in times] == list(_UNEVEN)
+    times = read_clip(target)[0]
+    assert [round(1000 * (time - times[0])) for time in times] == list(UNEVEN)
     with av.open(str(target)) as container:
         (track,) = container.streams.audio
         assert track.codec_context.name == codec
@@ -144,7 +65,7 @@ def test_other_containers_keep_distances_and_sound(
 
 
 def test_a_silent_video_stays_silent(tmp_path: Path, derainer: Derainer) -> None:
-    _make(tmp_path / "a.mp4", sound=None)
+    make_clip(tmp_path / "a.mp4", sound=None)
     derain_video(derainer, tmp_path / "a.mp4", tmp_path / "b.mp4")
     with av.open(str(tmp_path / "b.mp4")) as container:
         assert not container.streams.audio
@@ -158,7 +79,7 @@ def test_frames_are_turned_upright_as_opencv_turns_them(
     tmp_path: Path, derainer: Derainer, rotation: int
 ) -> None:
     source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
-    _make(source, rotation=rotation, aspect=Fraction(4, 3))
+    make_clip(source, rotation=rotation, aspect=Fraction(4, 3))
     derain_video(derainer, source, target)
     expected = cv2.VideoCapture(str(source)).read()[1][..., ::-1]
     with av.open(str(target)) as container:
@@ -176,7 +97,7 @@ def test_colours_and_their_tags_stay(
     tmp_path: Path, derainer: Derainer, matrix: int | None
 ) -> None:
     source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
-    _make(source, matrix=matrix)
+    make_clip(source, matrix=matrix)
     derain_video(derainer, source, target)
     planes = []
     for path in (source, target):
@@ -192,9 +113,9 @@ def test_colours_and_their_tags_stay(
 
 def test_odd_sides_gain_a_repeated_line(tmp_path: Path, derainer: Derainer) -> None:
     source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
-    scenes = _make(source, size=(65, 47))
+    scenes = make_clip(source, size=(65, 47))
     derain_video(derainer, source, target)
-    found = _read(target)[1][0]
+    found = read_clip(target)[1][0]
     assert found.shape == (48, 66, 3)
     expected = np.pad(scenes[0], ((0, 1), (0, 1), (0, 0)), mode="edge")
     assert np.abs(found.astype(int) - expected).mean() < 5
@@ -203,7 +124,7 @@ def test_odd_sides_gain_a_repeated_line(tmp_path: Path, derainer: Derainer) -> N
 def test_without_pyav_it_says_what_to_install(
     tmp_path: Path, derainer: Derainer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _make(tmp_path / "a.mp4")
+    make_clip(tmp_path / "a.mp4")
     monkeypatch.setitem(sys.modules, "av", None)
     with pytest.raises(MissingExtraError, match=r"av is not installed; run: pip install "):
         derain_video(derainer, tmp_path / "a.mp4", tmp_path / "b.mp4")
@@ -211,10 +132,10 @@ def test_without_pyav_it_says_what_to_install(
 
 
 def test_steadied(tmp_path: Path, derainer: Derainer, monkeypatch: pytest.MonkeyPatch) -> None:
-    _make(tmp_path / "a.mp4")
+    make_clip(tmp_path / "a.mp4")
     monkeypatch.setattr("edge_runtime.steady.Steadier.__call__", lambda _, f: np.zeros_like(f))
     derain_video(derainer, tmp_path / "a.mp4", tmp_path / "b.mp4", steady=True)
-    assert _read(tmp_path / "b.mp4")[1][0].max() <= 2
+    assert read_clip(tmp_path / "b.mp4")[1][0].max() <= 2
 
 
 def test_a_quality_is_a_rate_factor() -> None:
@@ -222,7 +143,7 @@ def test_a_quality_is_a_rate_factor() -> None:
 
 
 def test_quality_follows_the_rate_factor(tmp_path: Path, derainer: Derainer) -> None:
-    _make(tmp_path / "a.mp4", size=(320, 240))
+    make_clip(tmp_path / "a.mp4", size=(320, 240))
     for crf in (5, 40):
         derain_video(derainer, tmp_path / "a.mp4", tmp_path / f"{crf}.mp4", crf=crf)
     assert (tmp_path / "5.mp4").stat().st_size > 1.5 * (tmp_path / "40.mp4").stat().st_size
@@ -230,7 +151,7 @@ def test_quality_follows_the_rate_factor(tmp_path: Path, derainer: Derainer) -> 
 
 def test_damaged_packets_are_passed_over_and_counted(tmp_path: Path, derainer: Derainer) -> None:
     source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
-    _make(source, sound=None, times=range(0, 1200, 40))
+    make_clip(source, sound=None, times=range(0, 1200, 40))
     data = bytearray(source.read_bytes())
     with av.open(str(source)) as container:
         packets = [packet for packet in container.demux(video=0) if packet.size]
@@ -241,7 +162,7 @@ def test_damaged_packets_are_passed_over_and_counted(tmp_path: Path, derainer: D
     summary = derain_video(derainer, source, target)
     assert summary.damaged > 0
     assert 15 <= summary.frames < 30
-    assert len(_read(target)[1]) == summary.frames
+    assert len(read_clip(target)[1]) == summary.frames
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, VideoError])
@@ -249,7 +170,7 @@ def test_an_end_before_the_end_leaves_what_was(
     tmp_path: Path, derainer: Derainer, error: type[BaseException]
 ) -> None:
     source, target = tmp_path / "a.mp4", tmp_path / "b.mp4"
-    _make(source)
+    make_clip(source)
     target.write_bytes(b"old")
 
     def stop() -> None:
@@ -296,7 +217,7 @@ def test_sound_alone_is_no_video(tmp_path: Path, derainer: Derainer) -> None:
 
 def test_targets_that_cannot_be(tmp_path: Path, derainer: Derainer) -> None:
     source = tmp_path / "a.mp4"
-    _make(source)
+    make_clip(source)
     with pytest.raises(UsageError, match=r"b\.avi: cannot write \.avi as video; use \.mp4"):
         derain_video(derainer, source, tmp_path / "b.avi")
     with pytest.raises(UsageError, match="crf must be from 0 to 51, got 52"):
