@@ -49,8 +49,8 @@ def replacing(path: Path) -> Iterator[Path]:
     old = _status(path)
     temporary = path.parent / f"{_PART[0]}{secrets.token_hex(8)}{_PART[1]}"
     mode = 0o666 if old is None else 0o600
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
     try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, mode)
         with _closing(descriptor):  # before the renaming: some systems rename no open file
             _lock(descriptor)
             yield temporary
