@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compress.options import command_parser, prune_parser
+from compress.options import command_parser, prune_parser, quantize_parser
 from edge_runtime.errors import UsageError
-from edge_runtime.options import parse_amount
 from edge_runtime.terminal import aligned, exit_code
 
 if TYPE_CHECKING:
     from compress.quantization.quantize import Quantized
-    from core.checkpoint import Checkpoint
 
 _HEADINGS = (
     "name",
     "architecture",
     "parameters",
     "fp32 kB",
+    "ONNX kB",
     "kMAC/pixel",
     "receptive field",
     "halo",
@@ -34,7 +34,11 @@ _HEADINGS = (
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``compress`` command and return its exit code."""
     given = list(sys.argv[1:] if argv is None else argv)
-    if given[:1] in (["distill"], ["prune"]):  # with options that are the fields of a config
+    if given[:1] in (
+        ["distill"],
+        ["prune"],
+        ["quantize"],
+    ):  # with options that are the fields of a config
         arguments = argparse.Namespace(command=given[0], options=given[1:])
     else:
         arguments = command_parser().parse_args(given)
@@ -52,7 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _distill(arguments: argparse.Namespace) -> int:
     from compress.distillation import DistillConfig, distill, student_options
+    from compress.outcome import trained_outcome
+    from core.checkpoint import load_checkpoint
     from core.training.config import parse_training, training_parser
+    from core.training.state import resumable
 
     parser = training_parser(
         DistillConfig,
@@ -70,9 +77,13 @@ def _distill(arguments: argparse.Namespace) -> int:
     found, others = known.parse_known_args(arguments.options)
     options = student_options(found.student) if "student" in found else []
     config, resume = parse_training(DistillConfig, parser, [*options, *others])
-    result = distill(config, resume)
-    for line in result.summary:
-        print(line)
+    with resumable(Path(config.out) / config.name / "state.safetensors"):
+        result = distill(config, resume)
+    _print_lines(result.summary)
+    if result.stopped_by is None and result.first:
+        best = result.folder / "best.safetensors"
+        init = load_checkpoint(config.init) if config.init else None
+        _print_lines(trained_outcome(config, init, load_checkpoint(best), result.score, best))
     return result.exit_code
 
 
@@ -83,55 +94,63 @@ def _prune(arguments: argparse.Namespace) -> int:
     if found.importance == "taylor" and not found.config:
         raise UsageError("--importance taylor needs data; give --config FILE, or take l2")
 
+    from compress.cost import macs_per_pixel
+    from compress.outcome import outcome_lines, trained_outcome, worth
     from compress.pruning.prune import PruneConfig, prune, pruning_options
     from core.checkpoint import load_checkpoint, save_checkpoint
+    from core.training.state import resumable
 
     before = load_checkpoint(found.checkpoint)
     out = Path(found.out or f"{before.name}_pruned.safetensors")
     if out.exists():
         raise UsageError(f"{out}: exists already; name another with -o")
+    if found.target_macs and found.target_macs >= 1:
+        whole = macs_per_pixel(before.unquantized().build(), before.config.size_multiple)
+        if found.target_macs >= whole:
+            raise UsageError(
+                f"--target-macs {found.target_macs}: {before.name} has {whole:.0f} MACs per "
+                "pixel; take fewer"
+            )
+        found.target_macs /= whole
     fields = ("target_macs", "target_bytes", "stages", "importance", "rounds", "batches")
     chosen = {name: getattr(found, name) for name in fields if getattr(found, name) is not None}
     config = PruneConfig(**chosen)
-    training, resume = None, False
-    if found.config:
-        from compress.distillation import DistillConfig
-        from core.training.config import parse_training, training_parser
+    if not found.config:
+        pruned = prune(found.checkpoint, config)
+        after = dataclasses.replace(pruned.checkpoint, name=out.stem)
+        save_checkpoint(out, after)
+        _print_lines(outcome_lines(worth(before), worth(after), out))
+        return 0
 
-        options = ["--config", found.config, *pruning_options(before, out.stem), *others]
-        parser = training_parser(DistillConfig, prog="compress prune")
-        training, resume = parse_training(DistillConfig, parser, options)
-    pruned = prune(found.checkpoint, config, training, resume)
-    for line in pruned.trained.summary if pruned.trained else ():
-        print(line)
-    if pruned.trained and (pruned.trained.exit_code or not pruned.trained.first):
-        return pruned.trained.exit_code
-    after = pruned.checkpoint if training else dataclasses.replace(pruned.checkpoint, name=out.stem)
-    save_checkpoint(out, after)
-    costs = [_weights_and_macs(checkpoint) for checkpoint in (before, after)]
-    print(f"{after.name}: {costs[0]} to {costs[1]}: {out}")
+    from compress.distillation import DistillConfig
+    from core.training.config import parse_training, training_parser
+
+    options = ["--config", found.config, *pruning_options(before, out.stem), *others]
+    parser = training_parser(DistillConfig, prog="compress prune")
+    training, resume = parse_training(DistillConfig, parser, options)
+    with resumable(Path(training.out) / training.name):
+        pruned = prune(found.checkpoint, config, training, resume)
+    if pruned.trained:
+        _print_lines(pruned.trained.summary)
+        if pruned.trained.exit_code or not pruned.trained.first:
+            return pruned.trained.exit_code
+    save_checkpoint(out, pruned.checkpoint)
+    score = pruned.trained.score if pruned.trained else None
+    _print_lines(trained_outcome(training, before, pruned.checkpoint, score, out))
     return 0
 
 
-def _weights_and_macs(checkpoint: Checkpoint) -> str:
-    from compress.cost import macs_per_pixel
-
-    net = checkpoint.build()
-    kilobytes = 4 * sum(parameter.numel() for parameter in net.parameters()) / 1000
-    macs = macs_per_pixel(net, checkpoint.config.size_multiple) / 1000
-    return f"{macs:.3f} kMAC/pixel and {kilobytes:.1f} kB"
-
-
 def _cost(arguments: argparse.Namespace) -> int:
-    from compress.cost import measure_cost
+    from compress.cost import checkpoint_bytes, measure_cost
     from core.checkpoint import load_checkpoint
 
     records: list[dict[str, Any]] = []
     for path in arguments.checkpoints:
-        checkpoint = load_checkpoint(path).unquantized()
-        cost = measure_cost(checkpoint.build(), checkpoint.config.size_multiple)
+        checkpoint = load_checkpoint(path)
+        cost = measure_cost(checkpoint.unquantized().build(), checkpoint.config.size_multiple)
         named = {"name": checkpoint.name, "architecture": checkpoint.architecture}
-        records.append({"path": path, **named, **dataclasses.asdict(cost)})
+        size = {"bytes_onnx": checkpoint_bytes(checkpoint)}  # in its precision, about
+        records.append({"path": path, **named, **dataclasses.asdict(cost), **size})
     if arguments.json:
         for record in records:
             print(json.dumps(record))
@@ -141,81 +160,66 @@ def _cost(arguments: argparse.Namespace) -> int:
 
 
 def _quantize(arguments: argparse.Namespace) -> int:
-    _check_quantize(arguments)
-    from compress.quantization.quantize import to_fp16
+    found, others = quantize_parser().parse_known_args(arguments.options)
+    _check_quantize(found, others)
+    from compress.outcome import outcome_lines, worth
+    from compress.quantization.quantize import (
+        QuantizeConfig,
+        Quantized,
+        read_training,
+        to_fp16,
+        to_int8,
+    )
     from core.checkpoint import load_checkpoint, save_checkpoint
+    from core.training.state import resumable
 
-    checkpoint = load_checkpoint(arguments.checkpoint)
-    out = Path(arguments.out or f"{checkpoint.name}_{arguments.scheme}.safetensors")
+    checkpoint = load_checkpoint(found.checkpoint)
+    out = Path(found.out or f"{checkpoint.name}_{found.scheme}.safetensors")
     if out.exists():
         raise UsageError(f"{out}: exists already; name another with -o")
-    if arguments.scheme == "fp16":
-        quantized = to_fp16(checkpoint)
-    else:
-        ended = _to_int8(checkpoint, arguments)
-        if isinstance(ended, int):
-            return ended
-        quantized = ended
-    save_checkpoint(out, quantized)
-    print(f"{quantized.name} ({arguments.scheme}): {out}")
+    if found.scheme == "fp16":
+        half = to_fp16(checkpoint)
+        save_checkpoint(out, half)
+        _print_lines(outcome_lines(worth(checkpoint), worth(half), out))
+        return 0
+    options = [option for option in others if option != "--resume"]
+    if found.data_root:
+        options.append(f"--data-root={found.data_root}")
+    training = read_training(checkpoint, Path(found.config), options)
+    fields = ("method", "crops", "max_drop", "symmetric", "qat", "keep_float")
+    chosen = {name: getattr(found, name) for name in fields if getattr(found, name) is not None}
+    chosen["keep_float"] = tuple(found.keep_float)
+    config = QuantizeConfig(**chosen)
+    with resumable(Path(training.out) / training.name / "state.safetensors"):
+        result = to_int8(checkpoint, config, training, resume="--resume" in others)
+    if not isinstance(result, Quantized):
+        _print_lines(result.summary)
+        return result.exit_code
+    save_checkpoint(out, result.checkpoint)
+    _print_quantized(result)
+    before = worth(checkpoint, result.before.score)
+    _print_lines(outcome_lines(before, worth(result.checkpoint, result.after.score), out))
     return 0
 
 
-def _check_quantize(arguments: argparse.Namespace) -> None:
-    given = {
-        f"--{name.replace('_', '-')}": getattr(arguments, name)
-        for name in (
-            "config",
-            "data_root",
-            "method",
-            "crops",
-            "symmetric",
-            "keep_float",
-            "max_drop",
-            "qat",
-        )
-    }
-    if arguments.scheme == "fp16":
-        for option, value in given.items():
-            if value:
+def _check_quantize(found: argparse.Namespace, others: Sequence[str]) -> None:
+    if found.scheme == "fp16":
+        for name, value in vars(found).items():
+            if value and name not in ("checkpoint", "scheme", "out"):
+                option = f"--{name.replace('_', '-')}"
                 raise UsageError(f"{option} has no use with --scheme fp16; leave it out")
-    elif not arguments.config:
+    elif not found.config:
         raise UsageError(
             "--scheme int8 needs data to calibrate on; give a training config, such as "
             "--config configs/quantize.yaml"
         )
-    for option in ("steps", "resume"):
-        if getattr(arguments, option) and not arguments.qat:
-            raise UsageError(f"--{option} is of the fine-tuning; add --qat, or leave it out")
-
-
-def _to_int8(checkpoint: Checkpoint, arguments: argparse.Namespace) -> Checkpoint | int:
-    from compress.quantization.quantize import QuantizeConfig, Quantized, read_training, to_int8
-
-    def given(*names: str) -> dict[str, Any]:
-        values = {name: getattr(arguments, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
-
-    trained = {name: str(value) for name, value in given("data_root", "steps").items()}
-    training = read_training(checkpoint, Path(arguments.config), trained)
-    options = QuantizeConfig(
-        symmetric=arguments.symmetric,
-        qat=arguments.qat,
-        keep_float=tuple(arguments.keep_float),
-        **given("method", "crops", "max_drop"),
-    )
-    found = to_int8(checkpoint, options, training, resume=arguments.resume)
-    if not isinstance(found, Quantized):
-        for line in found.summary:
-            print(line)
-        return found.exit_code
-    _print_quantized(found)
-    return found.checkpoint
+    if others and not found.qat:
+        raise UsageError(f"{others[0]} is of the fine-tuning; add --qat, or leave it out")
 
 
 def _run(arguments: argparse.Namespace) -> int:
     from compress.recipe.pipeline import Pipeline, outcome_rows
-    from compress.recipe.plan import make_plan, plan_rows
+    from compress.recipe.plan import check_data, make_plan, plan_rows
     from compress.recipe.recipe import read_recipe
 
     given = {"data_root": arguments.data_root, "teacher": arguments.teacher}
@@ -224,9 +228,13 @@ def _run(arguments: argparse.Namespace) -> int:
     pipeline = Pipeline(recipe, work)
     plan = make_plan(pipeline)
     _print_table(plan_rows(plan), texts=2)
+    for planned in plan:
+        if not planned.finished:
+            check_data(planned.step)
     if arguments.dry_run:
         return 0
-    outcome = pipeline.run(_say)
+    with _goes_on():
+        outcome = pipeline.run(_say)
     if outcome.stopped:
         print(f"stopped at step {outcome.stopped.step} of training; the same command goes on")
         return outcome.stopped.exit_code
@@ -236,12 +244,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _search(arguments: argparse.Namespace) -> int:
+    from compress.recipe.plan import check_data
+    from compress.recipe.recipe import build_recipe
     from compress.search.config import read_search
     from compress.search.search import Search, candidate_rows, tried_rows
 
     limits = {
-        "max_bytes": _amount("--max-bytes", arguments.max_bytes),
-        "max_macs": _amount("--max-macs", arguments.max_macs),
+        "max_bytes": arguments.max_bytes,
+        "max_macs": arguments.max_macs,
         "max_drop": arguments.max_drop,
         "rounds": arguments.rounds,
     }
@@ -250,12 +260,15 @@ def _search(arguments: argparse.Namespace) -> int:
     name, out = values.get("name", ""), values.get("out", "runs")
     work = Path(arguments.work or Path(out) / f"search_{name}")
     search = Search(values, config, work)
+    for step in build_recipe(search.recipe_of(search.candidates[0])).steps:
+        check_data(step)
     if arguments.dry_run:
         _print_table(candidate_rows(search.candidates))
         for number, rung in enumerate(search.rungs, 1):
             print(f"round {number}: {rung.candidates} candidates, {rung.steps} steps")
         return 0
-    found = search.run(Path(arguments.out or work / "recipe.yaml"), _say)
+    with _goes_on():
+        found = search.run(Path(arguments.out or work / "recipe.yaml"), _say)
     if found.stopped:
         print(f"stopped at step {found.stopped.step} of training; the same command goes on")
         return found.stopped.exit_code
@@ -264,13 +277,18 @@ def _search(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _amount(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
+@contextlib.contextmanager
+def _goes_on() -> Iterator[None]:
+    """Let Ctrl-C inside the block say how to go on."""
     try:
-        return parse_amount(text)
-    except ValueError as error:
-        raise UsageError(f"{option}: {error}") from error
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("the same command goes on") from None
+
+
+def _print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line)
 
 
 def _say(line: str) -> None:
@@ -278,7 +296,8 @@ def _say(line: str) -> None:
 
 
 def _print_quantized(found: Quantized) -> None:
-    rows = [("float", found.before), *found.methods.items(), ("result", found.after)]
+    tuned = [("fine-tuned", found.tuned)] if found.tuned else []
+    rows = [("float", found.before), *found.methods.items(), *tuned, ("result", found.after)]
     headings = ("", *found.before.psnr, "score", "drop")
     table = [
         (
@@ -324,6 +343,7 @@ def _row(record: dict[str, Any]) -> tuple[str, ...]:
         record["architecture"],
         f"{record['parameters']:,}",
         f"{record['bytes_fp32'] / 1000:.1f}",
+        f"{record['bytes_onnx'] / 1000:.1f}",
         f"{record['macs_per_pixel'] / 1000:.3f}",
         "global" if record["receptive_field"] is None else str(record["receptive_field"]),
         "-" if record["halo"] is None else str(record["halo"]),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from core.checkpoint import Checkpoint
 from torch.utils.flop_counter import FlopCounterMode
 
 _FLOPS_PER_MAC = 2
@@ -204,6 +207,12 @@ def artifact_bytes(net: nn.Module, precision: Precision, keep_float: Collection[
             elif layer.bias is not None:
                 extra += (_BIAS_AND_SCALE - 1) * layer.out_channels
     return weights + extra + _GRAPH + _LAYER * len(named)
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> int:
+    """Return about how many bytes the ONNX file of a checkpoint has, in its own precision."""
+    floats = checkpoint.quantization.float_layers if checkpoint.quantization else ()
+    return artifact_bytes(checkpoint.unquantized().build(), checkpoint.precision, floats)
 
 
 def parameters_within(net: nn.Module, precision: Precision, limit: int) -> int:

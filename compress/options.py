@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import edge_runtime
+from edge_runtime.options import checked, parse_amount
 
 
 def command_parser() -> argparse.ArgumentParser:
@@ -27,13 +28,8 @@ def command_parser() -> argparse.ArgumentParser:
     cost.add_argument("--json", action="store_true", help="print one JSON object a line")
     commands.add_parser("distill", help="train a student under a teacher", add_help=False)
     commands.add_parser("prune", help="take channels or stages out of a network", add_help=False)
-    _add_quantize(
-        commands.add_parser(
-            "quantize",
-            help="store weights and activations in fewer bits, with or without fine-tuning",
-            description="Quantize a checkpoint. int8 is calibrated on training crops and scored on "
-            "the validation sets of the config.",
-        )
+    commands.add_parser(
+        "quantize", help="store weights and activations in fewer bits", add_help=False
     )
     _add_run(
         commands.add_parser(
@@ -64,36 +60,6 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_quantize(quantize: argparse.ArgumentParser) -> None:
-    quantize.add_argument(
-        "--checkpoint", metavar="CKPT", required=True, help="checkpoint: shipped name, or path"
-    )
-    quantize.add_argument("--scheme", choices=("int8", "fp16"), required=True)
-    quantize.add_argument("-o", dest="out", metavar="FILE", help="default: NAME_SCHEME.safetensors")
-    quantize.add_argument("--config", metavar="FILE", help="training config (int8)")
-    quantize.add_argument("--data-root", metavar="DIR", help="folder of the data sets (int8)")
-    quantize.add_argument(
-        "--method",
-        choices=("auto", "minmax", "percentile", "entropy"),
-        help="how scales are chosen; auto, the default, compares all (int8)",
-    )
-    quantize.add_argument("--crops", type=int, metavar="N", help="to calibrate on: 256 (int8)")
-    quantize.add_argument(
-        "--symmetric", action="store_true", help="zero points 0, as TensorRT needs them (int8)"
-    )
-    quantize.add_argument(
-        "--keep-float", nargs="+", default=[], metavar="LAYER", help="leave these in float (int8)"
-    )
-    quantize.add_argument(
-        "--max-drop", type=float, metavar="DB", help="keep the worst layers in float (int8)"
-    )
-    quantize.add_argument("--qat", action="store_true", help="fine-tune as --config says (int8)")
-    quantize.add_argument(
-        "--steps", type=int, metavar="N", help="length of the fine-tuning (--qat)"
-    )
-    quantize.add_argument("--resume", action="store_true", help="go on with it (--qat)")
-
-
 def _add_run(run: argparse.ArgumentParser) -> None:
     run.add_argument("recipe", metavar="RECIPE", help="such as configs/students/small.yaml")
     run.add_argument("--work", metavar="DIR", help="folder of all results: runs/recipe_NAME")
@@ -101,8 +67,11 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 
 def _add_search(search: argparse.ArgumentParser) -> None:
-    search.add_argument("--max-bytes", metavar="N", help="of the ONNX file, such as 100KB")
-    search.add_argument("--max-macs", metavar="N", help="per pixel, such as 5k")
+    amount = checked(parse_amount)
+    search.add_argument(
+        "--max-bytes", type=amount, metavar="N", help="of the ONNX file, such as 100KB"
+    )
+    search.add_argument("--max-macs", type=amount, metavar="N", help="per pixel, such as 5k")
     search.add_argument(
         "--max-drop",
         type=float,
@@ -162,9 +131,17 @@ def prune_parser() -> argparse.ArgumentParser:
         "--checkpoint", metavar="CKPT", required=True, help="checkpoint: shipped name, or path"
     )
     parser.add_argument(
-        "--target-macs", type=float, metavar="SHARE", help="of the MACs per pixel to keep, as 0.5"
+        "--target-macs",
+        type=checked(_share_or_amount),
+        metavar="SHARE|N",
+        help="MACs per pixel to keep: as a share, such as 0.5, or so many, such as 5k",
     )
-    parser.add_argument("--target-bytes", type=int, metavar="N", help="of the weights in fp32")
+    parser.add_argument(
+        "--target-bytes",
+        type=checked(parse_amount),
+        metavar="N",
+        help="of the weights in fp32, such as 200KB",
+    )
     parser.add_argument("--stages", type=int, metavar="N", help="of a recurrent network to keep")
     parser.add_argument(
         "--importance",
@@ -177,3 +154,48 @@ def prune_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", metavar="FILE", help="training config; without it, no training")
     parser.add_argument("-o", dest="out", metavar="FILE", help="default: NAME_pruned.safetensors")
     return parser
+
+
+def quantize_parser() -> argparse.ArgumentParser:
+    """Return the parser of ``compress quantize``, without the options of a training run."""
+    quantize = argparse.ArgumentParser(
+        prog="compress quantize",
+        description="Quantize a checkpoint. int8 is calibrated on training crops and scored on "
+        "the validation sets of the config.",
+        epilog="With --qat also every option of a training run, such as --steps N, "
+        "--learning-rate, --name, --out DIR or --resume.",
+        allow_abbrev=False,
+    )
+    quantize.add_argument(
+        "--checkpoint", metavar="CKPT", required=True, help="checkpoint: shipped name, or path"
+    )
+    quantize.add_argument("--scheme", choices=("int8", "fp16"), required=True)
+    quantize.add_argument("-o", dest="out", metavar="FILE", help="default: NAME_SCHEME.safetensors")
+    quantize.add_argument("--config", metavar="FILE", help="training config (int8)")
+    quantize.add_argument("--data-root", metavar="DIR", help="folder of the data sets (int8)")
+    quantize.add_argument(
+        "--method",
+        choices=("auto", "minmax", "percentile", "entropy"),
+        help="how scales are chosen; auto, the default, compares all (int8)",
+    )
+    quantize.add_argument("--crops", type=int, metavar="N", help="to calibrate on: 256 (int8)")
+    quantize.add_argument(
+        "--symmetric", action="store_true", help="zero points 0, as TensorRT needs them (int8)"
+    )
+    quantize.add_argument(
+        "--keep-float", nargs="+", default=[], metavar="LAYER", help="leave these in float (int8)"
+    )
+    quantize.add_argument(
+        "--max-drop", type=float, metavar="DB", help="keep the worst layers in float (int8)"
+    )
+    quantize.add_argument("--qat", action="store_true", help="fine-tune as --config says (int8)")
+    return quantize
+
+
+def _share_or_amount(text: str) -> float:
+    """Return a share below 1 as it is, and anything else as :func:`parse_amount` reads it."""
+    try:
+        share = float(text)
+    except ValueError:
+        share = 1.0
+    return share if share < 1 else parse_amount(text)

@@ -64,8 +64,8 @@ def exit_code(program: str, run: Callable[[], int], extra: str | None = None) ->
     except Terminated:
         say(f"{program}: terminated")
         return TERMINATED
-    except KeyboardInterrupt:
-        say(f"{program}: interrupted")
+    except KeyboardInterrupt as interrupt:  # what it says is how to go on
+        say("; ".join([f"{program}: interrupted", *map(str, interrupt.args)]))
         return INTERRUPTED
 
 

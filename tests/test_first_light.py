@@ -92,7 +92,7 @@ def test_a_folder_of_photographs_becomes_an_artifact_from_python(
     small = quantize(
         dataclasses.replace(pruned.checkpoint, name="mine"),
         QuantizeConfig(method="minmax", crops=64),
-        read_training(pruned.checkpoint, Path("runs/own/config.yaml"), {}),
+        read_training(pruned.checkpoint, Path("runs/own/config.yaml")),
         progress=False,
     )
     built = export(small, "artifacts", "tflite")

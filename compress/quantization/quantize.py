@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ from compress.quantization.calibrate import (
 )
 from compress.quantization.sensitivity import Harm, Judge, Judged, keep_in_float, measure_harm
 from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from core.config import config_parser, nearest, parse_config
+from core.config import nearest
 from core.errors import CheckpointError, ConfigError, TrainingError
 from core.quantization import (
     Placement,
@@ -31,7 +31,7 @@ from core.quantization import (
     channel_axis,
     weight_scales,
 )
-from core.training.config import TrainConfig
+from core.training.config import TrainConfig, parse_training, training_parser
 from core.training.train import TrainResult, train
 from edge_runtime.errors import UsageError
 from edge_runtime.models.records import to_plain
@@ -77,6 +77,8 @@ class Quantized:
         checkpoint: in int8.
         before: what the network reached in float, and ``after`` in int8.
         methods: what each method reached that was tried, before any fine-tuning.
+        tuned: what fine-tuning reached, None without; where calibration had reached more, the
+            calibrated network was kept.
         harms: of each layer, worst first; empty where no layer had to be kept in float.
         warnings: one line each.
     """
@@ -85,6 +87,7 @@ class Quantized:
     before: Judged
     after: Judged
     methods: Mapping[Method, Judged]
+    tuned: Judged | None
     harms: tuple[Harm, ...]
     warnings: tuple[str, ...]
 
@@ -130,20 +133,18 @@ def to_fp16(checkpoint: Checkpoint) -> Checkpoint:
     return _with_line(quantized, "quantize: fp16")
 
 
-def read_training(checkpoint: Checkpoint, path: Path, options: Mapping[str, str]) -> TrainConfig:
+def read_training(checkpoint: Checkpoint, path: Path, options: Sequence[str] = ()) -> TrainConfig:
     """Read a training config for this checkpoint: its own network fields are passed over.
 
     Args:
         checkpoint: what will be quantized.
         path: YAML file.
-        options: fields that override those of the file, as text.
+        options: of a training run, such as ``--steps=9``, which override the file.
 
     Raises:
         ConfigError: as :func:`core.config.parse_config`.
     """
-
     fixed = {
-        **options,
         "name": f"{checkpoint.name}_int8",
         "role": checkpoint.role,
         "architecture": checkpoint.architecture,
@@ -151,9 +152,9 @@ def read_training(checkpoint: Checkpoint, path: Path, options: Mapping[str, str]
         "init": "",
     }
     arguments = [f"--{name}={value}" for name, value in fixed.items()]
-    return parse_config(
-        TrainConfig, config_parser(TrainConfig), ["--config", str(path), *arguments]
-    )
+    arguments = ["--config", str(path), *arguments, *options]
+    config, _ = parse_training(TrainConfig, training_parser(TrainConfig), arguments)
+    return config
 
 
 def to_int8(
@@ -185,7 +186,8 @@ def to_int8(
     _require_float(checkpoint)
     network = checkpoint.build()
     _check_layers(options.keep_float, network)
-    if options.qat and not resume and _start(training).exists():
+    begun = _start(training).with_name("state.safetensors").exists()
+    if options.qat and not resume and begun:
         raise ConfigError(
             f"{_start(training).parent} holds a run already; add --resume to go on with it, or "
             "remove it"
@@ -200,24 +202,32 @@ def to_int8(
     }
     methods = {name: judge(each.build(), name) for name, each in candidates.items()}
     best = max(methods, key=lambda name: methods[name].score)
-    quantized, after = candidates[best], methods[best]
+    quantized, after, tuned = candidates[best], methods[best], None
+    notes: list[str] = []
     if options.qat:
         ended = _fine_tune(quantized, training, resume, progress)
         if ended.stopped_by is not None or not ended.first:
             return ended
-        quantized = dataclasses.replace(
+        best_of_it = dataclasses.replace(
             load_checkpoint(ended.folder / "best.safetensors"),
             name=checkpoint.name,
             quantization=load_checkpoint(_start(training)).quantization,
         )
-        observed = observe(quantized.unquantized().build(), crops, progress)
-        after = judge(quantized.build(), "fine-tuned")
+        tuned = judge(best_of_it.build(), "fine-tuned")
+        if tuned.score < after.score:
+            notes.append(
+                f"fine-tuning ended at {tuned.score:.3f} dB, below the {after.score:.3f} of "
+                "calibration, which is kept; take more --steps or another --learning-rate"
+            )
+        else:
+            quantized, after = best_of_it, tuned
+            observed = observe(quantized.unquantized().build(), crops, progress)
     harms: list[Harm] = []
     if options.max_drop is not None and before.score - after.score > options.max_drop:
         harms = measure_harm(quantized, crops[:HARM_CROPS], progress)
         quantized, after = _within(options.max_drop, quantized, harms, before, judge)
-    warnings = tuple(_warnings(quantized, observed))
-    return Quantized(quantized, before, after, methods, tuple(harms), warnings)
+    notes += _warnings(quantized, observed, by_score=options.method == "auto")
+    return Quantized(quantized, before, after, methods, tuned, tuple(harms), tuple(notes))
 
 
 def with_scales(checkpoint: Checkpoint, scales: Mapping[str, TensorScale]) -> Checkpoint:
@@ -277,22 +287,26 @@ def _within(
     return _with_line(candidate, f"quantize: {', '.join(kept)} in float"), after
 
 
-def _warnings(quantized: Checkpoint, observed: Mapping[str, Observed]) -> list[str]:
+def _warnings(quantized: Checkpoint, observed: Mapping[str, Observed], by_score: bool) -> list[str]:
+    """Say in a line each what units are dead, and what saturates unless it was chosen by score."""
     owner = Placement(quantized.unquantized().build()).owner
-    lines = []
     scales = quantized.quantization.activations if quantized.quantization else {}
-    for name, stored in scales.items():
-        seen, layer = observed[name], owner[name]
-        if seen.dead:
-            lines.append(
-                f"layer {layer}: {seen.dead} of {seen.channels} units are dead, no crop opens "
-                "them; prune them"
-            )
-        share = seen.saturated(stored)
-        if share > SATURATED:
-            lines.append(
-                f"layer {layer}: {share:.2%} of the values of {name} saturate; take --method minmax"
-            )
+    dead = {name: observed[name].dead for name in scales if observed[name].dead}
+    shares = {name: observed[name].saturated(stored) for name, stored in scales.items()}
+    beyond = {name: share for name, share in shares.items() if share > SATURATED}
+    lines = []
+    if dead:
+        name = max(dead, key=dead.__getitem__)
+        lines.append(
+            f"{sum(dead.values())} units are dead, no crop opens them; prune them: most in layer "
+            f"{owner[name]}, {dead[name]} of {observed[name].channels}"
+        )
+    if beyond and not by_score:
+        name = max(beyond, key=beyond.__getitem__)
+        lines.append(
+            f"{len(beyond)} of {len(scales)} tensors saturate; take --method auto or minmax: most "
+            f"in layer {owner[name]}, {beyond[name]:.2%} of the values of {name}"
+        )
     return lines
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -100,13 +101,16 @@ class Judge:
             for name, test_set in config.validation.items()
         }
 
-    def __call__(self, network: nn.Module, title: str) -> Judged:
-        """Score ``network``, which takes and returns float (N, 3, H, W), under a bar ``title``."""
-        means = {}
+    def __call__(self, network: nn.Module, title: str, size_multiple: int = 1) -> Judged:
+        """Score ``network``, which takes and returns float (N, 3, H, W), under a bar ``title``.
+
+        One that asks for another ``size_multiple`` gets pictures of both.
+        """
+        multiple, means = math.lcm(self._multiple, size_multiple), {}
         for name, pairs in self._sets.items():
             shown = track(pairs, f"{title}: {name}" if self._progress else None)
             # Only what is judged by: SSIM would take longer than the network.
-            found = [psnr(derain(network, rainy, self._multiple), clean) for rainy, clean in shown]
+            found = [psnr(derain(network, rainy, multiple), clean) for rainy, clean in shown]
             means[name] = sum(min(value, IDENTICAL_DB) for value in found) / len(found)
         capped = [min(value, SCORE_CAP_DB) for value in means.values()]
         return Judged(means, sum(capped) / len(capped))

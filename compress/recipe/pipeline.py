@@ -206,10 +206,7 @@ class Pipeline:
             network=to_plain(checkpoint.config),
             init="",
         )
-        run = Path(training.out) / training.name
-        resume = (run / "state.safetensors").exists()
-        if not resume:
-            (run / "start.safetensors").unlink(missing_ok=True)  # of calibration alone
+        resume = (Path(training.out) / training.name / "state.safetensors").exists()
         found = to_int8(checkpoint, options, training, resume, self._progress)
         if not isinstance(found, Quantized):
             return found, ()

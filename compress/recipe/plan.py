@@ -14,9 +14,11 @@ from compress.quantization.quantize import QuantizeConfig
 from compress.recipe.pipeline import UNKNOWN, Pipeline, Row, duration
 from compress.recipe.recipe import Recipe, Step
 from compress.recipe.records import Record, StepFiles
+from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, load_checkpoint
 from core.config import network_config
 from core.networks import ARCHITECTURES
+from core.pairs import SourceConfig, find_pairs
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class Planned:
     Attributes:
         step: what it is.
         state: ``finished``, ``goes on``, ``to do``, or ``again: `` with the reason.
-        parameters: of its result; after pruning about, as ``macs_per_pixel`` and ``bytes``.
+        parameters: of its result where it is finished, and else of what is foreseen, about after
+            pruning, as ``macs_per_pixel`` and ``bytes``.
         macs_per_pixel: multiply-accumulates per input pixel.
         bytes: of the ONNX file that its result becomes, about.
         seconds: that it took, where it is finished.
@@ -38,6 +41,11 @@ class Planned:
     macs_per_pixel: float
     bytes: int
     seconds: float | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.seconds is not None
 
 
 def make_plan(pipeline: Pipeline) -> tuple[Planned, ...]:
@@ -53,13 +61,17 @@ def make_plan(pipeline: Pipeline) -> tuple[Planned, ...]:
     network = start_of(pipeline.recipe)
     plan: list[Planned] = []
     for step, (state, record) in zip(pipeline.recipe.steps, _states(pipeline), strict=True):
-        if isinstance(step.options, PruneConfig):
-            network = foresee(network, step.options)
-        net, multiple = network.build(), network.config.size_multiple
         precision: Precision = "fp32"
         floats: tuple[str, ...] = ()
         if isinstance(step.options, QuantizeConfig):
             precision, floats = step.options.scheme, step.options.keep_float
+        if record:
+            made = load_checkpoint(StepFiles(pipeline.work, step).checkpoint)
+            floats = made.quantization.float_layers if made.quantization else ()
+            network = made.unquantized()
+        elif isinstance(step.options, PruneConfig):
+            network = foresee(network, step.options)
+        net, multiple = network.build(), network.config.size_multiple
         plan.append(
             Planned(
                 step=step,
@@ -71,6 +83,29 @@ def make_plan(pipeline: Pipeline) -> tuple[Planned, ...]:
             )
         )
     return tuple(plan)
+
+
+def check_data(step: Step) -> None:
+    """List the files that a step reads, and find its teacher; reads no picture.
+
+    Raises:
+        DataError: a folder or a twin that is missing.
+        CheckpointError: an unknown or missing teacher.
+    """
+    training, sources = step.training, list[SourceConfig]()
+    if not (isinstance(step.options, QuantizeConfig) and step.options.scheme == "fp16"):
+        mixture, rain = training.mixture, training.mixture.generated
+        for part in mixture.parts.values():
+            if part.rain != "unlabelled" or step.kind != "train":  # who has none to speak for it
+                sources += [each for each in (part.source, part.lender) if each]
+            if part.rain == "generated" and rain.streaks:
+                sources.append(SourceConfig(layout="clean", root=rain.streaks))
+    sources += [each.source for each in training.validation.values()]
+    for source in dict.fromkeys(sources):
+        find_pairs(source, training.data_root)
+    if training.teacher:
+        for path in find_teachers(training.teacher):
+            load_checkpoint(path)
 
 
 def _states(pipeline: Pipeline) -> list[tuple[str, Record | None]]:

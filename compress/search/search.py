@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from compress.cost import artifact_bytes
+from compress.cost import checkpoint_bytes
 from compress.distillation import DistillConfig
 from compress.pareto import unbeaten
 from compress.recipe.pipeline import Finished, Pipeline, Say
@@ -176,9 +176,8 @@ class Search:
             done = outcome.finished[-1]
         if done is None:
             raise ConfigError(f"{candidate.name}: has no steps")
-        net = load_checkpoint(done.checkpoint).unquantized().build()
         card = done.card
-        size = artifact_bytes(net, candidate.precision)
+        size = checkpoint_bytes(load_checkpoint(done.checkpoint))
         score = mean_score(card.quality)
         return Tried(candidate, number, score, card.parameters, card.macs_per_pixel, size)
 

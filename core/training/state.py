@@ -121,6 +121,16 @@ def _below(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 @contextlib.contextmanager
+def resumable(begun: Path) -> Iterator[None]:
+    """Let Ctrl-C inside the block say how to go on: with ``--resume`` where ``begun`` is there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        how = "with --resume goes on" if begun.exists() else "begins anew"
+        raise KeyboardInterrupt(f"the same command {how}") from None
+
+
+@contextlib.contextmanager
 def sole_run(folder: Path) -> Iterator[None]:
     """Hold a run's folder for this process, as far as the file system can lock.
 

@@ -33,6 +33,7 @@ from core.training.state import (
     load_state,
     previous,
     read_progress,
+    resumable,
     save_state,
     sole_run,
 )
@@ -215,6 +216,7 @@ class Trainer:
     ) -> int | None:
         config = self.config
         with step_bar(config.name, self.step, config.steps, shown=self.progress) as bar:
+            shown: dict[str, str] = {}
             for batch in self._watch.waits(self._batches(data)):
                 if config.adversarial.weight and self.step == config.adversarial.start > 0:
                     self._tell(self._validate(validation, log))
@@ -225,11 +227,12 @@ class Trainer:
                 bar.update()
                 last = self.step == config.steps
                 if self.step % config.log_every == 0 or last:
-                    values = self._write_losses(losses, log)
-                    best = {} if self.best is None else {"best": f"{self.best:.2f} dB"}
-                    bar.set_postfix({"loss": f"{values['loss']:.4f}", **best}, refresh=False)
+                    shown["loss"] = f"{self._write_losses(losses, log)['loss']:.4f}"
                 if self.step % config.validate_every == 0 or last:
                     self._tell(self._validate(validation, log))
+                if self.best is not None:
+                    shown["best"] = f"{self.best:.2f} dB"
+                bar.set_postfix(shown, refresh=last)
                 stopped_by = self._stopped_by(stop)
                 if self.step % config.save_every == 0 or last or stopped_by:
                     self._save()
@@ -372,7 +375,8 @@ def command(arguments: Sequence[str]) -> int:
     """Run ``derain train`` and return its exit code."""
     parser = training_parser(TrainConfig, prog="derain train", description="Train a network.")
     config, resume = parse_training(TrainConfig, parser, arguments)
-    result = train(config, resume=resume)
+    with resumable(Path(config.out) / config.name / "state.safetensors"):
+        result = train(config, resume=resume)
     for line in result.summary:
         print(line)
     return result.exit_code

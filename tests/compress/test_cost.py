@@ -23,7 +23,7 @@ from compress.cost import (
 from compress.quantization.calibrate import choose_scales, observe
 from compress.quantization.quantize import to_fp16, with_scales
 from compress.quantization.sensitivity import keep_in_float
-from core.checkpoint import Checkpoint, save_checkpoint
+from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.networks.gan_lstm import GanLstm, GanLstmConfig
 from core.networks.rescan import Rescan, RescanConfig, Unit
 from core.networks.student import StudentConfig, StudentNet
@@ -254,8 +254,11 @@ def test_table(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heading, row = capsys.readouterr().out.splitlines()
     assert heading.split()[:3] == ["name", "architecture", "parameters"]
     # 3*8*36 + 2*8*8*9 + 8*3*4 products, and 8 + 2*8 + 3 biases; a quarter of the pixels.
-    assert row.split()[:5] == ["tiny", "student", "2,139", "8.6", "0.528"]
-    assert row.split()[5:] == ["14", "8"]
+    assert row.split()[:5] == ["tiny", "student", "2,139", "8.6", "12.6"]
+    assert row.split()[5:] == ["0.528", "14", "8"]
+    save_checkpoint(checkpoint, to_fp16(load_checkpoint(checkpoint)))
+    assert main(["cost", str(checkpoint)]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[3:5] == ["8.6", "8.3"]
 
 
 def test_json_has_one_object_a_checkpoint(

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -325,10 +326,18 @@ def test_the_command(
     assert (
         cli.main([*command, "--distill.teacher", "0.5", "--data-root", str(tmp_path / "data")]) == 0
     )
-    out = capsys.readouterr().out
+    *_, ended, worth, following = capsys.readouterr().out.splitlines()
     folder = tmp_path / "runs/tiny"
-    assert out.startswith("2 steps, best score ")
-    assert out.count("\n") == 1
+    score = re.match(r"2 steps, best score ([\d.]+) dB", ended)
+    assert score
+    best = folder / "best.safetensors"
+    number = r"[\d.]+"
+    assert re.fullmatch(
+        rf"tiny: {score[1]} dB \(teacher wise {number}\), {number} kMAC/pixel, about {number} "
+        rf"kB as ONNX, {number} ms \(torch in float, .*\): {best}",
+        worth,
+    )
+    assert following == f"next: derain-export onnx {best} -o artifacts"
     config = load_config(DistillConfig, folder / "config.yaml")
     assert (config.distill.teacher, config.teacher) == (0.5, teacher)
     assert load_checkpoint(folder / "best.safetensors").config == load_checkpoint(teacher).config

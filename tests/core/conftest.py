@@ -78,7 +78,7 @@ def short_run(data_root: Path, out: Path) -> dict[str, Any]:
         "out": str(out),
         "steps": 4,
         "batch_size": 2,
-        "warmup_steps": 2,
+        "warmup_steps": 0,
         "validate_every": 2,
         "save_every": 2,
         "log_every": 1,

@@ -1,6 +1,7 @@
 """Pruning checkpoints: goals, stages, rounds with training, and what is refused."""
 
 import dataclasses
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -233,10 +234,11 @@ def test_it_writes_a_smaller_checkpoint(
 ) -> None:
     out = tmp_path / "thin.safetensors"
     assert main(["prune", "--checkpoint", str(wide), "--target-macs", "0.5", "-o", str(out)]) == 0
-    line = capsys.readouterr().out
-    assert line.startswith("thin: ")
-    assert line.count("kMAC/pixel") == 2
-    assert str(out) in line
+    line, following = capsys.readouterr().out.splitlines()
+    number = r"[\d.]+ to [\d.]+"
+    assert re.match(rf"thin: {number} kMAC/pixel, about {number} kB as ONNX, {number} ms", line)
+    assert line.endswith(f": {out}")
+    assert following == f"next: derain-export onnx {out} -o artifacts"
     assert load_checkpoint(out).name == "thin"
 
 
@@ -244,8 +246,11 @@ def test_the_name_is_made_of_the_old_one(
     wide: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["prune", "--checkpoint", str(wide), "--target-bytes", "24000"]) == 0
+    assert main(["prune", "--checkpoint", str(wide), "--target-bytes", "24KB"]) == 0
     assert load_checkpoint("./wise_pruned.safetensors").name == "wise_pruned"
+    amount = ["--target-macs", "2k", "-o", "two.safetensors"]
+    assert main(["prune", "--checkpoint", str(wide), *amount]) == 0
+    assert 1000 < macs(load_checkpoint("./two.safetensors")) <= 2000
 
 
 def test_options_of_the_training_follow(
@@ -261,7 +266,9 @@ def test_options_of_the_training_follow(
     command = ["prune", "--checkpoint", place, "--target-macs", "0.8", "--rounds", "1"]
     command += ["--batches", "1", "--config", str(file), "--steps", "1", "-o", str(out)]
     assert main(command) == 0
-    assert "1 steps, best score" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 steps, best score" in printed
+    assert re.search(r"\nthin: [\d.]+( to [\d.]+)? dB, [\d.]+ to [\d.]+ kMAC/pixel", printed)
     recipe = load_checkpoint(out).recipe
     assert recipe[-1].startswith("distill: gan_lstm from thin, 1 of 1 steps")
     assert (tmp_path / "runs" / "thin" / "round1" / "best.safetensors").exists()
@@ -273,6 +280,7 @@ def test_options_of_the_training_follow(
         ((), 2, "nothing to prune to"),
         (("--target-macs", "0.001"), 2, "the smallest within reach"),
         (("--target-macs", "0.5", "--importance", "taylor"), 2, "give --config FILE, or take l2"),
+        (("--target-macs", "50k"), 2, "wise has 3624 MACs per pixel; take fewer"),
         (("--target-macs", "0.5", "--steps", "9"), 2, "--steps has no use without training"),
         (("--target-macs", "0.5", "-o", "{wide}"), 2, "exists already; name another with -o"),
         (("--target-macs", "0.5", "--config", "none.yaml"), 2, "none.yaml: cannot be read"),
@@ -293,6 +301,30 @@ def test_errors_are_one_line_and_write_nothing(
     Path(f"{wide}.yaml").write_text(yaml.safe_dump(train_values), encoding="utf-8")
     given = [option.replace("{wide}", str(wide)) for option in options]
     assert refused(main, ["prune", "--checkpoint", str(wide), *given], message) == code
+
+
+def test_an_interrupt_says_how_to_go_on(
+    wide: Path,
+    train_values: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("compress.pruning.prune.read_batches", interrupted)
+    file = tmp_path / "run.yaml"
+    file.write_text(yaml.safe_dump(train_values), encoding="utf-8")
+    command = ["prune", "--checkpoint", str(wide), "--target-macs", "0.5", "--config", str(file)]
+    command += ["-o", str(tmp_path / "thin.safetensors")]
+    assert main(command) == 130
+    assert capsys.readouterr().err == "compress: interrupted; the same command begins anew\n"
+    (tmp_path / "runs/thin").mkdir(parents=True)
+    assert main([*command, "--resume"]) == 130
+    assert (
+        capsys.readouterr().err == "compress: interrupted; the same command with --resume goes on\n"
+    )
 
 
 def test_a_missing_checkpoint_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """From a float checkpoint to an int8 one: budget, fine-tuning, warnings."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ Job = tuple[QuantizeConfig, TrainConfig]
 
 
 def _job(checkpoint: Checkpoint, config_file: Path, **values: Any) -> Job:
-    training = read_training(checkpoint, config_file, values.pop("options", {}))
+    training = read_training(checkpoint, config_file, values.pop("options", ()))
     return QuantizeConfig(**{"method": "minmax", **values}), training
 
 
@@ -129,9 +130,13 @@ def test_auto_takes_the_method_that_scores_best(checkpoint: Checkpoint, config_f
 
 
 def test_fine_tuning_sees_the_rounding(checkpoint: Checkpoint, config_file: Path) -> None:
-    options, training = _job(checkpoint, config_file, qat=True, options={"learning_rate": "0.003"})
-    found = _done(checkpoint, (options, training))
+    faster = ["--learning-rate=0.003"]
+    options, training = _job(checkpoint, config_file, qat=True, options=faster)
     folder = Path(training.out) / "tiny_int8"
+    folder.mkdir(parents=True)
+    (folder / "start.safetensors").write_bytes(b"of a run that never took a step")
+    found = _done(checkpoint, (options, training))
+    assert found.after == found.tuned
     start = load_checkpoint(folder / "start.safetensors")
     assert start.precision == "int8"
     assert (found.checkpoint.name, found.checkpoint.precision) == ("tiny", "int8")
@@ -154,15 +159,31 @@ def test_fine_tuning_sees_the_rounding(checkpoint: Checkpoint, config_file: Path
     assert (folder / "start.safetensors").read_bytes() == written
 
 
+def test_fine_tuning_that_harms_is_not_kept(checkpoint: Checkpoint, config_file: Path) -> None:
+    wild = ["--learning-rate=1", "--steps=2"]
+    kept = tuple(SENSITIVE)
+    job = _job(checkpoint, config_file, qat=True, keep_float=kept, options=wild)
+    found = _done(checkpoint, job)
+    assert found.tuned is not None
+    assert found.tuned.score < found.methods["minmax"].score == found.after.score
+    assert found.checkpoint.recipe[-1].startswith("quantize: ")
+    assert f"fine-tuning ended at {found.tuned.score:.3f} dB, below the" in found.warnings[0]
+
+
 def test_dead_units_and_saturation_name_the_layer(
     checkpoint: Checkpoint, config_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = _done(checkpoint, _job(checkpoint, config_file))
     assert not [line for line in found.warnings if "saturate" in line]
-    assert [line for line in found.warnings if "layer entry: 7 of 8 units are dead" in line]
+    assert [line for line in found.warnings if line.endswith("in layer entry, 7 of 8")]
     monkeypatch.setattr("compress.quantization.calibrate.PERCENTILE", 90.0)
     found = _done(checkpoint, _job(checkpoint, config_file, method="percentile"))
-    assert [line for line in found.warnings if "layer entry:" in line and "saturate" in line]
+    (line,) = [line for line in found.warnings if "saturate" in line]
+    assert re.match(
+        r"\d of \d tensors saturate; .*: most in layer .*, \d+\.\d\d% of the values", line
+    )
+    found = _done(checkpoint, _job(checkpoint, config_file, method="auto"))
+    assert not [line for line in found.warnings if "saturate" in line]
 
 
 def test_a_quantized_checkpoint_is_refused(checkpoint: Checkpoint, config_file: Path) -> None:
@@ -196,13 +217,29 @@ def test_command(saved: str, config_file: Path, capsys: pytest.CaptureFixture[st
     assert float(lines[2].split()[-1]) > 1
     assert float(lines[3].split()[-1]) <= 0.05
     assert "float  encoder.0.0." in captured.out
-    assert lines[-1] == "tiny (int8): tiny_int8.safetensors"
+    assert re.fullmatch(
+        r"tiny: [\d.]+ to [\d.]+ dB, 0\.528 to 0\.528 kMAC/pixel, about [\d.]+ to [\d.]+ kB as "
+        r"ONNX, .*ms.*: tiny_int8.safetensors",
+        lines[-2],
+    )
+    assert lines[-1] == "next: derain-export onnx tiny_int8.safetensors -o artifacts"
     assert load_checkpoint("./tiny_int8.safetensors").precision == "int8"
+
+
+def test_options_of_the_training_follow(
+    saved: str, config_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["quantize", "--checkpoint", saved, "--scheme", "int8", "--config", str(config_file)]
+    command += ["--method", "minmax", "--qat", "--name", "tuned", "--learning-rate", "0.003"]
+    assert main([*command, "--steps", "2"]) == 0
+    assert "\nfine-tuned " in capsys.readouterr().out
+    assert load_checkpoint("./tiny_int8.safetensors").name == "tiny"
+    assert next(Path().glob("**/tuned/best.safetensors"))
 
 
 def test_command_without_data(saved: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["quantize", "--checkpoint", saved, "--scheme", "fp16", "-o", "h.safetensors"]) == 0
-    assert capsys.readouterr().out == "tiny (fp16): h.safetensors\n"
+    assert "about 12.6 to 8.3 kB as ONNX" in capsys.readouterr().out
     assert load_checkpoint("./h.safetensors").precision == "fp16"
 
 
@@ -212,6 +249,11 @@ def test_command_without_data(saved: str, capsys: pytest.CaptureFixture[str]) ->
         (["--scheme", "int8"], 2, "needs data to calibrate on; give a training config"),
         (["--scheme", "fp16", "--qat"], 2, "--qat has no use with --scheme fp16"),
         (["--scheme", "fp16", "--steps", "3"], 2, "--steps is of the fine-tuning; add --qat"),
+        (
+            ["--scheme", "int8", "--config", "quantize.yaml", "--name", "x"],
+            2,
+            "--name is of the fine",
+        ),
         (["--scheme", "int8", "--config", "none.yaml"], 2, "none.yaml: cannot be read"),
         (["--scheme", "int8", "--config", "quantize.yaml", "--crops", "9"], 2, "crops 9 of 16x16"),
         (["--scheme", "int8", "--config", "quantize.yaml", "--data-root", "no"], 1, "no/pairs"),

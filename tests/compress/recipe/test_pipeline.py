@@ -299,7 +299,9 @@ def test_fine_tuning_with_rounding_resumes(
     assert outcome.finished[1].card.precision == "int8"
 
 
-def test_a_plan_counts_and_touches_nothing(once: Done, work: Path) -> None:
+def test_a_plan_counts_and_touches_nothing(
+    once: Done, work: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline = Pipeline(build_recipe(once.values), work)
     plan = make_plan(pipeline)
     assert not work.exists()
@@ -308,8 +310,12 @@ def test_a_plan_counts_and_touches_nothing(once: Done, work: Path) -> None:
     assert second.macs_per_pixel <= 0.9 * first.macs_per_pixel
     assert third.bytes < second.bytes - 2 * second.parameters
 
+    monkeypatch.delattr("compress.recipe.plan.foresee")  # there is nothing to guess any more
     plan = make_plan(Pipeline(build_recipe(once.values), once.work))
     assert [planned.state for planned in plan] == ["finished"] * 3
+    cards = [done.card for done in once.outcome.finished]
+    assert [p.parameters for p in plan] == [card.parameters for card in cards]
+    assert [p.macs_per_pixel for p in plan] == [card.macs_per_pixel for card in cards]
     assert all(planned.seconds and planned.seconds > 0 for planned in plan)
 
 
@@ -341,6 +347,7 @@ def test_the_command(
         ({}, ["--teacher", "{broken}"], 1, "torn, or not a safetensors file"),
         ({}, ["--teacher", "unknown"], 1, "checkpoint 'unknown': unknown"),
         ({}, ["--data-root", "no"], 1, "no/pairs"),
+        ({}, ["--data-root", "no", "--dry-run"], 1, "no/pairs"),
         ({"architecture": "studint"}, [], 2, "architecture 'studint': unknown; did you mean"),
         (
             {"recipe": ["distill", {"prune": {"target_macs": 0.01}}]},

@@ -162,6 +162,7 @@ def test_a_search_goes_on_and_its_recipe_runs(
     with monkeypatch.context() as patch:
         patch.setattr("compress.recipe.pipeline.StepFiles", Counted)
         assert main(command) == 130
+        assert "compress: interrupted; the same command goes on" in capsys.readouterr().err
         fourth = started[-1]
         assert started[:2] == ["round1/thin", "round1/thin-int8"]
         started.clear()
@@ -183,7 +184,12 @@ def test_a_search_goes_on_and_its_recipe_runs(
 
 def test_a_search_under_another_seed_begins_anew(values: dict[str, Any], tmp_path: Path) -> None:
     search = values.pop("search")
-    changes = {"networks": {"wide": NETWORKS["wide"]}, "rounds": 1, "precisions": ("fp32",)}
+    changes = {
+        "networks": {"wide": NETWORKS["wide"]},
+        "rounds": 1,
+        "first": 2,
+        "precisions": ("fp32",),
+    }
     config = SearchConfig(**{**search, **changes})
     scores = []
     for seed, work in ((0, "a"), (0, "b"), (1, "a")):
@@ -199,11 +205,12 @@ def test_a_search_under_another_seed_begins_anew(values: dict[str, Any], tmp_pat
     ("changes", "options", "code", "message"),
     [
         ({}, ["--max-bytes", "9"], 2, "the smallest within reach"),
-        ({}, ["--max-bytes", "many"], 2, "--max-bytes: must be an amount"),
         ({}, ["--rounds", "0"], 2, "search.rounds 0 must be at least 1"),
         ({}, ["--max-drop", "-1"], 2, "search.max_drop -1.0 must be at least 0"),
         ({}, ["--teacher", "unknown"], 1, "checkpoint 'unknown': unknown"),
         ({}, ["--data-root", "no"], 1, "no/pairs"),
+        ({}, ["--data-root", "no", "--dry-run"], 1, "no/pairs"),
+        ({}, ["--teacher", "unknown", "--dry-run"], 1, "checkpoint 'unknown': unknown"),
         ({"crops": 3}, [], 2, "crops 3 of 16x16 are"),
         ({"netwroks": {}}, [], 2, "search.netwroks: unknown key; did you mean 'networks'"),
         ({"keep": [2.0]}, [], 2, "2.0 is not within (0, 1]"),

@@ -331,6 +331,15 @@ def test_a_gan_phase_resumes_exactly(
     assert [_sha256(parts / name) for name in names] == [_sha256(whole / name) for name in names]
 
 
+def test_the_bar_ends_at_the_best_score(
+    config: TrainConfig, inside, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside("bar")
+    result = train(dataclasses.replace(config, steps=2))
+    shown = re.findall(r"best=([\d.]+) dB", capsys.readouterr().err)[-1]
+    assert f"best score {shown} dB" in result.summary[0]
+
+
 def test_before_and_after_the_gan_phase(config: TrainConfig, gan: TrainConfig, inside) -> None:
     config, gan = (dataclasses.replace(each, learning_rate=0.02) for each in (config, gan))
     plain = inside("plain")
