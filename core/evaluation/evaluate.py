@@ -214,7 +214,7 @@ def published_sets(name: str, root: str) -> EvaluationConfig:
     if known not in PUBLISHED_SETS:
         listed = ", ".join(PUBLISHED_SETS)
         hint = nearest(known, PUBLISHED_SETS)
-        hint = hint if hint.endswith(listed) else f"{hint[:-1]}, of {listed}?"
+        hint = hint if hint.endswith(listed) else f"{hint} (there are {listed})"
         raise UsageError(f"--dataset {name!r}: unknown; {hint}")
     folders = _folders(Path(root))
     folder = next((folders[test] for test in _TEST_FOLDERS if test in folders), Path(root))

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from core.checkpoint import load_checkpoint
 from core.errors import DataError, disk_errors
 from core.evaluation.evaluate import (
     EvaluationConfig,
@@ -146,7 +147,11 @@ def teacher_of(path: Path) -> ReferenceTeacher:
     """
     card: ModelCard | None = load_card(path) if card_path(path).exists() else None
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return ReferenceTeacher(name=card.name if card else path.stem, sha256=digest, card=card)
+    if card is not None:
+        name = card.name
+    else:  # the file of a run is called best, whatever the network is called
+        name = load_checkpoint(path).name if path.suffix == ".safetensors" else path.stem
+    return ReferenceTeacher(name=name, sha256=digest, card=card)
 
 
 def downloaded_sets(root: str, dataset: str | None) -> EvaluationConfig:

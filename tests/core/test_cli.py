@@ -131,7 +131,7 @@ def test_train_interrupt_resume_and_evaluate(
     assert "\n4 steps, best score " in out
     assert re.search(
         rf" dB: {re.escape(str(folder / 'best.safetensors'))} "
-        r"\(\d+% of the time spent waiting for data\)\n$",
+        r"\(\d+% of the time spent waiting for data\); curves and pictures are in .*logs\n$",
         out,
     )
     assert err.count("\r") <= 4

@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import hashlib
 import io
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from core import cli
+from core.checkpoint import load_checkpoint, save_checkpoint
 from core.config import build_config
 from core.errors import DataError
 from core.evaluation.evaluate import EvaluationConfig, mean_rows, score_pairs
@@ -239,12 +241,15 @@ def test_two_pictures_of_one_name_are_refused(tmp_path: Path, referenced: Evalua
 
 
 def test_teachers_are_known_by_card_or_by_name(tmp_path: Path) -> None:
-    path = tmp_path / "net.safetensors"
+    small = load_checkpoint("small")
+    save_checkpoint(tmp_path / "best.safetensors", dataclasses.replace(small, name="own"))
+    assert teacher_of(tmp_path / "best.safetensors").name == "own"
+    path = tmp_path / "net.onnx"
     path.write_bytes(b"weights")
     found = teacher_of(path)
     assert (found.name, found.card) == ("net", None)
     assert found.sha256 == hashlib.sha256(b"weights").hexdigest()
-    (tmp_path / "net.safetensors.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "net.onnx.json").write_text("{}", encoding="utf-8")
     with pytest.raises(CardError):
         teacher_of(path)
 
