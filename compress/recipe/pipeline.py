@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 
+from compress.cost import checkpoint_bytes
 from compress.distillation import KEPT, distill
 from compress.pruning.prune import PruneConfig, prune
 from compress.quantization.quantize import QuantizeConfig, Quantized, to_fp16, to_int8
@@ -248,12 +249,16 @@ def outcome_rows(outcome: Outcome) -> list[Row]:
     cards = [done.card for done in outcome.finished]
     sets = list(psnr_by_set(cards[0].quality))
     rows: list[Row] = [
-        ("", *sets, "score", "to teacher", "parameters", "kMAC/pixel", "optimizer steps", "time")
+        (
+            *("", *sets, "score", "to teacher", "parameters"),
+            *("kMAC/pixel", "ONNX kB", "optimizer steps", "time"),
+        )
     ]
     if outcome.teacher:
         rows.append(_reached("teacher", outcome.teacher, sets, None, None))
     for done in outcome.finished:
-        taken = (f"{done.steps:,}", duration(done.seconds))
+        size = checkpoint_bytes(load_checkpoint(done.checkpoint)) / 1000
+        taken = (f"{size:.1f}", f"{done.steps:,}", duration(done.seconds))
         rows.append(_reached(done.step.name, done.card, sets, outcome.teacher, taken))
     return rows
 
@@ -270,7 +275,7 @@ def _reached(
     card: ModelCard,
     sets: Sequence[str],
     teacher: ModelCard | None,
-    taken: tuple[str, str] | None,
+    taken: tuple[str, str, str] | None,
 ) -> Row:
     psnr, score = psnr_by_set(card.quality), mean_score(card.quality)
     loss = f"{score - mean_score(teacher.quality):+.2f}" if teacher else UNKNOWN
@@ -281,5 +286,5 @@ def _reached(
         loss,
         f"{card.parameters:,}",
         f"{card.macs_per_pixel / 1000:.3f}",
-        *(taken or (UNKNOWN, UNKNOWN)),
+        *(taken or (UNKNOWN, UNKNOWN, UNKNOWN)),
     )

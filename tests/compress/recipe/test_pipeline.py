@@ -331,6 +331,7 @@ def test_the_command(
     assert main(["run", str(file)]) == 0
     lines = capsys.readouterr().out.splitlines()
     heading = next(index for index, line in enumerate(lines) if "to teacher" in line)
+    assert "kMAC/pixel  ONNX kB  optimizer steps" in lines[heading]
     assert [line.split()[0] for line in lines[heading + 1 : -1]] == [
         "teacher",
         "1_distill",
