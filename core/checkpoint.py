@@ -147,8 +147,8 @@ def find_checkpoint(name_or_path: str | Path) -> Path:
     if name_or_path not in shipped:
         hint = nearest(name_or_path, shipped) if shipped else f"none ship in {SHIPPED}"
         raise CheckpointError(
-            f"checkpoint {name_or_path!r}: unknown; {hint.rstrip('?')}, or give a path; networks of "
-            "the papers are in core/checkpoints of a clone"
+            f"checkpoint {name_or_path!r}: unknown; {hint.rstrip('?')}, or give a path; networks "
+            "of the papers are in core/checkpoints of a clone"
         )
     return shipped[name_or_path]
 
