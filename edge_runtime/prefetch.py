@@ -16,7 +16,9 @@ _PATIENCE = 0.1
 
 
 @contextlib.contextmanager
-def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Iterator[Item]]:
+def ahead(
+    items: Iterable[Item], depth: int = 2, stop: Callable[[], object] | None = None
+) -> Iterator[Iterator[Item]]:
     """Give an iterator over ``items`` that a thread keeps up to ``depth`` items ahead.
 
         >>> with ahead(read_frames()) as frames, ahead(map(derain, frames)) as derained:
@@ -25,7 +27,8 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Iterator[Item]]:
 
     Memory holds at most ``depth`` waiting items, one in the making and one in use. Order is kept.
     What the iterable raises is raised where its item would have come. Leaving the block, in
-    whatever way, stops the thread after the item that it is making, and waits for that.
+    whatever way, calls ``stop``, which may cut that short, stops the thread after the item that it
+    is making, and waits for that.
     """
     waiting: queue.Queue[tuple[bool, Item | BaseException | None]] = queue.Queue(depth)
     left = threading.Event()
@@ -34,6 +37,8 @@ def ahead(items: Iterable[Item], depth: int = 2) -> Iterator[Iterator[Item]]:
         thread.start()
         yield _consume(waiting)
     finally:
+        if stop is not None:
+            stop()
         left.set()
         if thread.ident is None:  # interrupted as it starts, which takes moments
             time.sleep(_PATIENCE)

@@ -126,13 +126,11 @@ def derain_batch(
         settings: How.
     """
     worker = _Worker(derainer, settings or Settings())
-    with (  # an interrupt, wherever it comes, stops the work before its threads are waited for
-        ahead(worker.load(jobs), depth=1) as pages,
-        worker,
-        ahead(worker.each(worker.infer, pages), depth=1) as derained,
-        worker,
-        ahead(worker.each(worker.save, derained), depth=1) as saved,
-        worker,
+    stop = worker.stop.set  # by an interrupt, wherever it comes, before threads are waited for
+    with (
+        ahead(worker.load(jobs), 1, stop) as pages,
+        ahead(worker.each(worker.infer, pages), 1, stop) as derained,
+        ahead(worker.each(worker.save, derained), 1, stop) as saved,
     ):
         for page in saved:
             if page.is_last:
@@ -178,7 +176,7 @@ class _Page:
 
 
 class _Worker:
-    """The steps that a page takes, and a context whose end stops them."""
+    """The steps that a page takes, until ``stop`` is set."""
 
     def __init__(self, derainer: Derainer, settings: Settings) -> None:
         self.settings = settings
@@ -186,12 +184,6 @@ class _Worker:
         self._room = _Room(self.stop)
         return_large_blocks_at_once()
         self._derainer = derainer.with_session(_StoppableSession(derainer.session, self.stop))
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *_: object) -> None:
-        self.stop.set()
 
     def load(self, jobs: Iterable[Job]) -> Iterator[_Page]:
         """Yield the pages of all files; the last one of each says so."""

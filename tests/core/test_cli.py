@@ -218,7 +218,7 @@ def test_ctrl_c_while_data_is_read(
         "core.training.train.MixtureDataset", lambda *_: signal.raise_signal(signal.SIGINT)
     )
     assert cli.main(["train", "--config", config_file()]) == 130
-    assert capsys.readouterr().err == "derain: interrupted\n"
+    assert capsys.readouterr().err == "derain: interrupted; the same command begins anew\n"
 
 
 @pytest.fixture
