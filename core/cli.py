@@ -29,16 +29,16 @@ COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the ``derain`` command and return its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    return exit_code("derain", lambda: _run(arguments), extra="train")
+
+
+def _run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_usage(), file=sys.stdout if arguments else sys.stderr)
         return 0 if arguments else 2
     if arguments[0] == "--version":
         print(f"derain {edge_runtime.__version__}")
         return 0
-    return exit_code("derain", lambda: _run(arguments), extra="train")
-
-
-def _run(arguments: Sequence[str]) -> int:
     if arguments[0] not in COMMANDS:
         raise UsageError(f"unknown command {arguments[0]!r}; there are {', '.join(COMMANDS)}")
     module, *_ = COMMANDS[arguments[0]]

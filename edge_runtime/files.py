@@ -69,8 +69,11 @@ def replacing(path: Path) -> Iterator[Path]:
 @functools.cache
 def _remove_leftovers(folder: Path) -> None:
     """Remove temporary files that are old and that no living process holds, once a folder."""
+    parts: list[Path] = []
     with contextlib.suppress(OSError):
-        for part in folder.glob("*".join(_PART)):
+        parts = list(folder.glob("*".join(_PART)))
+    for part in parts:
+        with contextlib.suppress(OSError):
             if time.time() - part.stat().st_mtime < LEFTOVER_SECONDS:
                 continue
             descriptor = os.open(part, os.O_RDWR)

@@ -105,8 +105,10 @@ def thread_count(threads: int | None) -> int:
     """Return how many threads to take where ``threads`` are asked for; None: ``physical_cores()``.
 
     Raises:
-        UsageError: More than there are processors.
+        UsageError: Fewer than one, or more than there are processors.
     """
+    if threads is not None and threads < 1:
+        raise UsageError(f"threads {threads} must be at least 1, or None")
     if threads is not None and threads > (os.cpu_count() or 1):
         raise UsageError(
             f"--threads {threads}: this machine has {os.cpu_count()} processors; ask for no more"

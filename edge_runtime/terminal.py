@@ -126,7 +126,10 @@ def _give_up_output() -> None:
 
 @contextlib.contextmanager
 def termination_raised() -> Iterator[None]:
-    """Raise ``Terminated`` on SIGTERM inside the block; outside the main thread do nothing."""
+    """Raise ``Terminated`` inside the block on SIGTERM, or when the terminal is closed.
+
+    Outside the main thread it does nothing.
+    """
 
     def raise_it(*_: object) -> None:
         raise Terminated
@@ -134,11 +137,16 @@ def termination_raised() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, raise_it)
+    numbers = [signal.SIGTERM]
+    hangup = getattr(signal, "SIGHUP", signal.SIGTERM)
+    if signal.getsignal(hangup) == signal.SIG_DFL:  # nohup has it ignored
+        numbers.append(hangup)
+    before = {number: signal.signal(number, raise_it) for number in dict.fromkeys(numbers)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def separator() -> str:

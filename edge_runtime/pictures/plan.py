@@ -16,6 +16,7 @@ from edge_runtime.pictures.sources import (
     Source,
     Unlisted,
     find_sources,
+    is_address,
     nobody,
 )
 
@@ -191,6 +192,8 @@ def _is_newer(target: Path, source: Path) -> bool:
 def _pair(
     sources: Sequence[Source], out: str | None, several: bool, naming: Naming, replace: bool
 ) -> list[Job]:
+    if out is not None and is_address(out):
+        raise UsageError(f"-o {out}: is a web address; name a file or a folder")
     if out == "-":
         if several:
             raise UsageError("-o -: standard output takes one picture; name a folder")
@@ -265,7 +268,7 @@ def check_distinct(pairs: Iterable[tuple[Path, Path]]) -> None:
 
 def _place(path: Path) -> str:
     """Return what names of one file have in common where case and composed letters are the same."""
-    place = os.path.join(os.path.realpath(path.parent), path.name)
+    place = os.path.realpath(path)
     return place.lower() if place.isascii() else unicodedata.normalize("NFC", place).casefold()
 
 
@@ -280,7 +283,8 @@ def check_kept(pairs: Sequence[tuple[Path, Path]], mark: str) -> None:
     for _, target in pairs:
         if _identity(target) in originals:
             raise UsageError(f"{target}: is itself an input; add --force to replace originals")
-        if not (mark and target.stem.endswith(mark)) and os.path.lexists(target):
+        ours = bool(mark) and target.stem.endswith(mark) and not os.path.islink(target)
+        if not ours and os.path.lexists(target):
             raise UsageError(f"{target}: exists already; add --force to replace it")
 
 

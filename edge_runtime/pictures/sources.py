@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,7 +157,15 @@ def find_pictures(folder: str | os.PathLike[str]) -> list[Path]:
 
 def _pictures_of(folder: str | os.PathLike[str], names: Iterable[str]) -> list[Path]:
     paths = sorted(Path(folder, name) for name in names if not name.startswith("."))
-    return [path for path in paths if path.suffix.lower() in SUFFIXES and os.path.isfile(path)]
+    return [path for path in paths if path.suffix.lower() in SUFFIXES and _may_be_file(path)]
+
+
+def _may_be_file(path: Path) -> bool:
+    """Return whether a name is that of a file, or of what nobody here may look at."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError as error:
+        return isinstance(error, PermissionError)
 
 
 def _expand(

@@ -18,6 +18,8 @@ from edge_runtime.video.outputs import CRF, destination
 from edge_runtime.video.plan import MovingJob
 from edge_runtime.video.reader import open_reader
 
+_WHOLE = 0.95
+"""Share of the frames that a video is said to hold from which on it is whole: some only guess."""
 OnFrame = Callable[[int | None], object]
 """Called after each frame with the number of frames there are, as far as that is known."""
 
@@ -88,7 +90,10 @@ def _derain_clip(
             steady=options.steady,
             on_frame=lambda: on_frame(reader.info.frames),
         )
-        _check_in_place(job, summary.notes)
+        lost = [f"{summary.damaged} damaged packets"] if summary.damaged else []
+        if reader.info.frames and summary.frames < _WHOLE * reader.info.frames:
+            lost.append(f"{summary.frames} of about {reader.info.frames} frames can be read")
+        _check_in_place(job, [*summary.notes, *lost])
     record = {**_record(derainer, job, summary), "damaged_packets": summary.damaged}
     return {**record, "notes": list(summary.notes)} if summary.notes else record
 

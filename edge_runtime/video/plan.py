@@ -10,7 +10,7 @@ from pathlib import Path
 
 from edge_runtime.errors import UsageError
 from edge_runtime.pictures.plan import MARK, check_distinct, check_kept
-from edge_runtime.pictures.sources import STDIO, is_clip, is_stream
+from edge_runtime.pictures.sources import STDIO, is_address, is_clip, is_stream
 from edge_runtime.video.outputs import WRITABLE, check_target
 
 
@@ -68,6 +68,8 @@ def plan_moving(
         if not is_clip(name):
             raise UsageError(f"{name}: is no video file; derain it in a run of its own")
     sources = list({os.path.abspath(name): Path(name) for name in names}.values())
+    if out is not None and is_address(out):
+        raise UsageError(f"-o {out}: is a web address; name a file or a folder")
     if out == "-":
         if len(sources) > 1:
             raise UsageError("-o -: standard output takes one video; name a folder")

@@ -103,6 +103,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
     with writer:
         assert writer.stdout is not None
         held = Path(writer.stdout.readline().strip())
+        (tmp_path / ".edge-derain-0.part").symlink_to("nowhere")  # cannot be looked at
         fresh, dead, foreign = (
             tmp_path / name for name in (".edge-derain-1.part", ".edge-derain-2.part", "x.part")
         )
@@ -112,5 +113,7 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path: Path) 
         for path in (held, dead, foreign):
             os.utime(path, (old, old))
         write_atomically(tmp_path / "b", b"new")
-        assert {p.name for p in tmp_path.iterdir()} == {held.name, fresh.name, "x.part", "b"}
+        assert {p.name for p in tmp_path.iterdir()} == {
+            held.name, fresh.name, "x.part", "b", ".edge-derain-0.part"
+        }  # fmt: skip
         writer.kill()

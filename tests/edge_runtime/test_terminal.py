@@ -39,11 +39,19 @@ def test_only_native_messages_are_hidden_and_only_inside() -> None:
     assert done.stderr.splitlines() == ["of Python", "native again", "of Python again"]
 
 
-def test_termination_is_raised_inside_and_restored_after() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(Terminated), termination_raised():
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_is_raised_inside_and_restored_after(number: signal.Signals) -> None:
+    before = signal.signal(number, signal.SIG_DFL)
+    try:
+        with pytest.raises(Terminated), termination_raised():
+            signal.raise_signal(number)
+        assert signal.getsignal(number) == signal.SIG_DFL
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+        with termination_raised():
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        signal.signal(number, before)
 
 
 def test_other_threads_leave_signals_alone() -> None:

@@ -55,6 +55,7 @@ def test_a_folder_of_one_still_goes_to_a_folder(here: Path) -> None:
     [
         (["a.jpg"], "b.png", r"b\.png: exists already; add --force"),
         (["a.jpg"], "a.jpg", "exists already"),
+        (["a.jpg"], "https://x.org/", "is a web address; name a file"),
         (["a.jpg"], "x.xyz", r"must end in \.jpg"),
         (["a.jpg", "b.png"], "a.jpg", "is a file, and a folder is needed"),
         (["a.jpg"], "a.jpg/", "is a file, and a folder is needed"),
@@ -84,6 +85,15 @@ def test_originals_are_seen_through_links(here: Path) -> None:
     (here / "b_derained.png").hardlink_to(here / "b.png")
     with pytest.raises(UsageError, match="is itself an input"):
         plan(["b.png"])
+
+
+def test_a_link_with_our_mark_does_not_give_away_what_it_names(here: Path) -> None:
+    (here / "a_derained.jpg").symlink_to("b.png")
+    with pytest.raises(UsageError, match=r"a_derained\.jpg: exists already"):
+        plan(["a.jpg"])
+    (here / "in/z.jpg").symlink_to("c.jpg")
+    with pytest.raises(UsageError, match="would both be written"):
+        plan(["in"], force=True, naming=Naming(""))
 
 
 def test_a_dangling_link_counts_as_existing(here: Path) -> None:

@@ -86,8 +86,21 @@ def test_in_place_nothing_is_lost(here: Path, model: str, refused: Refused) -> N
     arguments = ["--suffix", "", "--force", "--model", model]
     assert refused(cli.main, ["a.mov", *arguments], said) == 1
     assert Path("a.mov").read_bytes() == before
+    make_clip(Path("c.mkv"), sound=None)
+    whole = Path("c.mkv").read_bytes()
+    with av.open("c.mkv") as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    for half in (whole[: packets[6].pos], _overwritten(whole, packets[6])):
+        Path("c.mkv").write_bytes(half)
+        assert refused(cli.main, ["c.mkv", *arguments], "c.mkv: is not replaced (") == 1
+        assert Path("c.mkv").read_bytes() == half
     assert cli.main(["b.mp4", *arguments]) == 0
     assert len(read_clip(Path("b.mp4"))[0]) == 10
+
+
+def _overwritten(data: bytes, packet: Any) -> bytes:
+    end = packet.pos + packet.size
+    return data[: packet.pos + 8] + b"\xff" * (packet.size - 8) + data[end:]
 
 
 def test_damaged_sound_does_not_stop_the_picture(tmp_path: Path, derainer: Derainer) -> None:
