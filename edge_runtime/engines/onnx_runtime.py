@@ -59,6 +59,7 @@ class OnnxSession:
             import onnxruntime
         except ImportError:
             raise MissingExtraError("onnxruntime", "") from None
+        onnxruntime.disable_telemetry_events()  # on Windows, and where it was imported before
         self._artifact = artifact
         content = _without_external_data(artifact)
         options = onnxruntime.SessionOptions()

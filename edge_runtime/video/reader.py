@@ -118,9 +118,9 @@ class AvReader:
             except UnicodeDecodeError:  # titles of before Unicode
                 self._connect(name, {**settings, "metadata_encoding": "latin-1"})
         except (av.FFmpegError, OSError) as error:
-            raise VideoError(
-                f"{self._name}: not a video that can be read ({reason(error)})"
-            ) from None
+            told = "" if live else _other_than_video(self._name)
+            said = told or f"not a video that can be read ({reason(error)})"
+            raise VideoError(f"{self._name}: {said}") from None
         try:
             self._open()
         except BaseException:
@@ -296,3 +296,20 @@ def reason(error: BaseException) -> str:
     """Return what an error of FFmpeg or of the system says, in one line."""
     said = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return str(said).splitlines()[0]
+
+
+def _other_than_video(path: str) -> str:
+    """Return what to tell of a file that is a picture or a document; nothing of any other."""
+    from edge_runtime.pictures.foreign import what_it_is
+    from edge_runtime.pictures.picture import format_of
+
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(1024)
+    except OSError:
+        return ""
+    suffix = format_of(beginning)
+    if suffix is not None:
+        return f"is a picture, and no video; give it a name that ends in {suffix}"
+    said = what_it_is(beginning)
+    return said if said.startswith("is ") and "a video" not in said else ""

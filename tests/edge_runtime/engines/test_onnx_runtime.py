@@ -55,7 +55,10 @@ def test_a_provider_that_cannot_be_set_up_leaves_the_cpu(
         return real(content, options, providers=providers, **more)
 
     monkeypatch.setattr(onnxruntime, "InferenceSession", session)
+    off: list[bool] = []
+    monkeypatch.setattr(onnxruntime, "disable_telemetry_events", lambda: off.append(True))
     opened = open_session(Path(model), load_card(Path(model)), 1)
+    assert off
     assert opened.provider == CPU
     assert asked == [(CUDA, CPU), (CPU,)]
     assert capfd.readouterr() == ("", "")

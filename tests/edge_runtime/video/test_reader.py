@@ -279,3 +279,21 @@ def test_reading_ends_when_the_file_is_closed(tmp_path: Path) -> None:
 def test_a_name_that_is_too_long(tmp_path: Path, derainer: Derainer) -> None:
     with pytest.raises(VideoError, match=r"\.mp4: cannot be read \(File name too long\)"):
         derain_video(derainer, tmp_path / f"{'a' * 300}.mp4", tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"GIF89a" + bytes(20), "a.mp4: is GIF, which is not read; convert it"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(20), "a.mp4: is a picture, and no video; give it a name"),
+        (b"<!doctype html><html>", "a.mp4: is a web page"),
+        (b"\0\0\0\x18ftypmp42" + bytes(20), "a.mp4: not a video that can be read"),
+        (b"plain text", "a.mp4: not a video that can be read"),
+    ],
+)
+def test_other_files_under_the_name_of_a_video(
+    here: Path, derainer: Derainer, data: bytes, said: str
+) -> None:
+    Path("a.mp4").write_bytes(data)
+    with pytest.raises(VideoError, match=said):
+        derain_video(derainer, "a.mp4", "b.mp4")
