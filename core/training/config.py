@@ -34,7 +34,7 @@ class TrainConfig:
         data_root: folder to which all data sets are relative.
         out: folder of all runs.
         init: checkpoint to start from instead of random weights, shipped name or path, of the
-            same network but for the number of its stages; a smaller student grows.
+            same network but for the number of its stages; a smaller student or GAN-LSTM grows.
         licence: what may be done with the weights; cards, artifacts and reports say it again.
             Empty keeps what ``init`` says.
         loss: weights of the loss terms.

@@ -356,7 +356,7 @@ def _initial(config: TrainConfig) -> Checkpoint:
     if same and _shape(checkpoint.config) == _shape(wanted):
         return checkpoint
     reason = ""
-    if same and config.architecture == "student":
+    if same and config.architecture in ("gan_lstm", "student"):
         try:
             return grow(checkpoint.unquantized(), wanted, config.seed)
         except ValueError as error:

@@ -1,9 +1,13 @@
 """Growing a student: the same function, more room."""
 
+import dataclasses
+from typing import Any
+
 import pytest
 import torch
 
 from core.checkpoint import Checkpoint
+from core.networks.gan_lstm import GanLstm, GanLstmConfig
 from core.networks.student import StudentConfig, StudentNet
 from core.training.grow import grow
 
@@ -95,3 +99,34 @@ def test_the_seed_chooses_the_copies(trained: Checkpoint) -> None:
 def test_shrinking_is_refused(trained: Checkpoint, larger: StudentConfig, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         grow(trained, larger)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"attention": "spatial", "body_scale": 2, "residual_output": True},
+        {"attention": "channel", "base_layer": False},
+        {"attention": "none", "recurrent": False, "body_depth": 0, "share_blocks": True},
+    ],
+    ids=["as it ships", "channel attention", "without a cell"],
+)
+def test_a_grown_gan_lstm_computes_the_same(changes: dict[str, Any]) -> None:
+    shape = {"width": 8, "stages": 2, "blocks": 3, "body_depth": 1, "radius": 2, "eps": 0.01}
+    small = GanLstmConfig(**shape | changes)
+    coarse = (24,) * small.body_depth
+    large = dataclasses.replace(small, width=12, coarse_widths=coarse, stages=2)
+    torch.manual_seed(0)
+    network = GanLstm(small)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    trained = Checkpoint("t", "teacher", "gan_lstm", small, network.state_dict())
+    grown = grow(trained, large).build()
+    rainy = torch.rand(2, 3, 24, 20)
+    with torch.no_grad():
+        before, after = network(rainy), grown(rainy)
+    assert (before - rainy).abs().max() > 0.05
+    torch.testing.assert_close(after, before, atol=2e-6, rtol=0)
+    with pytest.raises(ValueError, match=r"blocks 3 cannot become 4"):
+        grow(trained, dataclasses.replace(large, blocks=4))
+    with pytest.raises(ValueError, match=r"width.* \[8.*\] cannot shrink to \[4"):
+        grow(trained, dataclasses.replace(small, width=4))
