@@ -303,7 +303,7 @@ def _print_quantized(found: Quantized) -> None:
         (
             name,
             *(f"{judged.psnr[dataset]:.2f}" for dataset in found.before.psnr),
-            f"{judged.score:.3f}",
+            f"{judged.score:+.3f}",
             f"{found.before.score - judged.score:.3f}",
         )
         for name, judged in rows

@@ -88,8 +88,8 @@ def outcome_lines(
     both = [before, after] if before else [after]
     parts = []
     if after.score is not None:
-        score = _to([None if each.score is None else f"{each.score:.2f}" for each in both])
-        taught = f" (teacher {teacher[0]} {teacher[1]:.2f})" if teacher else ""
+        score = _to([None if each.score is None else f"{each.score:+.2f}" for each in both])
+        taught = f" (teacher {teacher[0]} {teacher[1]:+.2f})" if teacher else ""
         parts.append(f"{score} dB{taught}")
     parts += [
         f"{_to([f'{each.macs / 1000:.3f}' for each in both])} kMAC/pixel",

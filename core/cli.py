@@ -79,7 +79,7 @@ def command(arguments: Sequence[str]) -> int:
     which.add_argument("--model", help="shipped model by name, or an artifact by path")
     which.add_argument("--method", choices=("gmm",), help="no network: Gaussian mixtures (slow)")
     where = parser.add_mutually_exclusive_group(required=True)
-    where.add_argument("--config", metavar="FILE", help="YAML with the data sets (quality.yaml)")
+    where.add_argument("--config", metavar="FILE", help="YAML with the data sets, or of a training")
     where.add_argument(
         "--root", metavar="DIR", help="one data set, as it was downloaded, or a reference set"
     )
@@ -115,7 +115,6 @@ def command(arguments: Sequence[str]) -> int:
     _check_evaluation(options)
 
     from core.checkpoint import find_checkpoint, load_checkpoint
-    from core.config import config_parser, parse_config
     from core.evaluation.evaluate import Derain, EvaluationConfig, mean_rows, score_pairs
     from core.evaluation.files import (
         ReferenceWriter,
@@ -127,6 +126,7 @@ def command(arguments: Sequence[str]) -> int:
         teacher_of,
         write_text,
     )
+    from core.evaluation.score import row_means, validation_score
     from core.evaluation.table import quality_table
     from core.inference import derainer_of
     from core.papers.gmm.derain import gmm_derainer
@@ -137,9 +137,7 @@ def command(arguments: Sequence[str]) -> int:
     if options.root:
         config = downloaded_sets(options.root, options.dataset)
     else:
-        values = ["--config", options.config]
-        values += ["--data_root", options.data_root] if options.data_root else []
-        config = parse_config(EvaluationConfig, config_parser(EvaluationConfig), values)
+        config = EvaluationConfig.read(options.config, options.data_root)
         config = config.only(options.sets) if options.sets else config
     save = Path(options.save) if options.save else None
     for option in ("json", "csv"):
@@ -173,6 +171,7 @@ def command(arguments: Sequence[str]) -> int:
             reference.finish()
     rows = mean_rows(scores)
     print(quality_table(rows))
+    print(f"\nscore {validation_score(row_means(rows), config.sets):+.2f} dB")
     if options.json:
         text = json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n"
         write_text("--json", Path(options.json), text)

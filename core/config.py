@@ -122,9 +122,10 @@ PARENT = "extends"
 def read_config(path: str | Path) -> dict[str, Any]:
     """Read a YAML file that holds a mapping, and the files that it extends.
 
-    The key ``extends`` names another file, relative to this one. Its mappings are merged with
-    those here, however deep, and where both have a value the one here wins; lists are values, and
-    null takes out a mapping. Where there is no clone, ``configs/...`` is what ships in the package.
+    The key ``extends`` names another file, relative to this one, or a list of them. Their mappings
+    are merged with those here, however deep, and where two have a value the later wins, and this
+    file over all; lists are values, and null takes out a mapping. Where there is no clone,
+    ``configs/...`` is what ships in the package.
 
     Raises:
         ConfigError: a file that is missing, unreadable, not YAML or not a mapping, or one that
@@ -161,12 +162,13 @@ def _read(path: Path, below: tuple[Path, ...]) -> dict[str, Any]:
     if not isinstance(found, Mapping):
         raise ConfigError(f"--config {path}: holds no options; write them as lines of 'key: value'")
     values = {str(key): value for key, value in found.items()}
-    parent = values.pop(PARENT, None)
-    if parent is None:
-        return values
-    if not isinstance(parent, str):
-        raise ConfigError(f"--config {path}: {PARENT} {parent!r} is not the name of a file")
-    return merge(_read(path.parent / parent, (*below, path.resolve())), values)
+    parents = values.pop(PARENT, [])
+    merged: dict[str, Any] = {}
+    for parent in parents if isinstance(parents, list) else [parents]:
+        if not isinstance(parent, str):
+            raise ConfigError(f"--config {path}: {PARENT} {parent!r} is not the name of a file")
+        merged = merge(merged, _read(path.parent / parent, (*below, path.resolve())))
+    return merge(merged, values)
 
 
 def check_keys(hint: Any, values: Any, where: str = "") -> Any:

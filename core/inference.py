@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
 from core.pairs import Image
 from edge_runtime.machine import CPU_INFO, cpu_info
+from edge_runtime.pyramid import Change, by_passes, everywhere
+from edge_runtime.tiles import PEAKS
 
 Precision = Literal["32-true", "bf16-mixed", "auto"]
 """Of the arithmetic; ``auto`` is bfloat16 where the device has instructions for it."""
@@ -125,16 +128,22 @@ def derain(network: nn.Module, rainy: Image, size_multiple: int) -> Image:
 
     Returns:
         derained: uint8 (H, W, 3) RGB, clamped and rounded half up, as
-        :class:`edge_runtime.Derainer` does.
+        :class:`edge_runtime.Derainer` does: large pictures at a fraction of their size first.
     """
-    height, width = rainy.shape[:2]
     device = next(network.parameters()).device
-    batch = torch.from_numpy(rainy.copy()).to(device)
-    batch = batch.permute(2, 0, 1)[None].float() / 255
-    batch = batch.contiguous(memory_format=torch.channels_last)
-    derained = network(pad_to_multiple(batch, size_multiple))[0, :, :height, :width]
-    pixels = (derained.float().clamp(0, 1) * 255 + 0.5).to(torch.uint8)
-    return np.asarray(pixels.permute(1, 2, 0).contiguous().cpu().numpy(), dtype=np.uint8)
+
+    def once(image: NDArray[Any], change: Change | None, shrunk: bool) -> NDArray[Any]:
+        height, width = image.shape[:2]
+        if change is not None:
+            image = change.done_to(image, 2, everywhere(image))
+        peak = int(PEAKS[image.dtype])
+        batch = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32)).to(device)
+        batch = (batch / peak).contiguous(memory_format=torch.channels_last)
+        derained = network(pad_to_multiple(batch, size_multiple))[0, :, :height, :width]
+        levels = (derained.float().clamp(0, 1) * peak + 0.5).permute(1, 2, 0)
+        return np.ascontiguousarray(levels.cpu().numpy(), image.dtype)
+
+    return by_passes(rainy, "auto", once)
 
 
 def derainer_of(

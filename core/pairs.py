@@ -17,6 +17,7 @@ from core.progress import track
 from edge_runtime.errors import ImageError
 from edge_runtime.pictures.picture import read_picture
 from edge_runtime.pictures.sources import SUFFIXES, find_pictures
+from edge_runtime.report.reference import SHIPPED, read_reference
 
 Twins = list[tuple[Path, Path]]
 
@@ -136,7 +137,9 @@ def _match(rainy: Sequence[Path], clean: Sequence[Path], key: Callable[[Path], s
 
 
 Image = NDArray[np.uint8]
-Layout = Literal["side_by_side", "folders", "published", "clean"]
+Layout = Literal["side_by_side", "folders", "published", "clean", "reference"]
+_HELD_OUT = re.compile(r"val_|public_test$")
+"""Beginnings of the names of folders whose pictures are never trained on."""
 
 
 @dataclass(frozen=True)
@@ -146,8 +149,10 @@ class SourceConfig:
     Attributes:
         layout: ``side_by_side``, one file a pair, cut in the middle (Rain800); ``folders``, two
             folders with equal file stems; ``published``, one of the layouts that
-            :func:`core.pairs.published` knows; ``clean``, pictures without rain.
-        root: folder of the files (all but ``folders``), relative to the data root.
+            :func:`core.pairs.published` knows; ``clean``, pictures without rain; ``reference``,
+            the rainy pictures of the reference set that ships.
+        root: folder of the files, relative to the data root; not of ``folders`` and
+            ``reference``.
         rainy: folder of the rainy pictures (``folders``).
         clean: folder of the clean pictures (``folders``).
         clean_side: which half is the clean one (``side_by_side``).
@@ -167,7 +172,7 @@ class SourceConfig:
     split: str = ""
 
     def __post_init__(self) -> None:
-        needed = ("rainy", "clean") if self.layout == "folders" else ("root",)
+        needed = {"folders": ("rainy", "clean"), "reference": ()}.get(self.layout, ("root",))
         for name in needed:
             if not getattr(self, name):
                 raise ConfigError(f"layout {self.layout!r} needs {name!r}; give its folder")
@@ -177,9 +182,21 @@ class SourceConfig:
             )
 
     @property
+    def held_out(self) -> str:
+        """What of it says that it is not for training, such as ``split 'val'``; else empty."""
+        if self.layout == "reference":
+            return "layout 'reference'"
+        if re.match(r"(val|test)", self.split):
+            return f"split {self.split!r}"
+        folders = (self.root, self.rainy, self.clean)
+        named = (name for name in folders if any(map(_HELD_OUT.match, Path(name).parts)))
+        return next(map(repr, named), "")
+
+    @property
     def name(self) -> str:
         """What provenance calls the data set: the end of its path, without the data root."""
-        return Path(self.root).name or "/".join(Path(self.rainy).parts[-2:])
+        named = Path(self.root).name or "/".join(Path(self.rainy).parts[-2:])
+        return named or self.layout
 
 
 @dataclass(frozen=True)
@@ -231,6 +248,10 @@ def find_pairs(source: SourceConfig, data_root: str | Path = ".") -> tuple[PairF
     if source.layout == "folders":
         rainy, clean = list_pictures(base / source.rainy), list_pictures(base / source.clean)
         pairs = [PairFile(*twins) for twins in _match(rainy, clean, lambda path: path.stem)]
+    elif source.layout == "reference":
+        pictures = read_reference(SHIPPED).index.pictures
+        falling = [each for each in pictures if each.sha256["rainy"] != each.sha256["clean"]]
+        pairs = [PairFile(SHIPPED / p.path("rainy"), SHIPPED / p.path("clean")) for p in falling]
     elif source.layout == "published":
         pairs = [PairFile(*twins) for twins in published(base / source.root)]
     else:

@@ -15,7 +15,7 @@ from edge_runtime.engines.base import ClosedSession, Engine, Session, Stages
 from edge_runtime.errors import ImageError, SessionError, UsageError
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import DEFAULT_MODEL, fastest_provider, find_model
-from edge_runtime.pyramid import SCALES, Change, Scale, passes, shrink
+from edge_runtime.pyramid import SCALES, Change, Scale, by_passes
 from edge_runtime.tiles import PEAKS, Tile, from_planes, least_work, plan_tiles, to_batch
 
 WINDOW_PIXELS = 1_500_000
@@ -150,20 +150,10 @@ class Derainer:
             UsageError: ``tile`` is negative.
         """
         _check_image(image)
-        change: Change | None = None
-        for factor in passes(self.scale, *image.shape[:2]):
-            if factor == 1:
-                return self._at_one_size(image, change)
-            small = shrink(image, factor)
-            change = Change(small, self._at_one_size(small, change, shrunk=True))
-            del small
-        assert change is not None
-        self._spare.clear()
-        everywhere = slice(0, image.shape[0]), slice(0, image.shape[1])
-        return change.done_to(image, factor, everywhere)
+        return by_passes(image, self.scale, self._at_one_size)
 
     def _at_one_size(
-        self, image: NDArray[Any], change: Change | None, *, shrunk: bool = False
+        self, image: NDArray[Any], change: Change | None, shrunk: bool
     ) -> NDArray[Any]:
         """Derain a picture in tiles, after the change that was found at half its size."""
         height, width = image.shape[:2]
@@ -185,7 +175,7 @@ class Derainer:
                 memory = batch.reshape(-1)
             inner = (0, slice(None), *tile.inner)
             from_planes(self._run(batch)[inner], derained[tile.target])
-        if memory is not None:
+        if memory is not None and not shrunk:  # beside a large picture there is no room for it
             self._spare.append(memory)
         return derained
 

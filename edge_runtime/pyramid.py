@@ -8,6 +8,7 @@ twice that size, for the finer streaks. Detail that the small picture does not h
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import cv2
@@ -126,3 +127,35 @@ class Change:
             for span, small in zip((rows, columns), near, strict=True)
         )
         return np.ascontiguousarray(large[inner], np.float32)
+
+
+def by_passes(
+    image: NDArray[Any],
+    scale: Scale,
+    derain: Callable[[NDArray[Any], Change | None, bool], NDArray[Any]],
+) -> NDArray[Any]:
+    """Derain a picture pass by pass, coarse to fine.
+
+    Args:
+        image: HWC RGB or HW grey of any dtype in ``PEAKS``.
+        scale: As for ``passes``.
+        derain: Takes a picture, the change found at half its size, to be done to it first, and
+            whether the picture is a shrunk one; returns it derained.
+
+    Returns:
+        A new array of the same shape, dtype and range.
+    """
+    change: Change | None = None
+    for factor in passes(scale, *image.shape[:2]):
+        if factor == 1:
+            return derain(image, change, False)
+        small = shrink(image, factor)
+        change = Change(small, derain(small, change, True))
+        del small
+    assert change is not None
+    return change.done_to(image, factor, everywhere(image))
+
+
+def everywhere(image: NDArray[Any]) -> Rectangle:
+    """Return the window that is all of ``image``."""
+    return slice(0, image.shape[0]), slice(0, image.shape[1])

@@ -216,7 +216,7 @@ def to_int8(
         tuned = judge(best_of_it.build(), "fine-tuned")
         if tuned.score < after.score:
             notes.append(
-                f"fine-tuning ended at {tuned.score:.3f} dB, below the {after.score:.3f} of "
+                f"fine-tuning ended at {tuned.score:+.3f} dB, below the {after.score:+.3f} of "
                 "calibration, which is kept; take more --steps or another --learning-rate"
             )
         else:

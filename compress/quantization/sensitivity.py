@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from core.checkpoint import Checkpoint
+from core.evaluation.score import Means, validation_score
 from core.inference import derain, pad_to_multiple
 from core.mixture.dataset import to_float
 from core.progress import track
 from core.quantization import Placement, Quantization
 from core.training.config import TrainConfig
-from core.training.train import SCORE_CAP_DB
 from edge_runtime.metrics import IDENTICAL_DB, psnr
 
 _BATCH = 16
@@ -80,7 +80,7 @@ class Judged(NamedTuple):
 
     Attributes:
         psnr: rgb PSNR in dB by validation set.
-        score: their mean in dB, each counted up to :data:`core.training.train.SCORE_CAP_DB`.
+        score: that of training in dB, :func:`core.evaluation.score.validation_score`.
     """
 
     psnr: Mapping[str, float]
@@ -96,9 +96,14 @@ class Judge:
 
     def __init__(self, config: TrainConfig, size_multiple: int, progress: bool) -> None:
         self._multiple, self._progress = size_multiple, progress
+        self._configs = config.validation
         self._sets = {
             name: [pair[1:] for pair in test_set.read(config.data_root, name if progress else None)]
             for name, test_set in config.validation.items()
+        }
+        self._before = {
+            name: _mean([psnr(rainy, clean) for rainy, clean in pairs])
+            for name, pairs in self._sets.items()
         }
 
     def __call__(self, network: nn.Module, title: str, size_multiple: int = 1) -> Judged:
@@ -111,6 +116,10 @@ class Judge:
             shown = track(pairs, f"{title}: {name}" if self._progress else None)
             # Only what is judged by: SSIM would take longer than the network.
             found = [psnr(derain(network, rainy, multiple), clean) for rainy, clean in shown]
-            means[name] = sum(min(value, IDENTICAL_DB) for value in found) / len(found)
-        capped = [min(value, SCORE_CAP_DB) for value in means.values()]
-        return Judged(means, sum(capped) / len(capped))
+            means[name] = _mean(found)
+        both = {name: Means(self._before[name], mean) for name, mean in means.items()}
+        return Judged(means, validation_score(both, self._configs))
+
+
+def _mean(found: Sequence[float]) -> float:
+    return sum(min(value, IDENTICAL_DB) for value in found) / len(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
@@ -14,10 +14,12 @@ from compress.pruning.prune import PruneConfig, prune
 from compress.quantization.quantize import QuantizeConfig, Quantized, to_fp16, to_int8
 from compress.recipe.recipe import Recipe, Step, network_values
 from compress.recipe.records import Record, StepFiles, digest
-from compress.recipe.scores import Scorer, mean_score, psnr_by_set
+from compress.recipe.scores import Scorer
 from compress.teacher import find_teachers
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError
+from core.evaluation.evaluate import TestSetConfig
+from core.evaluation.score import row_means, validation_score
 from core.training.train import TrainResult
 from edge_runtime.errors import EdgeDerainError
 from edge_runtime.models.card import ModelCard, read_card
@@ -246,8 +248,7 @@ def _said(step: Step) -> str:
 
 def outcome_rows(outcome: Outcome) -> list[Row]:
     """Lay out what each step reached, rgb PSNR in dB, and what it cost; the teacher first."""
-    cards = [done.card for done in outcome.finished]
-    sets = list(psnr_by_set(cards[0].quality))
+    sets = outcome.finished[0].step.training.validation
     rows: list[Row] = [
         (
             *("", *sets, "score", "to teacher", "parameters"),
@@ -273,16 +274,19 @@ def duration(seconds: float) -> str:
 def _reached(
     name: str,
     card: ModelCard,
-    sets: Sequence[str],
+    sets: Mapping[str, TestSetConfig],
     teacher: ModelCard | None,
     taken: tuple[str, str, str] | None,
 ) -> Row:
-    psnr, score = psnr_by_set(card.quality), mean_score(card.quality)
-    loss = f"{score - mean_score(teacher.quality):+.2f}" if teacher else UNKNOWN
+    means = row_means(card.quality)
+    score = validation_score(means, sets)
+    loss = UNKNOWN
+    if teacher:
+        loss = f"{score - validation_score(row_means(teacher.quality), sets):+.2f}"
     return (
         name,
-        *(f"{psnr[each]:.2f}" for each in sets),
-        f"{score:.2f}",
+        *(f"{means[each].after:.2f}" for each in sets),
+        f"{score:+.2f}",
         loss,
         f"{card.parameters:,}",
         f"{card.macs_per_pixel / 1000:.3f}",

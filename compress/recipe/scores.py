@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
 from compress.checkpoint_card import checkpoint_card, teacher_loss
@@ -13,21 +12,9 @@ from compress.recipe.records import digest
 from core.checkpoint import Checkpoint, find_checkpoint, load_checkpoint
 from core.evaluation.evaluate import evaluate
 from core.inference import derainer_of
-from core.training.train import SCORE_CAP_DB
 from edge_runtime.errors import CardError
 from edge_runtime.models.card import ModelCard, QualityRow, write_card
 from edge_runtime.models.records import to_plain
-
-
-def psnr_by_set(quality: Sequence[QualityRow]) -> dict[str, float]:
-    """Return the rgb PSNR in dB of each data set."""
-    return {row.dataset: row.psnr for row in quality if row.protocol == "rgb"}
-
-
-def mean_score(quality: Sequence[QualityRow]) -> float:
-    """Return the score of training: mean rgb PSNR in dB, each set up to SCORE_CAP_DB."""
-    capped = [min(psnr, SCORE_CAP_DB) for psnr in psnr_by_set(quality).values()]
-    return sum(capped) / len(capped)
 
 
 class Scorer:

@@ -20,12 +20,12 @@ from compress.distillation import DistillConfig
 from compress.pareto import unbeaten
 from compress.recipe.pipeline import Finished, Pipeline, Say
 from compress.recipe.recipe import build_recipe
-from compress.recipe.scores import mean_score
 from compress.search.candidates import Budget, Candidate, find_candidates
 from compress.search.config import SearchConfig
 from core.checkpoint import load_checkpoint
 from core.config import build_config
 from core.errors import ConfigError
+from core.evaluation.score import row_means, validation_score
 from core.training.train import TrainResult
 from edge_runtime.files import write_atomically
 from edge_runtime.models.records import to_plain
@@ -51,7 +51,7 @@ class Tried:
     Attributes:
         candidate: what it is.
         round: counted from 1.
-        score: in dB, of training: mean rgb PSNR over the validation sets.
+        score: in dB, of training: :func:`core.evaluation.score.validation_score`.
         parameters: of the pruned network, ``macs`` per pixel, and ``bytes`` of its ONNX file,
             about.
     """
@@ -145,7 +145,7 @@ class Search:
                 if isinstance(ended, TrainResult):
                     return Found(_ranked(tried), stopped=ended)
                 tried[name] = ended
-                say(f"round {number}: {name}: {ended.score:.2f} dB")
+                say(f"round {number}: {name}: {ended.score:+.2f} dB")
         ranked = _ranked(tried)
         chosen = choose(ranked, self._config.max_drop)
         self._write(out, chosen)
@@ -178,7 +178,7 @@ class Search:
             raise ConfigError(f"{candidate.name}: has no steps")
         card = done.card
         size = checkpoint_bytes(load_checkpoint(done.checkpoint))
-        score = mean_score(card.quality)
+        score = validation_score(row_means(card.quality), self.training.validation)
         return Tried(candidate, number, score, card.parameters, card.macs_per_pixel, size)
 
     @property
@@ -205,8 +205,8 @@ class Search:
 
     def _write(self, out: Path, chosen: Tried) -> None:
         text = (
-            f"# Found by compress search: {chosen.candidate.name}, {chosen.score:.2f} dB after the "
-            f"{self.rungs[-1].steps} steps of the search.\n"
+            f"# Found by compress search: {chosen.candidate.name}, {chosen.score:+.2f} dB after "
+            f"the {self.rungs[-1].steps} steps of the search.\n"
         )
         text += yaml.safe_dump(self.recipe_of(chosen.candidate), sort_keys=False)
         try:
@@ -316,7 +316,7 @@ def tried_rows(found: Found) -> list[tuple[str, ...]]:
                 each.candidate.pruned,
                 each.candidate.precision,
                 str(each.round),
-                f"{each.score:.2f}",
+                f"{each.score:+.2f}",
                 f"{best[each.round] - each.score:.2f}",
                 f"{each.parameters:,}",
                 f"{each.macs / 1000:.3f}",

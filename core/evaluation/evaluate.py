@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from core.config import nearest
+from core.config import build_config, nearest, read_config
 from core.errors import ConfigError, DataError, check_bounds
 from core.pairs import Image, SourceConfig, find_pairs
 from core.progress import track
@@ -36,14 +36,23 @@ class TestSetConfig:
         rain: lay this rain over the clean pictures instead of taking the rainy ones.
         enlarge: factor by which the pictures are enlarged first (bicubic), as a camera of more
             pixels sees the same scene without its finest detail.
+        weight: how often the set counts in the score that training is judged by.
     """
 
     source: SourceConfig
     rain: FixedRain | None = None
     enlarge: int = 1
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
         check_bounds(self, enlarge=1)
+        if not self.weight > 0:
+            raise ConfigError(f"weight {self.weight} must be above 0; leave the set out instead")
+
+    @property
+    def dry(self) -> bool:
+        """Whether the pictures are without rain, so that nothing of them may change."""
+        return self.source.layout == "clean" and self.rain is None
 
     def read(
         self, data_root: str, progress: str | None = None
@@ -79,6 +88,27 @@ class EvaluationConfig:
     def __post_init__(self) -> None:
         if not self.sets:
             raise ConfigError("sets is empty; name at least one data set")
+
+    @classmethod
+    def read(cls, path: str, data_root: str | None = None) -> EvaluationConfig:
+        """Read a YAML file with ``sets``, or one of a training, for its ``validation``.
+
+        Args:
+            path: of the file.
+            data_root: in place of that of the file, where given.
+
+        Raises:
+            ConfigError: what is wrong with it, in one line.
+        """
+        values = read_config(path)
+        if "sets" not in values and "validation" in values:
+            values = {"sets": values["validation"], "data_root": values.get("data_root", "data")}
+        if data_root:
+            values["data_root"] = data_root
+        try:
+            return build_config(cls, values, "")
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {str(error).removeprefix(': ')}") from error
 
     def only(self, names: Sequence[str]) -> EvaluationConfig:
         """Keep the sets with these names; raises ConfigError for a name that is not there."""

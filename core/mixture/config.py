@@ -42,6 +42,13 @@ class PartConfig:
                 f"mixture.parts: rain {self.rain!r} of {self.source.root or self.source.rainy!r}: "
                 "rain 'borrowed' and a lender belong together; give both or none"
             )
+        for source in (self.source, self.lender):
+            kept = source.held_out if source else ""
+            if kept:
+                raise ConfigError(
+                    f"mixture.parts: {kept} is for validation or tests, and scores would mean "
+                    "nothing if it were trained on; name other pictures"
+                )
         if not self.weight > 0:
             raise ConfigError(
                 f"mixture.parts: weight {self.weight} of "

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
@@ -20,10 +21,11 @@ from torch.utils.data import DataLoader
 from core.checkpoint import save_checkpoint
 from core.config import build_config
 from core.errors import CheckpointError, ConfigError, disk_errors
-from core.evaluation.evaluate import mean_quality
+from core.evaluation.evaluate import EvaluationConfig, PictureScore, mean_rows, score_pairs
+from core.evaluation.score import row_means, validation_score
 from core.inference import derain
 from core.mixture.dataset import MixtureDataset, Sample, step_indices
-from core.pairs import Image
+from core.pairs import find_pairs
 from core.progress import above_bars, step_bar
 from core.training.config import TrainConfig, differences, parse_training, training_parser
 from core.training.learner import Learner, Objective
@@ -38,7 +40,6 @@ from core.training.state import (
     sole_run,
 )
 from edge_runtime.files import write_atomically
-from edge_runtime.metrics import measure
 from edge_runtime.models.records import to_plain
 
 
@@ -99,8 +100,8 @@ class TrainResult:
         return 0 if self.stopped_by is None else 128 + self.stopped_by
 
 
-SCORE_CAP_DB = 40.0
-Pairs = list[tuple[Image, Image]]
+JUDGED_BY = "gain"
+"""Tells scores of today from those of earlier versions, with which they cannot be compared."""
 _log = logging.getLogger(__name__)
 
 
@@ -169,14 +170,9 @@ class Trainer:
                 objective.teach,
                 objective.pieces,
             )
-        validation = {
-            name: [
-                pair[1:]
-                for pair in test_set.read(config.data_root, name if self.progress else None)
-            ]
-            for name, test_set in (config.validation.items() if self.first else ())
-        }
         if self.first:
+            for test_set in config.validation.values():
+                find_pairs(test_set.source, config.data_root)  # what is missing is said at once
             text = yaml.safe_dump(to_plain(config), sort_keys=False)
             with disk_errors(f"out {self.folder}", ConfigError):
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +183,7 @@ class Trainer:
             RunLog(self.folder / "logs", self.step, write=self.first) as log,
             StopRequest() as stop,
         ):
-            stopped_by = self._loop(data, validation, log, stop)
+            stopped_by = self._loop(data, log, stop)
         ended_by = stopped_by if self.step < config.steps else None
         lines = self._summary(ended_by) if self.first else ()
         return TrainResult(self.folder, self.step, self.best, ended_by, self.first, lines)
@@ -199,27 +195,25 @@ class Trainer:
                 "the same command with --resume goes on",
             )
         ended = (
-            f"{self.step} steps, best score {self.best:.2f} dB: {self.folder / 'best.safetensors'} "
-            f"({self._watch.waiting:.0%} of the time spent waiting for data); curves and pictures "
-            f"are in {self.folder / 'logs'}"
+            f"{self.step} steps, best score {self.best:+.2f} dB: "
+            f"{self.folder / 'best.safetensors'} ({self._watch.waiting:.0%} of the time spent "
+            f"waiting for data); curves and pictures are in {self.folder / 'logs'}"
         )
         if self.before_gan is None:
             return (ended,)
         gan = (
-            f"score before the GAN phase {self.before_gan:.2f} dB (before_gan.safetensors), "
-            f"after it {self.last:.2f} dB (last.safetensors)"
+            f"score before the GAN phase {self.before_gan:+.2f} dB (before_gan.safetensors), "
+            f"after it {self.last:+.2f} dB (last.safetensors)"
         )
         return ended, gan
 
-    def _loop(
-        self, data: MixtureDataset, validation: Mapping[str, Pairs], log: RunLog, stop: StopRequest
-    ) -> int | None:
+    def _loop(self, data: MixtureDataset, log: RunLog, stop: StopRequest) -> int | None:
         config = self.config
         with step_bar(config.name, self.step, config.steps, shown=self.progress) as bar:
             shown: dict[str, str] = {}
             for batch in self._watch.waits(self._batches(data)):
                 if config.adversarial.weight and self.step == config.adversarial.start > 0:
-                    self._tell(self._validate(validation, log))
+                    self._tell(self._validate(log))
                     self.before_gan = self.last
                     self._keep("before_gan")
                 losses = self.learner.update(batch, self.step)
@@ -229,9 +223,9 @@ class Trainer:
                 if self.step % config.log_every == 0 or last:
                     shown["loss"] = f"{self._write_losses(losses, log)['loss']:.4f}"
                 if self.step % config.validate_every == 0 or last:
-                    self._tell(self._validate(validation, log))
+                    self._tell(self._validate(log))
                 if self.best is not None:
-                    shown["best"] = f"{self.best:.2f} dB"
+                    shown["best"] = f"{self.best:+.2f} dB"
                 bar.set_postfix(shown, refresh=last)
                 stopped_by = self._stopped_by(stop)
                 if self.step % config.save_every == 0 or last or stopped_by:
@@ -275,32 +269,36 @@ class Trainer:
         log.write(self.step, {**values, "learning_rate": rate, "waiting": waiting})
         return values
 
-    def _validate(self, validation: Mapping[str, Pairs], log: RunLog) -> str:
+    def _validate(self, log: RunLog) -> str:
         """Score the network; return the line that tells of it, empty but in the first process."""
         if not self.first:
             return ""
         network = self.learner.average.module.eval()
         multiple = self.learner.network_config.size_multiple
-        scores: dict[str, float] = {}
-        for name, pairs in validation.items():
-            with self.fabric.autocast():
-                results = [(derain(network, rainy, multiple), clean) for rainy, clean in pairs]
-            quality = mean_quality([measure(derained, clean) for derained, clean in results])
-            scores[name] = quality["rgb"].psnr
-            for protocol, mean in quality.items():
-                place = f"{name}/{protocol}"
-                log.write(self.step, {f"{place}_psnr": mean.psnr, f"{place}_ssim": mean.ssim})
-            (rainy, _), (derained, clean) = pairs[0], results[0]
-            log.show(self.step, name, (rainy, derained, clean))
-        self.last = sum(min(each, SCORE_CAP_DB) for each in scores.values()) / len(scores)
+        judged = EvaluationConfig(self.config.validation, self.config.data_root)
+        scores: dict[str, list[PictureScore]] = {}
+        with self.fabric.autocast():
+            for score, *pictures in score_pairs(
+                lambda rainy: derain(network, rainy, multiple), judged, progress=False
+            ):
+                if score.dataset not in scores:
+                    rainy, clean, derained = pictures
+                    log.show(self.step, score.dataset, (rainy, derained, clean))
+                scores.setdefault(score.dataset, []).append(score)
+        rows = mean_rows(chain.from_iterable(scores.values()))
+        for row in rows:
+            place = f"{row.dataset}/{row.protocol}"
+            log.write(self.step, {f"{place}_psnr": row.psnr, f"{place}_ssim": row.ssim})
+        means = row_means(rows)
+        self.last = validation_score(means, self.config.validation)
         log.write(self.step, {"score": self.last})
         log.draw()
         better = self.best is None or self.last > self.best
         if better:
             self.best = self.last
             self._keep("best")
-        single = ", ".join(f"{name} {score:.2f}" for name, score in scores.items())
-        return f"step {self.step}: score {self.last:.2f} dB{' (best)' * better}: {single}"
+        single = ", ".join(f"{name} {mean.after:.2f}" for name, mean in means.items())
+        return f"step {self.step}: score {self.last:+.2f} dB{' (best)' * better}: {single}"
 
     def _keep(self, name: str) -> None:
         if self.first:
@@ -315,6 +313,7 @@ class Trainer:
                 "best": self.best,
                 "last": self.last,
                 "before_gan": self.before_gan,
+                "judged_by": JUDGED_BY,
                 "seconds": self._watch.seconds,
                 "config": to_plain(self.config),
                 "objective": self.learner.objective.note,
@@ -340,8 +339,10 @@ class Trainer:
                 "set that back to resume, or choose another --name"
             )
         progress = load_state(state, self.learner.state())
-        self.step, self.best = progress["step"], progress["best"]
-        self.last, self.before_gan = progress.get("last"), progress.get("before_gan")
+        self.step = progress["step"]
+        if progress.get("judged_by") == JUDGED_BY:
+            self.best, self.last = progress["best"], progress["last"]
+            self.before_gan = progress["before_gan"]
         return float(progress.get("seconds", 0.0))
 
     def _sound_state(self, newest: Path) -> Path:

@@ -328,13 +328,13 @@ def test_the_command(
     )
     *_, ended, worth, following = capsys.readouterr().out.splitlines()
     folder = tmp_path / "runs/tiny"
-    score = re.match(r"2 steps, best score ([\d.]+) dB", ended)
+    score = re.match(r"2 steps, best score ([+-][\d.]+) dB", ended)
     assert score
     best = folder / "best.safetensors"
     number = r"[\d.]+"
     assert re.fullmatch(
-        rf"tiny: {score[1]} dB \(teacher wise {number}\), {number} kMAC/pixel, about {number} "
-        rf"kB as ONNX, {number} ms \(torch in float, .*\): {best}",
+        rf"tiny: {re.escape(score[1])} dB \(teacher wise [+-]{number}\), {number} kMAC/pixel, "
+        rf"about {number} kB as ONNX, {number} ms \(torch in float, .*\): {best}",
         worth,
     )
     assert following == f"next: derain-export onnx {best} -o artifacts"

@@ -142,7 +142,10 @@ def test_train_interrupt_resume_and_evaluate(
     values = ["evaluate", "--checkpoint", best, "--config", quality_file, "--sets", "pairs"]
     assert cli.main([*values, "--data-root", str(data_root), "--json", str(rows)]) == 0
     out, _ = capsys.readouterr()
-    assert [line.split(" | ")[0] for line in out.splitlines()[2:]] == ["| pairs", "| pairs"]
+    *table, empty, score = out.splitlines()
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| pairs", "| pairs"]
+    assert not empty
+    assert re.fullmatch(r"score [+-]\d+\.\d\d dB", score)
     found = json.loads(rows.read_text())
     assert [(row["dataset"], row["images"], row["protocol"]) for row in found] == [
         ("pairs", 3, "rgb"),

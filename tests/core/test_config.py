@@ -221,6 +221,13 @@ def test_mappings_are_merged_and_the_nearer_file_wins(folder: Path) -> None:
     }
 
 
+def test_of_several_files_the_later_wins(folder: Path) -> None:
+    _write(folder, "seed: 9\nnetwork: {width: 4}\n", "other.yaml")
+    text = "extends: [parts/base.yaml, other.yaml]\nsteps: 6\n"
+    found = read_config(_write(folder, text))
+    assert (found["seed"], found["network"]["width"], found["steps"]) == (9, 4, 6)
+
+
 def test_a_value_replaces_a_mapping_and_a_mapping_a_value(folder: Path) -> None:
     text = "extends: parts/base.yaml\nnetwork: 3\nsteps: {a: 1}\n"
     found = read_config(_write(folder, text))
@@ -239,7 +246,7 @@ def test_null_takes_out_a_mapping(folder: Path) -> None:
     [
         ("extends: top.yaml\n", r"top\.yaml: extends itself; remove one 'extends'"),
         ("extends: parts/none.yaml\n", r"parts/none\.yaml: cannot be read"),
-        ("extends: [a, b]\n", r"extends \['a', 'b'\] is not the name of a file"),
+        ("extends: [parts/base.yaml, 3]\n", r"extends 3 is not the name of a file"),
         ("extends: parts\n", r"parts: cannot be read"),
     ],
 )

@@ -56,6 +56,16 @@ def test_views_and_read_only_pictures() -> None:
     assert derained.flags.writeable
 
 
+def test_a_large_picture_is_derained_as_the_device_does() -> None:
+    """At half the size first: a probe that adds one level there adds another at full size."""
+    rainy = np.random.default_rng(0).integers(0, 200, (40, 1800, 3), np.uint8)
+    probe = _Probe(3 / 255)
+    derained = derain(probe, rainy, 8)
+    np.testing.assert_array_equal(derained, rainy + 6)
+    assert probe.seen.shape == (1, 3, 40, 1800)
+    np.testing.assert_array_equal(derain(probe, rainy[:, :1799], 8), rainy[:, :1799] + 3)
+
+
 def test_a_checkpoint_becomes_a_function_of_one_picture() -> None:
     config = StudentConfig(widths=(8, 8), encoder_blocks=(1, 1), decoder_blocks=(1,))
     network = StudentNet(config)

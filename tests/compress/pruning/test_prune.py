@@ -19,7 +19,6 @@ from core.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from core.errors import CheckpointError, ConfigError
 from core.quantization import Quantization
 from core.training.learner import Learner
-from edge_runtime.metrics import Quality
 from edge_runtime.models.records import to_plain
 from tests.compress.conftest import stopping_at
 from tests.conftest import Refused
@@ -123,9 +122,7 @@ def test_rounds_train_and_teach_by_the_unpruned(
     before = load_checkpoint(wide)
     training = run(wide, validate_every=1)
     falling = iter(range(30, 0, -1))  # the first step of every round is the best
-    monkeypatch.setattr(
-        "core.training.train.mean_quality", lambda _: {"rgb": Quality(float(next(falling)), 0.5)}
-    )
+    monkeypatch.setattr("core.training.train.validation_score", lambda *_: float(next(falling)))
     pruned = prune(
         wide, PruneConfig(target_macs=0.4, rounds=2, batches=1), training, progress=False
     )
@@ -268,7 +265,7 @@ def test_options_of_the_training_follow(
     assert main(command) == 0
     printed = capsys.readouterr().out
     assert "1 steps, best score" in printed
-    assert re.search(r"\nthin: [\d.]+( to [\d.]+)? dB, [\d.]+ to [\d.]+ kMAC/pixel", printed)
+    assert re.search(r"\nthin: [+-][\d.]+( to [+-].+)? dB, [\d.]+ to [\d.]+ kMAC/pixel", printed)
     recipe = load_checkpoint(out).recipe
     assert recipe[-1].startswith("distill: gan_lstm from thin, 1 of 1 steps")
     assert (tmp_path / "runs" / "thin" / "round1" / "best.safetensors").exists()

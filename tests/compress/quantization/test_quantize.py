@@ -167,7 +167,7 @@ def test_fine_tuning_that_harms_is_not_kept(checkpoint: Checkpoint, config_file:
     assert found.tuned is not None
     assert found.tuned.score < found.methods["minmax"].score == found.after.score
     assert found.checkpoint.recipe[-1].startswith("quantize: ")
-    assert f"fine-tuning ended at {found.tuned.score:.3f} dB, below the" in found.warnings[0]
+    assert f"fine-tuning ended at {found.tuned.score:+.3f} dB, below the" in found.warnings[0]
 
 
 def test_dead_units_and_saturation_name_the_layer(
@@ -218,8 +218,8 @@ def test_command(saved: str, config_file: Path, capsys: pytest.CaptureFixture[st
     assert float(lines[3].split()[-1]) <= 0.05
     assert "float  encoder.0.0." in captured.out
     assert re.fullmatch(
-        r"tiny: [\d.]+ to [\d.]+ dB, 0\.528 to 0\.528 kMAC/pixel, about [\d.]+ to [\d.]+ kB as "
-        r"ONNX, .*ms.*: tiny_int8.safetensors",
+        r"tiny: [+-][\d.]+ to [+-][\d.]+ dB, 0\.528 to 0\.528 kMAC/pixel, about [\d.]+ to [\d.]+ "
+        r"kB as ONNX, .*ms.*: tiny_int8.safetensors",
         lines[-2],
     )
     assert lines[-1] == "next: derain-export onnx tiny_int8.safetensors -o artifacts"

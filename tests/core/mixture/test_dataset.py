@@ -70,6 +70,17 @@ def test_borrowed_rain_is_that_of_the_lender(data_root: Path, flips: bool) -> No
 def test_borrowed_rain_needs_a_lender() -> None:
     with pytest.raises(ConfigError, match=r"rain 'borrowed' of 'dry': .*belong together"):
         PartConfig(DRY, rain="borrowed")
+    for held in (
+        SourceConfig("folders", rainy="train/val_cityrain/rainy", clean="x/clean"),
+        SourceConfig("clean", root="data/public_test/Rain12/clean"),
+        SourceConfig("clean", root="photos", scenes="scenes.csv", split="val"),
+        SourceConfig("reference"),
+    ):
+        with pytest.raises(ConfigError, match=r"val_city.*trained on|public_t|'val'|'reference'"):
+            PartConfig(held)
+        with pytest.raises(ConfigError, match=r"is for validation or tests"):
+            PartConfig(SourceConfig("clean", root="dry"), rain="borrowed", lender=held)
+    PartConfig(SourceConfig("clean", root="evaluation/public_tests"))
     with pytest.raises(ConfigError, match=r"rain 'none' of 'dry': .*belong together"):
         PartConfig(DRY, rain="none", lender=PAIRS)
 
