@@ -132,6 +132,13 @@ _ADDITIONS = (operator.add, torch.add, "add")
 _RELUS = (torch.relu, F.relu, "relu")
 
 
+class _Tracer(fx.Tracer):
+    """Takes every layer as one operation, those of this project's own classes too."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Layer) or super().is_leaf_module(m, module_qualified_name)
+
+
 class Placement:
     """Which tensors of a network are stored as int8 when some of its layers are.
 
@@ -154,7 +161,7 @@ class Placement:
     """
 
     def __init__(self, module: nn.Module, int8_layers: Container[str] | None = None) -> None:
-        self.graph = fx.Tracer().trace(module)
+        self.graph = _Tracer().trace(module)
         self.layers: dict[str, Layer] = {}
         self.produced: set[fx.Node] = set()
         self.consumed: set[fx.Node] = set()
@@ -165,7 +172,7 @@ class Placement:
         latest = ""
         for node in self.graph.nodes:
             self.names.setdefault(node, node.name)
-            layer = self._modules.get(str(node.target)) if node.op == "call_module" else None
+            layer = self._module(node)
             if isinstance(layer, Layer):
                 latest = str(node.target)
                 self.layers[latest] = layer
@@ -193,13 +200,14 @@ class Placement:
 
     def follows_relu(self, node: fx.Node) -> bool:
         """Tell whether the value of ``node`` is that of a ReLU."""
-        return _is(node, _RELUS) or (
-            node.op == "call_module" and isinstance(self._modules[str(node.target)], nn.ReLU)
-        )
+        return _is(node, _RELUS) or isinstance(self._module(node), nn.ReLU)
 
     def _through_relu(self, node: fx.Node) -> fx.Node:
         (user, *others) = node.users
         return user if not others and self.follows_relu(user) else node
+
+    def _module(self, node: fx.Node) -> nn.Module | None:
+        return self._modules.get(str(node.target)) if node.op == "call_module" else None
 
 
 def _is(node: fx.Node, targets: Sequence[Any]) -> bool:

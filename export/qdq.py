@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -51,11 +53,30 @@ def store_codes(model: onnx.ModelProto) -> None:
             graph.initializer.append(unsigned)
         for node in activations:
             node.input[2] += "_uint8"
+    _shuffle_codes(graph)
     used = {name for node in graph.node for name in node.input}
     for name, tensor in tensors.items():
         if name not in used:
             graph.initializer.remove(tensor)
     _number(graph)
+
+
+def _shuffle_codes(graph: onnx.GraphProto) -> None:
+    """Deal out codes rather than floats: a shuffle before QuantizeLinear changes places with it.
+
+    Engines run a convolution in integers where its own output is what is quantized.
+    """
+    nodes = list(graph.node)
+    for place, (shuffle, quantize) in enumerate(itertools.pairwise(nodes)):
+        if (shuffle.op_type, quantize.op_type) == ("DepthToSpace", "QuantizeLinear"):
+            assert quantize.input[0] == shuffle.output[0]
+            quantize.input[0], between = shuffle.input[0], f"{shuffle.output[0]}_codes"
+            quantize.output[0], shuffle.output[0] = between, quantize.output[0]
+            shuffle.input[0] = between
+            nodes[place], nodes[place + 1] = quantize, shuffle
+    copied = [onnx.NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del graph.node[:]
+    graph.node.extend(copied)
 
 
 def _number(graph: onnx.GraphProto) -> None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch_pruning import DependencyGraph
 from torch_pruning.dependency import Group
+from torch_pruning.pruner.function import ConvPruner
 
 from core.networks.gan_lstm import GanLstm
 from core.networks.jorder import Jorder
-from core.networks.layers import ChannelAttention, SpatialAttention
+from core.networks.layers import ChannelAttention, ShuffledConv2d, SpatialAttention
 from core.networks.rescan import Rescan
 
 Convolution = (nn.Conv2d, nn.ConvTranspose2d)
@@ -52,6 +53,8 @@ class Axis:
             values = _sum_but(of(layer.weight), int(outward == layer.transposed))
             if outward and layer.bias is not None:
                 values = values + of(layer.bias)
+            if outward and isinstance(layer, ShuffledConv2d):
+                values = values.view(-1, layer.scale**2).sum(1)
             roots = torch.tensor(item.root_idxs, device=total.device)
             total.index_add_(0, roots, values[item.idxs])
         return total
@@ -78,10 +81,25 @@ def find_axes(net: nn.Module, size_multiple: int) -> list[Axis]:
     side = -(-32 // size_multiple) * size_multiple
     example = next(net.parameters()).new_zeros(1, 3, side, side)
     with torch.enable_grad():
-        graph = DependencyGraph().build_dependency(_Traced(net), example_inputs=example)
+        graph = DependencyGraph().build_dependency(
+            _Traced(net), example, customized_pruners={ShuffledConv2d: _ShuffledPruner()}
+        )
     squeezes = [module.squeeze for module in net.modules() if isinstance(module, ChannelAttention)]
     groups = graph.get_all_groups(ignored_layers=squeezes, root_module_types=Convolution)
     return [Axis(graph, _root(graph, group)) for group in groups if not _reaches_output(group)]
+
+
+class _ShuffledPruner(ConvPruner):  # type: ignore[misc]  # the library has no types
+    """Removes the whole block of pixels that stands for a channel after the shuffle."""
+
+    def prune_out_channels(self, layer: ShuffledConv2d, idxs: Sequence[int]) -> ShuffledConv2d:
+        block = layer.scale**2
+        blocks = [index * block + place for index in idxs for place in range(block)]
+        pruned: ShuffledConv2d = super().prune_out_channels(layer, blocks)
+        return pruned
+
+    def get_out_channels(self, layer: ShuffledConv2d) -> int:
+        return layer.out_channels // layer.scale**2
 
 
 class _Traced(nn.Module):

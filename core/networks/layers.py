@@ -1,4 +1,4 @@
-"""Parts that networks share: recurrent cells, attention, guided filter, losses of their own."""
+"""Parts that networks share: cells, attention, shuffle, guided filter, losses of their own."""
 
 from __future__ import annotations
 
@@ -180,6 +180,27 @@ class SpatialAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x * torch.sigmoid(self.weigh(x))
+
+
+class ShuffledConv2d(nn.Conv2d):
+    """A convolution whose channels are dealt out over blocks of pixels (Shi et al., CVPR 2016).
+
+    To the rest of the house it is one layer, quantized and exported as such: ``out_channels`` are
+    those of the convolution, ``scale**2`` of them in turn for each channel of the result.
+
+    Args:
+        inputs: channels in.
+        outputs: channels of the result.
+        scale: side of a block; the result is so many times as high and wide.
+        kernel: odd side of the kernel.
+    """
+
+    def __init__(self, inputs: int, outputs: int, scale: int, kernel: int = 1) -> None:
+        super().__init__(inputs, outputs * scale**2, kernel, padding=kernel // 2)
+        self.scale = scale
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return F.pixel_shuffle(super()._conv_forward(input, weight, bias), self.scale)
 
 
 def guided_filter(picture: Tensor, radius: int, eps: float) -> Tensor:

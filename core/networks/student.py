@@ -1,19 +1,24 @@
-"""StudentNet: a small residual UNet made only of operations that every edge engine runs fast."""
+"""StudentNet: a small residual UNet made of what every edge engine runs fast, in integers too."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from core.errors import ConfigError
+from core.networks.layers import ShuffledConv2d
 
 
 @dataclass(frozen=True)
 class StudentConfig:
-    """Shape of a :class:`StudentNet`; level ``i`` works at ``1 / 2**(i + 1)`` of the input size.
+    """Shape of a :class:`StudentNet`; level ``i`` works at ``1 / (stride * 2**i)`` of the size.
+
+    What ``stride`` and the fields after it default to is the family of the first release, whose
+    cards and checkpoints do not name them.
 
     Attributes:
         widths: channels of each level, multiples of 8, finest first.
@@ -22,9 +27,17 @@ class StudentConfig:
         encoder_inner: channels inside each of the encoder blocks, between their two convolutions,
             one list a level; empty for the width of the level, as before pruning.
         decoder_inner: likewise for the decoder blocks.
+        stride: of the entry and of the exit, 2 or 4.
+        kernel: of the entry, ``stride`` and an even number more, so that it overlaps by half of
+            that on each side.
+        up: ``shuffle`` goes up, and out, by a convolution and a pixel shuffle, which integer
+            kernels are made for; ``transposed`` by a transposed convolution.
+        exit_kernel: of the exit's convolution, 1 or 3; a transposed one is like 1.
+        closed: a ReLU closes each residual block, so that what is stored is never negative.
 
     Raises:
-        ConfigError: lengths that do not match, or a width that is not a multiple of 8.
+        ConfigError: lengths that do not match, a width that is not a multiple of 8, or values that
+            do not go together.
     """
 
     widths: tuple[int, ...] = (16, 32, 48)
@@ -32,6 +45,11 @@ class StudentConfig:
     decoder_blocks: tuple[int, ...] = (1, 1)
     encoder_inner: tuple[tuple[int, ...], ...] = ()
     decoder_inner: tuple[tuple[int, ...], ...] = ()
+    stride: int = 2
+    kernel: int = 6
+    up: Literal["transposed", "shuffle"] = "transposed"
+    exit_kernel: int = 1
+    closed: bool = False
 
     def __post_init__(self) -> None:
         levels = len(self.widths)
@@ -51,11 +69,22 @@ class StudentConfig:
         _check_inner("encoder", self.encoder_inner, self.encoder_blocks)
         _check_inner("decoder", self.decoder_inner, self.decoder_blocks)
         _check_widths("widths", self.widths)
+        if self.stride not in (2, 4):
+            raise ConfigError(f"stride {self.stride} must be 2 or 4")
+        if self.kernel < self.stride or (self.kernel - self.stride) % 2:
+            raise ConfigError(
+                f"kernel {self.kernel} must be stride {self.stride} and an even number more, such "
+                f"as {2 * self.stride}"
+            )
+        if self.exit_kernel not in (1, 3):
+            raise ConfigError(f"exit_kernel {self.exit_kernel} must be 1 or 3")
+        if self.exit_kernel == 3 and self.up == "transposed":
+            raise ConfigError("exit_kernel 3 needs up: shuffle; a transposed exit is like 1")
 
     @property
     def size_multiple(self) -> int:
         """Height and width of an input must be multiples of this many pixels."""
-        return int(2 ** len(self.widths))
+        return int(self.stride * 2 ** (len(self.widths) - 1))
 
 
 def _check_inner(side: str, inner: tuple[tuple[int, ...], ...], blocks: tuple[int, ...]) -> None:
@@ -75,35 +104,40 @@ def _check_widths(name: str, widths: tuple[int, ...]) -> None:
 
 
 class _ResidualBlock(nn.Module):
-    """``x + conv(relu(conv(x)))`` with 3x3 kernels, as in EDSR (Lim et al., CVPRW 2017)."""
+    """``x + conv(relu(conv(x)))`` with 3x3 kernels, as in EDSR (Lim et al., CVPRW 2017).
 
-    def __init__(self, width: int, inner: int) -> None:
+    ``closed`` takes the ReLU of the sum, as in ResNet (He et al., CVPR 2016).
+    """
+
+    def __init__(self, width: int, inner: int, closed: bool) -> None:
         super().__init__()
         self.first = nn.Conv2d(width, inner, 3, padding=1)
         self.second = nn.Conv2d(inner, width, 3, padding=1)
+        self.closed = closed
 
     def forward(self, x: Tensor) -> Tensor:
-        change: Tensor = self.second(torch.relu(self.first(x)))
-        return x + change
+        total = x + self.second(torch.relu(self.first(x)))
+        return torch.relu(total) if self.closed else total
 
 
 def _levels(
-    widths: tuple[int, ...], counts: tuple[int, ...], inner: tuple[tuple[int, ...], ...]
+    config: StudentConfig, counts: tuple[int, ...], inner: tuple[tuple[int, ...], ...]
 ) -> nn.ModuleList:
-    inner = inner or tuple((width,) * n for width, n in zip(widths, counts, strict=True))
+    inner = inner or tuple((width,) * n for width, n in zip(config.widths, counts, strict=False))
     return nn.ModuleList(
-        nn.Sequential(*(_ResidualBlock(width, channels) for channels in level))
-        for width, level in zip(widths, inner, strict=True)
+        nn.Sequential(*(_ResidualBlock(width, channels, config.closed) for channels in level))
+        for width, level in zip(config.widths, inner, strict=False)
     )
 
 
 class StudentNet(nn.Module):
     """Residual UNet that predicts what to add to the rainy picture.
 
-    A 6x6 stride-2 convolution enters (the same function as a 2x pixel-unshuffle followed by a
-    3x3 convolution, without the shuffle that converters and pruning stumble over), 2x2 stride-2
-    convolutions go down, 2x2 stride-2 transposed convolutions go up, skips are added. The last
-    layer starts at zero, so an untrained net returns its input.
+    A strided convolution whose kernel overlaps enters (the same function as a pixel-unshuffle
+    followed by a smaller convolution, without the shuffle that converters and pruning stumble
+    over), 2x2 stride-2 convolutions go down, 1x1 convolutions with a pixel shuffle go up (Shi et
+    al., CVPR 2016), skips are added. The last layer starts at zero, so an untrained net returns
+    its input.
 
     Shapes: ``rainy`` float (N, 3, H, W), RGB in [0, 1], H and W multiples of
     ``config.size_multiple``; the result has the same shape and is not clamped.
@@ -112,16 +146,15 @@ class StudentNet(nn.Module):
     def __init__(self, config: StudentConfig | None = None) -> None:
         super().__init__()
         self.config = config = config or StudentConfig()
-        widths = config.widths
-        self.entry = nn.Conv2d(3, widths[0], 6, stride=2, padding=2)
-        self.encoder = _levels(widths, config.encoder_blocks, config.encoder_inner)
+        widths, stride = config.widths, config.stride
+        margin = (config.kernel - stride) // 2
+        self.entry = nn.Conv2d(3, widths[0], config.kernel, stride=stride, padding=margin)
+        self.encoder = _levels(config, config.encoder_blocks, config.encoder_inner)
         steps = list(pairwise(widths))
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in steps
-        )
-        self.decoder = _levels(widths[:-1], config.decoder_blocks, config.decoder_inner)
-        self.exit = nn.ConvTranspose2d(widths[0], 3, 2, stride=2)
+        self.up = nn.ModuleList(self._upward(coarse, fine, 2) for fine, coarse in steps)
+        self.decoder = _levels(config, config.decoder_blocks, config.decoder_inner)
+        self.exit = self._upward(widths[0], 3, stride, config.exit_kernel)
         for parameter in self.exit.parameters():
             nn.init.zeros_(parameter)
 
@@ -138,3 +171,8 @@ class StudentNet(nn.Module):
             x = self.decoder[level](x)
         change: Tensor = self.exit(x)
         return rainy + change
+
+    def _upward(self, inputs: int, outputs: int, scale: int, kernel: int = 1) -> nn.Module:
+        if self.config.up == "transposed":
+            return nn.ConvTranspose2d(inputs, outputs, scale, stride=scale)
+        return ShuffledConv2d(inputs, outputs, scale, kernel)

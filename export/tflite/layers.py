@@ -8,8 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from core.networks.layers import ShuffledConv2d
 from core.quantization import Layer
 from export.errors import ExportError
+
+_LANES = 4
+"""Channels that integer kernels work on at once, at least."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +27,17 @@ class Convolution:
 
     A transposed convolution is likewise one to ``stride**2`` times as many channels, unfolded into
     blocks of pixels. In that form no operator has to be told the size of its output, which the
-    graph does not know.
+    graph does not know. A convolution with a pixel shuffle has that form already, but for the order
+    of its channels: torch deals out the blocks of one channel after the other, TFLite the channels
+    of one pixel of the block after the other.
 
     Attributes:
         weight: float32 (O, H, W, I), the order of TFLite.
         bias: float32 (O,); zeros where the layer has none.
+        outputs: int (O,), the output channel of the layer that each of these computes.
         stride: of the convolution.
         padding: zeros on each side, after folding.
+        margin: zeros on each side before folding.
         fold: side of the blocks of pixels that are folded into channels before; 1 leaves them.
         unfold: side of the blocks of pixels that channels are unfolded into after; likewise.
         dilation: distance of the taps, with stride 1 and without folding.
@@ -37,8 +45,10 @@ class Convolution:
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
+    outputs: NDArray[np.int64]
     stride: int
     padding: int
+    margin: int = 0
     fold: int = 1
     unfold: int = 1
     dilation: int = 1
@@ -75,18 +85,27 @@ def as_convolution(name: str, layer: Layer) -> Convolution:
     taps, rest = divmod(side, stride)
     shift, odd = divmod(padding, stride)
     if isinstance(layer, nn.Conv2d):
-        if rest or odd or taps == 1 or stride == 1:
+        shuffle = layer.scale if isinstance(layer, ShuffledConv2d) else 1
+        outputs = np.arange(len(bias)).reshape(-1, shuffle**2).T.ravel()
+        weight, bias = weight[outputs], bias[outputs]
+        whole = rest == 0 and (2 * padding) % stride == 0
+        few = layer.in_channels < _LANES
+        if not whole or stride == 1 or (taps == 1 and not few):
             ordered = weight.transpose(0, 2, 3, 1)
-            return Convolution(ordered, bias, stride, padding, dilation=dilation)
+            return Convolution(
+                ordered, bias, outputs, stride, padding, dilation=dilation, unfold=shuffle
+            )
         blocks = weight.reshape(*weight.shape[:2], taps, stride, taps, stride)
         folded = blocks.transpose(0, 2, 4, 3, 5, 1).reshape(len(weight), taps, taps, -1)
-        return Convolution(folded, bias, 1, shift, fold=stride)
+        shift, margin = (0, padding) if odd else (shift, 0)
+        return Convolution(folded, bias, outputs, 1, shift, margin, stride, shuffle)
     if rest or odd or any(layer.output_padding) or shift > taps - 1:
         raise ExportError(
             f"layer {name}: {layer} needs a kernel and a padding that are multiples of the stride"
         )
-    inputs, outputs = weight.shape[:2]
+    inputs, count = weight.shape[:2]
     # Output pixel stride * q + r takes tap stride * j + r of input pixel q + shift - j.
-    phases = weight.reshape(inputs, outputs, taps, stride, taps, stride)[:, :, ::-1, :, ::-1, :]
+    phases = weight.reshape(inputs, count, taps, stride, taps, stride)[:, :, ::-1, :, ::-1, :]
     unfolded = phases.transpose(3, 5, 1, 2, 4, 0).reshape(-1, taps, taps, inputs)
-    return Convolution(unfolded, np.tile(bias, stride**2), 1, taps - 1 - shift, unfold=stride)
+    outputs = np.tile(np.arange(count), stride**2)
+    return Convolution(unfolded, bias[outputs], outputs, 1, taps - 1 - shift, unfold=stride)

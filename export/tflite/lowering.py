@@ -117,6 +117,8 @@ class Lowering:
         int8 = name in self._weights
         x = self._codes(source) if int8 else self._real(source)
         emitter = Emitter(self._writer, result.name)
+        if layer.margin:
+            x = emitter.pad(x, [layer.margin] * 4)
         if layer.fold > 1:
             x = emitter.space_to_depth(x, layer.fold)
         side, stride, margin = layer.weight.shape[1], layer.stride, layer.padding
@@ -147,7 +149,7 @@ class Lowering:
         constant = self._writer.constant
         weight, bias = f"{name}.weight", f"{name}.bias"
         if source is not None:
-            scales = np.tile(np.array(self._weights[name], np.float32), layer.unfold**2)
+            scales = np.array(self._weights[name], np.float32)[layer.outputs]
             units = scales * np.float32(source.scale)  # of the int32 sums in integer kernels
             sums = np.clip(np.rint(layer.bias / units), -_MOST_INT32, _MOST_INT32).astype(np.int32)
             codes = constant(weight, _codes(layer.weight, scales), scales)

@@ -19,6 +19,7 @@ NETWORKS: dict[str, tuple[str, Any, int]] = {
     "student": ("student", StudentConfig((16, 24, 16), (1, 1, 2), (2, 0)), 9),
     "student of one level": ("student", StudentConfig((16,), (1,), ()), 2),
     "pruned student": ("student", StudentConfig((16, 16), (1, 1), (0,), ((8,), (24,))), 4),
+    "shuffled student": ("student", StudentConfig((16, 24), (1, 1), (1,), up="shuffle"), 5),
     "deconv": ("deconv", DeconvConfig((4, 6, 8, 10)), 7),
     "residual deconv": ("deconv", DeconvConfig((4, 6), residual_output=True), 3),
     "paper": ("gan_lstm", GAN, 4),

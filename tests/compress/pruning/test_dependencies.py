@@ -9,6 +9,7 @@ from torch import nn
 
 from compress.pruning.dependencies import find_axes
 from core.networks.deconv import DeconvConfig
+from core.networks.layers import ShuffledConv2d
 from tests.compress.pruning.conftest import GAN, build, picture
 
 
@@ -16,7 +17,7 @@ def zero_by_shape(whole: nn.Module, pruned: nn.Module, channels: list[int]) -> N
     """Zero ``channels`` on every side of a layer that pruning has made narrower.
 
     A side that lost a multiple of them holds several sets of channels one after the other, as the
-    gates of an LSTM do.
+    gates of an LSTM do, or in turn, as blocks of pixels do.
     """
     narrower: dict[str, Any] = dict(pruned.named_modules())
     for name, layer in whole.named_modules():
@@ -28,6 +29,8 @@ def zero_by_shape(whole: nn.Module, pruned: nn.Module, channels: list[int]) -> N
             assert rest == 0, name
             each = size // max(1, sets)
             gone = [start * each + channel for start in range(sets) for channel in channels]
+            if isinstance(layer, ShuffledConv2d):
+                gone = [channel * sets + place for channel in channels for place in range(sets)]
             weight = layer.weight.data
             if (side == "out_channels") != layer.transposed:
                 weight[gone] = 0

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ from core.networks.student import StudentConfig, StudentNet
 from edge_runtime.models.records import to_plain
 
 SMALL = StudentConfig(widths=(8, 16), encoder_blocks=(1, 2), decoder_blocks=(1,))
+QUARTER = StudentConfig(
+    (8, 16), (1, 1), (1,), stride=4, kernel=8, up="shuffle", exit_kernel=3, closed=True
+)
 
 
 def _woken(config: StudentConfig = SMALL, seed: int = 0) -> StudentNet:
@@ -19,7 +23,7 @@ def _woken(config: StudentConfig = SMALL, seed: int = 0) -> StudentNet:
     return net
 
 
-@pytest.mark.parametrize("config", [StudentConfig(), SMALL, StudentConfig((8,), (0,), ())])
+@pytest.mark.parametrize("config", [StudentConfig(), SMALL, StudentConfig((8,), (0,), ()), QUARTER])
 def test_untrained_it_returns_its_input(config: StudentConfig) -> None:
     rainy = torch.rand(2, 3, 3 * config.size_multiple, config.size_multiple)
     derained = StudentNet(config)(rainy)
@@ -27,9 +31,11 @@ def test_untrained_it_returns_its_input(config: StudentConfig) -> None:
     assert torch.equal(derained, rainy)
 
 
-@pytest.mark.parametrize(("levels", "multiple"), [(1, 2), (2, 4), (4, 16)])
-def test_size_multiple_is_the_least_legal_size(levels: int, multiple: int) -> None:
-    config = StudentConfig((8,) * levels, (1,) * levels, (1,) * (levels - 1))
+@pytest.mark.parametrize(
+    ("levels", "stride", "multiple"), [(1, 2, 2), (2, 2, 4), (4, 2, 16), (1, 4, 4), (3, 4, 16)]
+)
+def test_size_multiple_is_the_least_legal_size(levels: int, stride: int, multiple: int) -> None:
+    config = StudentConfig((8,) * levels, (1,) * levels, (1,) * (levels - 1), stride=stride)
     assert config.size_multiple == multiple
     net = _woken(config)
     assert net(torch.rand(1, 3, multiple, 3 * multiple)).shape == (1, 3, multiple, 3 * multiple)
@@ -38,8 +44,30 @@ def test_size_multiple_is_the_least_legal_size(levels: int, multiple: int) -> No
 
 
 @torch.no_grad()
-def test_shifting_the_input_shifts_the_output() -> None:
-    net, step = _woken(), SMALL.size_multiple
+def test_a_transposed_convolution_is_a_shuffled_one_in_other_words() -> None:
+    net, shuffled = _woken(), StudentNet(replace(SMALL, up="shuffle"))
+    weights = net.state_dict()
+    for name in ("up.0", "exit"):
+        weight, bias = weights[f"{name}.weight"], weights[f"{name}.bias"]
+        weights[f"{name}.weight"] = weight.flatten(1).T[:, :, None, None]
+        weights[f"{name}.bias"] = bias.repeat_interleave(4)
+    shuffled.load_state_dict(weights)
+    rainy = torch.rand(1, 3, 24, 20)
+    torch.testing.assert_close(shuffled(rainy), net(rainy), atol=1e-6, rtol=0)
+
+
+@torch.no_grad()
+def test_what_a_closed_block_hands_on_is_never_negative() -> None:
+    rainy, config = torch.rand(1, 3, 32, 32), replace(QUARTER, closed=False)
+    results = [_woken(each).encoder[0](torch.rand(1, 8, 8, 8)) for each in (QUARTER, config)]
+    assert [bool((result < 0).any()) for result in results] == [False, True]
+    assert not torch.equal(_woken(QUARTER)(rainy), _woken(config)(rainy))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", [SMALL, QUARTER])
+def test_shifting_the_input_shifts_the_output(config: StudentConfig) -> None:
+    net, step = _woken(config), config.size_multiple
     rainy = torch.rand(1, 3, 96, 96)
     whole = net(rainy)
     shifted = net(rainy[:, :, step:, 2 * step :])
@@ -83,9 +111,14 @@ def test_it_overfits_one_pair() -> None:
         ({"widths": (16, 12, 4)}, r"widths \[12, 4\] are not positive multiples of 8"),
         ({"decoder_blocks": (1,)}, r"decoder_blocks has 1 entries, \[1\], but 3 widths need 2"),
         ({"decoder_blocks": (1, -1)}, r"decoder_blocks \[1, -1\] has a negative number"),
+        ({"stride": 3}, "stride 3 must be 2 or 4"),
+        ({"kernel": 7}, "kernel 7 must be stride 2 and an even number more, such as 4"),
+        ({"stride": 4, "kernel": 2}, "kernel 2 must be stride 4 and an even number more"),
+        ({"exit_kernel": 5}, "exit_kernel 5 must be 1 or 3"),
+        ({"exit_kernel": 3}, "exit_kernel 3 needs up: shuffle"),
     ],
 )
-def test_shapes_that_do_not_fit(values: dict[str, tuple[int, ...]], message: str) -> None:
+def test_shapes_that_do_not_fit(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         StudentConfig(**values)
 
