@@ -8,7 +8,7 @@ from typing import NamedTuple
 from core.evaluation.evaluate import TestSetConfig
 from edge_runtime.models.card import QualityRow
 
-GAIN_CAP_DB = 8.0
+GAIN_CAP_DB = 10.0
 """What one rainy set can bring at most, so that an easy one does not hide the others."""
 DRY_ENOUGH_DB = 50.0
 """PSNR from which nobody sees that a dry picture was derained."""
@@ -26,7 +26,7 @@ class Means(NamedTuple):
 def validation_score(means: Mapping[str, Means], sets: Mapping[str, TestSetConfig]) -> float:
     """Weigh what deraining gains on rainy sets against what it costs dry ones.
 
-    The mean of ``min(after - before, 8)`` over the rainy sets, each as often as its ``weight``
+    The mean of ``min(after - before, 10)`` over the rainy sets, each as often as its ``weight``
     says, minus a tenth of the mean of ``max(50 - after, 0)`` over the dry ones, likewise.
 
     Args:

@@ -24,7 +24,7 @@ _SETS = {
         ({"pairs": Means(20, 23)}, 3.0),
         # The strange one counts twice: (3 + 2 * 1.5) / 3.
         ({"pairs": Means(20, 23), "strange": Means(18, 19.5)}, 2.0),
-        ({"pairs": Means(20, 40), "strange": Means(18, 17)}, (8.0 - 2) / 3),
+        ({"pairs": Means(20, 40), "strange": Means(18, 17)}, (10.0 - 2) / 3),
         ({"pairs": Means(20, 23), "dry": Means(100, 50)}, 3.0),
         ({"pairs": Means(20, 23), "dry": Means(100, 44)}, 3.0 - 0.6),
         # Ten decibels short, three times, and none, once.
