@@ -16,7 +16,15 @@ from edge_runtime.errors import ImageError, SessionError, UsageError
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import DEFAULT_MODEL, fastest_provider, find_model
 from edge_runtime.pyramid import SCALES, Change, Scale, by_passes
-from edge_runtime.tiles import PEAKS, Tile, from_planes, least_work, plan_tiles, to_batch
+from edge_runtime.tiles import (
+    PEAKS,
+    Tile,
+    extended,
+    from_planes,
+    least_work,
+    plan_tiles,
+    to_batch,
+)
 
 WINDOW_PIXELS = 1_500_000
 """What is derained in one piece unless told otherwise: pictures up to this size, and the tiles of
@@ -161,6 +169,7 @@ class Derainer:
         halo, multiple = self.card.halo, self.card.size_multiple
         tiles = plan_tiles(height, width, side, halo, multiple, self.fixed_size)
         derained = np.empty(image.shape, image.dtype)
+        levels = self.card.io != "float32" and image.dtype == np.uint8 and image.ndim == 3
         try:
             memory = self._spare.pop()  # no other call has it now
         except IndexError:
@@ -170,6 +179,10 @@ class Derainer:
             window = image[tile.window]
             if change is not None:
                 window = change.done_to(image, 2, tile.window)
+            if levels and not self.ensemble:
+                pixels = extended(window, self.fixed_size or multiple)[None]
+                derained[tile.target] = self.session.run(pixels)[0][tile.inner]
+                continue
             batch = to_batch(window, self.fixed_size or multiple, memory)
             if memory is None or memory.size < batch.size:
                 memory = batch.reshape(-1)

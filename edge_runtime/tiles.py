@@ -186,6 +186,16 @@ def to_batch(
     return batch
 
 
+def extended(image: NDArray[np.uint8], multiple: int | tuple[int, int]) -> NDArray[np.uint8]:
+    """Return a picture of a legal size: itself, or one longer and wider as in ``to_batch``."""
+    tall, wide = multiple if isinstance(multiple, tuple) else (multiple, multiple)
+    lower, right = -image.shape[0] % tall, -image.shape[1] % wide
+    if not lower and not right:
+        return image
+    larger = cv2.copyMakeBorder(image, 0, lower, 0, right, cv2.BORDER_REPLICATE)
+    return np.asarray(larger, np.uint8)
+
+
 def from_planes(
     planes: NDArray[np.float32], derained: NDArray[Any], at_once: int = AT_ONCE
 ) -> None:

@@ -50,7 +50,7 @@ def make_card(
         format=format,
         precision=precision,
         io=io,
-        layout="NHWC" if format == "tflite" else "NCHW",
+        layout="NHWC" if format == "tflite" or io == "uint8" else "NCHW",
         # Dynamic range: codes of activations span what is in the picture, or in the tile.
         tiling_exact=card.tiling_exact and precision != "dynamic",
         recipe=(*checkpoint.recipe, f"export: {format} {precision}{one_stage}"),

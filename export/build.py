@@ -21,6 +21,8 @@ from export.graph import Io, Precision, at_precision
 from export.to_onnx import step_to_onnx, to_onnx
 from export.verify import Check, require_quality, verify
 
+_STEP_IO = "io {}: one stage hands on float32 states; leave io at float32"
+
 
 @dataclass(frozen=True)
 class Built:
@@ -57,11 +59,8 @@ def export(
     """
     given: dict[str, Any] = {"precision": precision, "name": name, "quality": quality}
     given |= {"step": step, "size": size, "force": force}
-    if format == "tflite":
-        return build_tflite(checkpoint, Path(folder), io=io, **given)
-    if io != "float32":
-        raise ExportError(f"io {io}: ONNX takes float32 pictures; leave it out, or take tflite")
-    return build_onnx(checkpoint, Path(folder), **given)
+    build = build_tflite if format == "tflite" else build_onnx
+    return build(checkpoint, Path(folder), io=io, **given)
 
 
 def build_onnx(
@@ -69,6 +68,7 @@ def build_onnx(
     folder: Path,
     *,
     precision: Precision | None = None,
+    io: Io = "float32",
     name: str = "",
     quality: Score | None = None,
     step: bool = False,
@@ -81,6 +81,7 @@ def build_onnx(
         checkpoint: what to export.
         folder: made if it is missing.
         precision: of the artifact; None takes the checkpoint's own.
+        io: type of the pictures that it takes and returns; uint8 needs precision int8.
         name: what the model is called; empty takes the checkpoint's name.
         quality: scores the artifact for its card; see :mod:`compress.against_teacher`.
         step: export one stage of a recurrent network, as ``NAME_step``; the device repeats it.
@@ -99,8 +100,10 @@ def build_onnx(
         raise ExportError("ONNX has no precision dynamic; use fp32, fp16 or int8, or TFLite")
     checkpoint = at_precision(checkpoint, precision or checkpoint.precision)
     checkpoint = _named(checkpoint, name, step, size)
-    model = step_to_onnx(checkpoint) if step else to_onnx(checkpoint, size)
-    card = make_card(checkpoint, "onnx", step=step)
+    if step and io != "float32":
+        raise ExportError(_STEP_IO.format(io))
+    model = step_to_onnx(checkpoint) if step else to_onnx(checkpoint, io, size)
+    card = make_card(checkpoint, "onnx", io=io, step=step)
     return _prove(model, card, checkpoint, folder, quality, force)
 
 
@@ -142,8 +145,8 @@ def build_tflite(
 
     precision = precision or checkpoint.precision
     checkpoint = _named(checkpoint, name, step, size)
-    if step and io == "int8":
-        raise ExportError("io int8: one stage hands on float32 states; leave io at float32")
+    if step and io != "float32":
+        raise ExportError(_STEP_IO.format(io))
     if step:
         model = step_to_tflite(checkpoint, precision)
     else:

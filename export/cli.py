@@ -47,20 +47,14 @@ def _parser() -> argparse.ArgumentParser:
         help="write an ONNX artifact and its card, once it is verified",
         description="Write DIR/NAME_PRECISION.onnx and its card, once it is proven equal to torch.",
     )
-    _add_export(onnx, "fp32", "fp16", "int8")
+    _add_export(onnx, "uint8", "fp32", "fp16", "int8")
     tflite = commands.add_parser(
         "tflite",
         help="write a TFLite artifact and its card, once it is verified",
         description="Write DIR/NAME_PRECISION.tflite and its card, once it is proven equal to "
         "torch. dynamic is TFLite's dynamic range: int8 weights, float activations.",
     )
-    _add_export(tflite, "fp32", "fp16", "dynamic", "int8")
-    tflite.add_argument(
-        "--io",
-        choices=("float32", "int8"),
-        default="float32",
-        help="type of the pictures in and out (default: float32); int8 needs --precision int8",
-    )
+    _add_export(tflite, "int8", "fp32", "fp16", "dynamic", "int8")
     verify = commands.add_parser(
         "verify",
         help="compare an artifact with the network it came from",
@@ -100,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_export(parser: argparse.ArgumentParser, *precisions: str) -> None:
+def _add_export(parser: argparse.ArgumentParser, io: str, *precisions: str) -> None:
     parser.add_argument("checkpoint", metavar="CKPT", help="checkpoint: shipped name, or path")
     parser.add_argument("-o", dest="out", metavar="DIR", required=True, help="folder to write to")
     parser.add_argument(
@@ -119,6 +113,12 @@ def _add_export(parser: argparse.ArgumentParser, *precisions: str) -> None:
         type=_size,
         metavar="HxW",
         help="a static graph for pictures of this size (default: any size)",
+    )
+    parser.add_argument(
+        "--io",
+        choices=("float32", io),
+        default="float32",
+        help=f"type of the pictures in and out (default: float32); {io} needs --precision int8",
     )
     parser.add_argument("--force", action="store_true", help="replace an artifact of this name")
     _add_quality(parser, "artifact")
@@ -164,7 +164,7 @@ def _add_quality(parser: argparse.ArgumentParser, scored: str) -> None:
 def _onnx(arguments: argparse.Namespace) -> int:
     from export.build import build_onnx
 
-    _export(build_onnx, arguments)
+    _export(functools.partial(build_onnx, io=arguments.io), arguments)
     return 0
 
 

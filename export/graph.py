@@ -32,8 +32,17 @@ class ExportGraph(nn.Module):
 
 Precision = Literal["fp32", "fp16", "int8", "dynamic"]
 """Of an artifact; ``dynamic`` is TFLite's dynamic range: int8 weights, float activations."""
-Io = Literal["float32", "int8"]
-"""Type of the pictures that an artifact takes and returns."""
+Io = Literal["float32", "int8", "uint8"]
+"""Type of the pictures that an artifact takes and returns; of 8 bits it is int8 in TFLite, and
+uint8 in ONNX, NHWC in both."""
+
+
+def check_io(io: Io, levels: Io, precision: Precision) -> None:
+    """Raise ExportError unless pictures are float32, or ``levels`` of an int8 artifact."""
+    if io not in ("float32", levels):
+        raise ExportError(f"io {io}: pictures of 8 bits are {levels} in this format; take that")
+    if io != "float32" and precision != "int8":
+        raise ExportError(f"io {io} needs precision int8, not {precision}; leave io at float32")
 
 
 def at_precision(checkpoint: Checkpoint, precision: Precision) -> Checkpoint:

@@ -19,7 +19,7 @@ from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import WEIGHTS, list_models
 from export.artifact_card import load_described, make_card
 from export.build import Built, build_onnx, build_tflite
-from export.graph import Precision, at_precision
+from export.graph import Io, Precision, at_precision
 from export.verify import verify
 
 _MEASURED = {"quality", "teacher", "golden", "versions", "bytes", "sha256"}
@@ -36,6 +36,7 @@ class ReleasedModel:
         precisions: one artifact for each.
         name: what the model is called; empty takes the checkpoint's name.
         step: one stage of a recurrent network instead of the whole.
+        io: type of the pictures of int8 artifacts; others take float32.
 
     Raises:
         ConfigError: no precision.
@@ -46,10 +47,15 @@ class ReleasedModel:
     precisions: tuple[Precision, ...]
     name: str = ""
     step: bool = False
+    io: Io = "float32"
 
     def __post_init__(self) -> None:
         if not self.precisions:
             raise ConfigError(f"precisions of {self.checkpoint} are none; name one, such as fp32")
+
+    def io_at(self, precision: Precision) -> Io:
+        """Return the type of the pictures of the artifact of that precision."""
+        return self.io if precision == "int8" else "float32"
 
 
 @dataclass(frozen=True)
@@ -127,7 +133,11 @@ def _name(model: ReleasedModel, checkpoint: Checkpoint) -> str:
 def _problems(artifact: Path, model: ReleasedModel, checkpoint: Checkpoint) -> list[str]:
     named = dataclasses.replace(checkpoint, name=_name(model, checkpoint))
     precision = cast("Precision", artifact.stem.rpartition("_")[2])
-    wanted = _fields(make_card(named, model.format, precision=precision, step=model.step))
+    wanted = _fields(
+        make_card(
+            named, model.format, precision=precision, io=model.io_at(precision), step=model.step
+        )
+    )
     try:
         card = load_card(artifact)
         verify(artifact, checkpoint)
@@ -143,6 +153,7 @@ def _build(model: ReleasedModel, precision: Precision, folder: Path, quality: Sc
         load_described(model.checkpoint),
         folder,
         precision=precision,
+        io=model.io_at(precision),
         name=model.name,
         quality=quality,
         step=model.step,

@@ -15,8 +15,17 @@ from core.checkpoint import Checkpoint
 from edge_runtime import __version__
 from edge_runtime.errors import MissingExtraError
 from export.errors import ExportError
-from export.graph import INPUTS, OUTPUTS, ExportGraph, HalfStep, state_shape, step_graph
-from export.qdq import store_codes
+from export.graph import (
+    INPUTS,
+    OUTPUTS,
+    ExportGraph,
+    HalfStep,
+    Io,
+    check_io,
+    state_shape,
+    step_graph,
+)
+from export.qdq import store_codes, take_codes
 
 try:
     import onnx
@@ -32,29 +41,33 @@ PRODUCER = "edge-derain"
 _DYNAMIC_AXES = {0: "batch", 2: "height", 3: "width"}
 
 
-def to_onnx(checkpoint: Checkpoint, size: tuple[int, int] | None = None) -> onnx.ModelProto:
+def to_onnx(
+    checkpoint: Checkpoint, io: Io = "float32", size: tuple[int, int] | None = None
+) -> onnx.ModelProto:
     """Export a checkpoint in its own precision; equal checkpoints and versions give equal bytes.
 
     Args:
         checkpoint: any architecture whose config has a ``size_multiple``. int8 becomes
             QuantizeLinear and DequantizeLinear around each operation, with int8 weights; fp16
             computes in float16 between float32 pictures.
+        io: ``uint8`` takes and returns pictures as they are in files, NHWC; needs int8.
         size: the one legal (height, width) that the model takes, one picture at a time; None
             leaves all three open.
 
     Returns:
         A model with the input ``rainy`` and the output ``derained``, both float32
         (batch, 3, height, width), RGB in [0, 1] and clamped; without ``size`` all three sizes are
-        dynamic. All
-        weights are inside, and it has passed ``onnx.checker`` with shape inference.
+        dynamic. With ``io`` uint8 both are (batch, height, width, 3) in 0..255. All weights are
+        inside, and it has passed ``onnx.checker`` with shape inference.
 
     Raises:
         CheckpointError: weights that do not fit the config.
-        ExportError: an operation that ONNX cannot hold.
+        ExportError: an operation that ONNX cannot hold, or uint8 pictures of another precision.
     """
+    check_io(io, "uint8", checkpoint.precision)
     graph = ExportGraph(checkpoint.build()).eval()
     rainy = _example(checkpoint) if size is None else torch.zeros(1, 3, *size)
-    return _to_model(checkpoint, _Traced(graph, (rainy,), (INPUT,), (OUTPUT,), size is None))
+    return _to_model(checkpoint, _Traced(graph, (rainy,), (INPUT,), (OUTPUT,), size is None), io)
 
 
 def step_to_onnx(checkpoint: Checkpoint) -> onnx.ModelProto:
@@ -102,12 +115,14 @@ def _example(checkpoint: Checkpoint) -> torch.Tensor:
     return torch.zeros(2, 3, side, side + checkpoint.config.size_multiple)
 
 
-def _to_model(checkpoint: Checkpoint, traced: _Traced) -> onnx.ModelProto:
+def _to_model(checkpoint: Checkpoint, traced: _Traced, io: Io = "float32") -> onnx.ModelProto:
     try:
         exported = _trace(traced)
         model = min(exported, _simplified(exported), key=lambda candidate: candidate.ByteSize())
         if checkpoint.precision == "int8":
             store_codes(model)
+        if io == "uint8":
+            take_codes(model)
         onnx.checker.check_model(model, full_check=True)
     except (
         torch.onnx.OnnxExporterError,

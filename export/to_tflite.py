@@ -6,7 +6,16 @@ from core.checkpoint import Checkpoint
 from core.quantization import TensorScale
 from edge_runtime import __version__
 from export.errors import ExportError
-from export.graph import INPUTS, OUTPUTS, Io, Precision, at_precision, state_shape, step_graph
+from export.graph import (
+    INPUTS,
+    OUTPUTS,
+    Io,
+    Precision,
+    at_precision,
+    check_io,
+    state_shape,
+    step_graph,
+)
 from export.tflite.lowering import Lowering
 from export.tflite.ops import Emitter
 from export.tflite.writer import TfliteWriter
@@ -46,22 +55,20 @@ def to_tflite(
         ExportError: an operation that is not mapped to TFLite, int8 of a checkpoint that has no
             int8 scales, or int8 pictures of another precision.
     """
-    if io == "int8" and precision != "int8":
-        raise ExportError(f"io int8 needs precision int8, not {precision}; leave io at float32")
+    check_io(io, "int8", precision)
     quantization = at_precision(checkpoint, precision).quantization if precision == "int8" else None
     height, width = size or (checkpoint.config.size_multiple,) * 2
     writer = TfliteWriter(static=size is not None)
     stored = EIGHT_BIT if io == "int8" else None
     rainy = writer.input(INPUT, (1, height, width, 3), stored)
-    if stored is not None:
-        rainy = Emitter(writer, f"{INPUT}/float32").dequantize(rainy)
     try:
         lowering = Lowering(checkpoint.unquantized().build(), writer, precision, quantization)
-        (derained,) = lowering.run(rainy)
-        derained = Emitter(writer, "clamped").clamp(derained)
+        (derained,) = lowering.run(rainy, stored=stored)
+        if derained.stored is None:
+            derained = Emitter(writer, "clamped").clamp(derained)
     except ExportError as error:
         raise ExportError(f"{checkpoint.name}: {checkpoint.architecture}: {error}") from None
-    if stored is not None:
+    if stored is not None and derained.stored is None:
         derained = Emitter(writer, "codes").quantize(derained, stored)
     return writer.finish({OUTPUT: derained}, f"edge-derain {__version__}")
 

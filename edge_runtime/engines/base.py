@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import SessionError
 
-Batch = NDArray[np.float32]
+Batch = NDArray[Any]
+"""Batch: float32 NCHW, or where the artifact takes such, uint8 NHWC."""
 Stages = int | Literal["auto"]
 """Passes of a recurrent network over a picture; ``'auto'``: until it no longer changes."""
 
@@ -30,7 +31,8 @@ class Session(Protocol):
     def run(self, batch: Batch) -> Batch:
         """Derain a batch: float32 NCHW RGB in [0, 1] in and out, of the same shape.
 
-        Height and width are legal for the model: multiples of the card's ``size_multiple``.
+        Height and width are legal for the model: multiples of the card's ``size_multiple``. Where
+        the card's ``io`` has 8 bits, uint8 NHWC in 0..255 in and out costs no conversion.
 
         Raises:
             SessionError: The engine failed, or its result has another shape.
@@ -82,16 +84,34 @@ def check_signature(found: tuple[int, int], needed: tuple[int, int], artifact: P
         )
 
 
-def checked_result(result: Any, shape: tuple[int, ...], artifact: Path) -> Batch:
+def in_levels(batch: Batch, run: Callable[[Batch], Batch]) -> Batch:
+    """Derain float pictures with an engine of 8-bit ones: what it changes is added to them.
+
+    What is finer than a level of 8 bits stays, as in pictures of 16.
+
+    Args:
+        batch: float32 NCHW in [0, 1].
+        run: takes and gives uint8 NHWC.
+    """
+    levels = np.rint(batch.transpose(0, 2, 3, 1) * np.float32(255)).astype(np.uint8)
+    change = np.subtract(run(levels), levels, dtype=np.float32).transpose(0, 3, 1, 2)
+    derained: Batch = np.clip(batch + np.ascontiguousarray(change) / np.float32(255), 0, 1)
+    return derained
+
+
+def checked_result(
+    result: Any, shape: tuple[int, ...], artifact: Path, dtype: type = np.float32
+) -> Any:
     """Return what an engine gave for a batch of ``shape``, if it is one.
 
     Raises:
-        SessionError: It is no float32 array of that shape, or not finite.
+        SessionError: It is no array of that type and shape, or not finite.
     """
-    if not isinstance(result, np.ndarray) or result.dtype != np.float32 or result.shape != shape:
+    if not isinstance(result, np.ndarray) or result.dtype != dtype or result.shape != shape:
         found = f"{getattr(result, 'dtype', type(result))} {getattr(result, 'shape', '')}"
         raise SessionError(
-            f"{artifact}: returned {found} for float32 {shape}; export it with derain-export"
+            f"{artifact}: returned {found} for {np.dtype(dtype)} {shape}; "
+            "export it with derain-export"
         )
     with np.errstate(all="ignore"):
         if not np.isfinite(result.sum()):

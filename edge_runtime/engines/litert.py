@@ -7,19 +7,18 @@ import importlib
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.engines.base import (
     Batch,
     check_signature,
     checked_result,
     first_line,
+    in_levels,
     read_artifact,
 )
 from edge_runtime.errors import MissingExtraError, SessionError
@@ -33,6 +32,8 @@ _ENGINES = (
 """Modules with an ``Interpreter``, best first, each with its distribution. The second is abandoned
 but what many boards have; the third is for machines where all of TensorFlow is installed."""
 _STDERR = 2
+_SIGN = np.uint8(128)
+"""The bit by which int8 levels less 128 differ from uint8 levels."""
 
 
 class TfliteSession:
@@ -42,7 +43,8 @@ class TfliteSession:
     nothing more. Threads may share a session: they take turns, as one interpreter allows.
 
     Args:
-        artifact: A TFLite file whose inputs and outputs are NHWC, float32 or int8.
+        artifact: A TFLite file whose inputs and outputs are NHWC, float32 or 8-bit pictures as
+            int8, which is their levels less 128.
         threads: Threads that share one picture; see ``thread_count``.
         signature: How many inputs and outputs the artifact must have.
 
@@ -69,8 +71,11 @@ class TfliteSession:
         except Exception as error:  # ValueError or RuntimeError, depending on what is wrong
             raise SessionError(f"{artifact}: LiteRT cannot open it ({first_line(error)})") from None
         check_signature((len(inputs), len(outputs)), signature, artifact)
+        self._in_levels = {_in_levels(details, artifact) for details in (*inputs, *outputs)} == {
+            True
+        }
         self._inputs, self._outputs = (
-            [_Port.of(details, artifact) for details in side] for side in (inputs, outputs)
+            [int(details["index"]) for details in side] for side in (inputs, outputs)
         )
         height, width = (int(side) for side in inputs[0].get("shape_signature", (-1,) * 4)[1:3])
         self.fixed_size = (height, width) if min(height, width) > 0 else None
@@ -78,9 +83,11 @@ class TfliteSession:
 
     def run(self, batch: Batch) -> Batch:
         """Derain a batch; see ``Session.run``."""
+        if self._in_levels and batch.dtype != np.uint8:
+            return in_levels(batch, self.run)
         return self.call([batch], [batch.shape])[0]
 
-    def call(self, tensors: Sequence[Batch], shapes: Sequence[tuple[int, ...]]) -> list[Batch]:
+    def call(self, tensors: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[Batch]:
         """Run the engine once; see ``Engine.call``."""
         with self._lock:
             try:
@@ -91,60 +98,49 @@ class TfliteSession:
                     f"{self._artifact}: failed on shape {tensors[0].shape} ({first_line(error)})"
                 ) from None
         return [
-            checked_result(result, shape, self._artifact)
+            checked_result(
+                result, shape, self._artifact, np.uint8 if self._in_levels else np.float32
+            )
             for result, shape in zip(results, shapes, strict=True)
         ]
 
-    def _run(self, tensors: Sequence[Batch]) -> list[Batch]:
+    def _run(self, tensors: Sequence[Any]) -> list[Any]:
+        if not self._in_levels:
+            tensors = [tensor.transpose(0, 2, 3, 1) for tensor in tensors]
         layout = tuple(tensor.shape for tensor in tensors)
         if layout != self._layout:
-            for port, (count, channels, height, width) in zip(self._inputs, layout, strict=True):
-                self._engine.resize_tensor_input(port.index, [count, height, width, channels])
+            for index, shape in zip(self._inputs, layout, strict=True):
+                self._engine.resize_tensor_input(index, list(shape))
             self._engine.allocate_tensors()
             self._layout = layout
-        for port, tensor in zip(self._inputs, tensors, strict=True):
-            self._engine.tensor(port.index)()[...] = port.encode(tensor).transpose(0, 2, 3, 1)
+        for index, tensor in zip(self._inputs, tensors, strict=True):
+            if self._in_levels:
+                np.bitwise_xor(tensor, _SIGN, out=self._engine.tensor(index)().view(np.uint8))
+            else:
+                self._engine.tensor(index)()[...] = tensor
         self._engine.invoke()
-        return [
-            port.decode(self._engine.tensor(port.index)().transpose(0, 3, 1, 2))
-            for port in self._outputs
-        ]
+        # Copies, for the engine writes over what it holds in its next run.
+        results = [self._engine.tensor(index)() for index in self._outputs]
+        if self._in_levels:
+            return [np.bitwise_xor(result.view(np.uint8), _SIGN) for result in results]
+        return [np.array(result.transpose(0, 3, 1, 2), order="C") for result in results]
 
 
-@dataclass(frozen=True)
-class _Port:
-    """The input or output of an artifact: ``pixel = scale (code - zero_point)`` if it is int8."""
+def _in_levels(details: dict[str, Any], artifact: Path) -> bool:
+    """Tell whether a tensor holds levels of 8 bits, less 128, rather than float32.
 
-    index: int
-    scale: float
-    zero_point: int
-
-    @classmethod
-    def of(cls, details: dict[str, Any], artifact: Path) -> _Port:
-        scale, zero_point = details["quantization"]
-        dtype = np.dtype(details["dtype"])
-        if len(details["shape"]) != 4 or not (dtype == np.float32 or (dtype == np.int8 and scale)):
-            raise SessionError(
-                f"{artifact}: {details['name']!r} is {dtype} {details['shape'].tolist()}, and must "
-                "be float32 or int8 of four dimensions; export it with derain-export"
-            )
-        return cls(int(details["index"]), float(scale), int(zero_point))
-
-    def encode(self, pixels: Batch) -> NDArray[Any]:
-        if not self.scale:
-            return pixels
-        codes = np.rint(pixels / np.float32(self.scale)) + np.float32(self.zero_point)
-        within: Batch = np.clip(codes, -128, 127)
-        return within.astype(np.int8)
-
-    def decode(self, values: NDArray[Any]) -> Batch:
-        """Return a contiguous copy: the engine writes over ``values`` in its next run."""
-        if not self.scale:
-            return np.array(values, order="C")
-        pixels = values.astype(np.float32, order="C")
-        pixels -= np.float32(self.zero_point)
-        pixels *= np.float32(self.scale)
-        return pixels
+    Raises:
+        SessionError: It holds something else.
+    """
+    dtype, shape = np.dtype(details["dtype"]), details["shape"].tolist()
+    scale, zero_point = details["quantization"]
+    levels = dtype == np.int8 and (round(scale * 255, 6), zero_point) == (1, -128)
+    if len(shape) != 4 or not (levels or dtype == np.float32):
+        raise SessionError(
+            f"{artifact}: {details['name']!r} is {dtype} {shape}, and must be float32 or levels "
+            "as int8, of four dimensions; export it with derain-export"
+        )
+    return levels
 
 
 def find_engine() -> tuple[Any, str]:

@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edge_runtime.engines.base import (
     Batch,
     check_signature,
     checked_result,
     first_line,
+    in_levels,
     read_artifact,
 )
 from edge_runtime.errors import MissingExtraError, SessionError
@@ -24,6 +27,7 @@ _CUDA, _TENSORRT = "CUDAExecutionProvider", "TensorrtExecutionProvider"
 # Every ONNX tensor kept outside its file names that file under this protobuf entry (field 1,
 # length 8). ONNX Runtime would look for it in the working directory.
 _EXTERNAL_DATA = b"\x0a\x08location\x12"
+_UINT8 = "tensor(uint8)"
 
 
 class OnnxSession:
@@ -80,6 +84,7 @@ class OnnxSession:
         inputs, outputs = self._engine.get_inputs(), self._engine.get_outputs()
         check_signature((len(inputs), len(outputs)), signature, artifact)
         self._inputs = [tensor.name for tensor in inputs]
+        self._dtype = np.uint8 if inputs[0].type == _UINT8 else np.float32
         self.fixed_size = _size_of(inputs[0], artifact)
         """The one (height, width) that it takes; None if it takes any."""
         self.name = f"onnxruntime {onnxruntime.__version__}"
@@ -87,9 +92,11 @@ class OnnxSession:
 
     def run(self, batch: Batch) -> Batch:
         """Derain a batch; see ``Session.run``."""
+        if batch.dtype != self._dtype:
+            return in_levels(batch, self.run)
         return self.call([batch], [batch.shape])[0]
 
-    def call(self, tensors: Sequence[Batch], shapes: Sequence[tuple[int, ...]]) -> list[Batch]:
+    def call(self, tensors: Sequence[Any], shapes: Sequence[tuple[int, ...]]) -> list[Batch]:
         """Run the engine once; see ``Engine.call``."""
         try:
             results = self._engine.run(None, dict(zip(self._inputs, tensors, strict=True)))
@@ -98,18 +105,20 @@ class OnnxSession:
                 f"{self._artifact}: failed on shape {tensors[0].shape} ({first_line(error)})"
             ) from None
         return [
-            checked_result(result, shape, self._artifact)
+            checked_result(result, shape, self._artifact, self._dtype)
             for result, shape in zip(results, shapes, strict=True)
         ]
 
 
 def _size_of(tensor: Any, artifact: Path) -> tuple[int, int] | None:
     """Return the height and width that an input takes, or None if it takes any."""
-    size = [each for each in tensor.shape[2:] if isinstance(each, int)]
-    if tensor.type != "tensor(float)" or len(tensor.shape) != 4 or len(size) == 1:
+    sides = tensor.shape[1:3] if tensor.type == _UINT8 else tensor.shape[2:]
+    size = [each for each in sides if isinstance(each, int)]
+    if tensor.type not in ("tensor(float)", _UINT8) or len(tensor.shape) != 4 or len(size) == 1:
         raise SessionError(
-            f"{artifact}: {tensor.name!r} is {tensor.type} {tensor.shape}, and must be float32 of "
-            "four dimensions, the last two both fixed or both free; export it with derain-export"
+            f"{artifact}: {tensor.name!r} is {tensor.type} {tensor.shape}, and must be float32 "
+            "NCHW or uint8 NHWC, height and width both fixed or both free; export it with "
+            "derain-export"
         )
     return (size[0], size[1]) if size else None
 

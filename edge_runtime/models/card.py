@@ -167,7 +167,7 @@ class _Fields:
     config: dict[str, Any]
     format: Literal["onnx", "tflite", "safetensors"]
     precision: Literal["fp32", "fp16", "int8", "dynamic"]
-    io: Literal["float32", "int8"] = "float32"
+    io: Literal["float32", "int8", "uint8"] = "float32"
     layout: Literal["NCHW", "NHWC"]
     pixels: Text = PIXELS
     size_multiple: Positive

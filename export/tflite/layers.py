@@ -37,7 +37,6 @@ class Convolution:
         outputs: int (O,), the output channel of the layer that each of these computes.
         stride: of the convolution.
         padding: zeros on each side, after folding.
-        margin: zeros on each side before folding.
         fold: side of the blocks of pixels that are folded into channels before; 1 leaves them.
         unfold: side of the blocks of pixels that channels are unfolded into after; likewise.
         dilation: distance of the taps, with stride 1 and without folding.
@@ -48,7 +47,6 @@ class Convolution:
     outputs: NDArray[np.int64]
     stride: int
     padding: int
-    margin: int = 0
     fold: int = 1
     unfold: int = 1
     dilation: int = 1
@@ -88,17 +86,15 @@ def as_convolution(name: str, layer: Layer) -> Convolution:
         shuffle = layer.scale if isinstance(layer, ShuffledConv2d) else 1
         outputs = np.arange(len(bias)).reshape(-1, shuffle**2).T.ravel()
         weight, bias = weight[outputs], bias[outputs]
-        whole = rest == 0 and (2 * padding) % stride == 0
         few = layer.in_channels < _LANES
-        if not whole or stride == 1 or (taps == 1 and not few):
+        if rest or odd or stride == 1 or (taps == 1 and not few):
             ordered = weight.transpose(0, 2, 3, 1)
             return Convolution(
                 ordered, bias, outputs, stride, padding, dilation=dilation, unfold=shuffle
             )
         blocks = weight.reshape(*weight.shape[:2], taps, stride, taps, stride)
         folded = blocks.transpose(0, 2, 4, 3, 5, 1).reshape(len(weight), taps, taps, -1)
-        shift, margin = (0, padding) if odd else (shift, 0)
-        return Convolution(folded, bias, outputs, 1, shift, margin, stride, shuffle)
+        return Convolution(folded, bias, outputs, 1, shift, stride, shuffle)
     if rest or odd or any(layer.output_padding) or shift > taps - 1:
         raise ExportError(
             f"layer {name}: {layer} needs a kernel and a padding that are multiples of the stride"

@@ -72,23 +72,29 @@ class Lowering:
             name: as_convolution(name, layer) for name, layer in self._placement.layers.items()
         }
         self._signals: dict[fx.Node, Any] = {}
+        self._results: dict[fx.Node, TensorScale] = {}
         self._halves: dict[str, Tensor] = {}
 
-    def run(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Write all operators and return the float32 results of the network.
+    def run(self, *inputs: Tensor, stored: TensorScale | None = None) -> tuple[Tensor, ...]:
+        """Write all operators and return the results of the network.
 
         Args:
-            inputs: float32 NHWC, in the order of the module's own.
+            inputs: NHWC, in the order of the module's own, float32 or codes.
+            stored: how a result that is the sum of codes is stored, saturated, so that the network
+                ends in integers; other results are float32, and all are where it is None.
 
         Raises:
             ExportError: an operation that is not mapped; names it.
         """
         given = iter(inputs)
+        (end,) = (node for node in self._placement.graph.nodes if node.op == "output")
+        if stored is not None:
+            self._results = dict.fromkeys(end.all_input_nodes, stored)
         for node in self._placement.graph.nodes:
             if node.op == "placeholder":
                 self._signals[node] = Signal.of(next(given))
             elif node.op == "output":
-                return tuple(map(self._real, node.all_input_nodes))
+                return tuple(map(self._result, node.all_input_nodes))
             elif node not in self._signals:  # where it is not a ReLU that was taken in
                 self._lower(node)
         raise ExportError("the network returns nothing")
@@ -117,8 +123,6 @@ class Lowering:
         int8 = name in self._weights
         x = self._codes(source) if int8 else self._real(source)
         emitter = Emitter(self._writer, result.name)
-        if layer.margin:
-            x = emitter.pad(x, [layer.margin] * 4)
         if layer.fold > 1:
             x = emitter.space_to_depth(x, layer.fold)
         side, stride, margin = layer.weight.shape[1], layer.stride, layer.padding
@@ -167,12 +171,16 @@ class Lowering:
 
     def _add(self, node: fx.Node, result: fx.Node) -> Tensor:
         emitter, relu = Emitter(self._writer, result.name), result is not node
-        if result not in self._placement.produced:
+        stored = self._results.get(result)
+        if result in self._placement.produced:
+            stored = self._activations[self._placement.names[result]]
+        elif any(self._signals[operand].codes is None for operand in node.all_input_nodes):
+            stored = None
+        if stored is None:
             operands: Any = fx.map_arg(node.args, self._real)
             return emitter.add(operands[0], operands[1], relu)
         codes = [self._codes(operand) for operand in node.args if isinstance(operand, fx.Node)]
         options = schema.AddOptionsT(fusedActivationFunction=activation(relu))
-        stored = self._activations[self._placement.names[result]]
         return emitter.emit("ADD", codes, codes[0].shape, options, stored)
 
     def _operation(self, node: fx.Node) -> Signal | tuple[Tensor, ...]:
@@ -191,6 +199,11 @@ class Lowering:
             ) from None
         result = write(*call.args, **call.kwargs)
         return result if isinstance(result, tuple) else Signal.of(result)
+
+    def _result(self, node: fx.Node) -> Tensor:
+        codes: Tensor | None = self._signals[node].codes if node in self._results else None
+        result: Tensor = self._real(node) if codes is None else codes
+        return result
 
     def _real(self, node: fx.Node) -> Any:
         """Return the numbers that a node stands for; a tuple where it stands for several."""

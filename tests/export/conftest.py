@@ -57,7 +57,11 @@ def make_teacher(architecture: str, config: Any) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def checkpoint() -> Checkpoint:
-    config = StudentConfig(widths=(8, 16), encoder_blocks=(1, 1), decoder_blocks=(1,))
+    return make_student(StudentConfig((8, 16), (1, 1), (1,)))
+
+
+def make_student(config: StudentConfig) -> Checkpoint:
+    """Return a student of random weights, whose last layer is not zero."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         net = StudentNet(config)

@@ -146,20 +146,23 @@ def test_an_input_of_other_dimensions_is_refused(tmp_path: Path) -> None:
         TfliteSession(path, 1)
 
 
-@pytest.mark.parametrize("zero_point", [-128, -100])
-def test_int8_pictures_go_through_the_scale_of_their_tensor(
-    tmp_path: Path, zero_point: int
-) -> None:
-    stored = TensorScale(1 / 255, zero_point)
-    session = TfliteSession(_save(tmp_path / "a.tflite", stored=stored), 1)
-    levels = np.arange(256, dtype=np.float32).reshape(1, 1, 16, 16).repeat(3, axis=1)
-    most = 127 - zero_point  # what int8 can hold at this zero point
-    wanted = np.minimum(levels, most)
-    result = session.run(levels / np.float32(255))
-    assert result.dtype == np.float32
+def test_int8_pictures_are_levels(tmp_path: Path) -> None:
+    path = tmp_path / "a.tflite"
+    session = TfliteSession(_save(path, stored=TensorScale(1 / 255, -128)), 1)
+    levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
+    derained = session.run(levels)
+    assert derained.dtype == np.uint8
     # The engine rounds halves its own way.
-    assert np.abs(result * 255 - _expected(wanted)).max() <= 0.5 + 1e-4
-    np.testing.assert_allclose(result[:, 2] * 255, wanted[:, 2], atol=1e-4)
+    assert np.abs(derained - levels * np.array(GAINS)).max() <= 0.5
+    np.testing.assert_array_equal(derained[..., 2], levels[..., 2])
+    finer = np.float32(0.3)  # of a level: it is not lost
+    result = session.run((levels.transpose(0, 3, 1, 2) + finer) / np.float32(255))
+    assert result.dtype == np.float32
+    wanted = np.minimum(derained.transpose(0, 3, 1, 2) + finer, 255)
+    np.testing.assert_allclose(result * 255, wanted, atol=1e-3)
+
+    with pytest.raises(SessionError, match=r"'rainy' is int8 .* float32 or levels as int8"):
+        TfliteSession(_save(path, stored=TensorScale(1 / 255, -100)), 1)
 
 
 def test_threads_take_turns(artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,9 +88,10 @@ def test_int8_kernels_are_taken_only_where_they_do_not_saturate(
 @pytest.mark.parametrize(
     ("element", "shape", "value", "said"),
     [
-        (TensorProto.FLOAT, ["n"], 1.0, "'x' is tensor(float) ['n'], and must be float32 of four"),
-        (TensorProto.FLOAT, ["n", 3, "h", 64], 1.0, "the last two both fixed or both free"),
-        (TensorProto.FLOAT, ["n", 3, 64, "w"], 1.0, "the last two both fixed or both free"),
+        (TensorProto.FLOAT, ["n"], 1.0, "'x' is tensor(float) ['n'], and must be float32 NCHW"),
+        (TensorProto.FLOAT, ["n", 3, "h", 64], 1.0, "height and width both fixed or both free"),
+        (TensorProto.FLOAT, ["n", 3, 64, "w"], 1.0, "height and width both fixed or both free"),
+        (TensorProto.UINT8, ["n", 64, "w", 3], 1.0, "height and width both fixed or both free"),
         (TensorProto.DOUBLE, ["n", 3, "h", "w"], 1.0, "'x' is tensor(double)"),
         (TensorProto.FLOAT, ["n", 3, "h", "w"], math.nan, "returned pixels that are not finite"),
         (TensorProto.FLOAT, ["n", 3, "h", "w"], math.inf, "returned pixels that are not finite"),
@@ -99,7 +100,7 @@ def test_int8_kernels_are_taken_only_where_they_do_not_saturate(
 def test_models_that_give_no_pictures(
     tmp_path: Path, element: int, shape: list[object], value: float, said: str
 ) -> None:
-    kind = np.float32 if element == TensorProto.FLOAT else np.float64
+    kind = helper.tensor_dtype_to_np_dtype(element)
     factor = numpy_helper.from_array(np.array(value, kind), "factor")
     graph = helper.make_graph(
         [helper.make_node("Mul", ["x", "factor"], ["y"])],
