@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import IntEnum
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
@@ -18,9 +19,10 @@ from core.mixture.config import POOL_SIZE, MixtureConfig, Rain
 from core.pairs import Image, SourceConfig, find_pairs, read_pairs
 from core.progress import track
 from core.rain.depth import Depth, ground_depth
-from core.rain.drawn import borrow_rain, lay_rain, lay_veil, streak_layer
-from core.rain.render import render
-from core.rain.scene import PRESETS, draw_scene
+from core.rain.drawn import streak_layer
+from core.rain.real import Masks, borrow_rain, cut_mask, read_masks
+from core.rain.render import fade, lay, render, to_levels
+from core.rain.scene import PRESETS, MaskLayer, draw_scene
 
 
 class Kind(IntEnum):
@@ -140,7 +142,7 @@ class MixtureDataset(Dataset[Sample]):
         weights = np.array([part.weight for part in parts])
         self._shares = weights / weights.sum()
         self._pool: list[Image] = []
-        self._streaks: list[Image] = []
+        self._masks: Masks = {}
         if any(part.rain == "generated" for part in parts):
             rng = np.random.default_rng([seed, 0xC10D])
             rain = config.generated
@@ -148,10 +150,7 @@ class MixtureDataset(Dataset[Sample]):
             kinds = [rain.rain] * (rain.pool - broad) + [rain.broad] * broad
             self._pool = [streak_layer(POOL_SIZE, POOL_SIZE, kind, rng) for kind in kinds]
             if rain.streaks:
-                files = find_pairs(SourceConfig(layout="clean", root=rain.streaks), data_root)
-                self._streaks = [
-                    np.ascontiguousarray(picture[..., 0]) for picture, _ in read_pairs(files)
-                ]
+                self._masks = read_masks(Path(data_root) / rain.streaks)
         making = [number for number, part in enumerate(parts) if part.rain not in _KINDS]
         self._pieces: list[tuple[int, Image]] = []
         if teach and pieces and making:
@@ -212,7 +211,8 @@ class MixtureDataset(Dataset[Sample]):
         if part.rain == "rendered":
             deep = (pairs[chosen][1], self._depths[which][chosen])
             clean, depth = self._piece(deep, scale, rng)
-            return render(clean, draw_scene(self._rain, rng), depth).rainy, clean
+            rendered = render(clean, draw_scene(self._rain, rng), depth)
+            return rendered.rainy, rendered.clean
         _, clean = self._piece(pairs[chosen], scale, rng)
         if part.rain == "generated":
             return self._rain_on(clean, rng), clean
@@ -257,26 +257,31 @@ class MixtureDataset(Dataset[Sample]):
         top, left = rng.integers(height - size + 1), rng.integers(width - size + 1)
         return tuple(picture[top : top + size, left : left + size] for picture in pictures)
 
-    def _layer(self, rng: np.random.Generator) -> Image:
+    def _layer(self, rng: np.random.Generator) -> NDArray[np.float32]:
         size, rain = self.config.crop, self.config.generated
-        if self._streaks and rng.random() < rain.streak_share:
-            picture = self._streaks[rng.integers(len(self._streaks))]
-            scale = rng.uniform(0.6, 1.4)
-            (layer,) = self._crop((picture,), min(int(size / scale), *picture.shape), rng)
-            layer = _resize(layer, size)
-            layer = cv2.convertScaleAbs(layer, alpha=rng.uniform(0.5, 1.3)).astype(np.uint8)
-        else:
-            (layer,) = self._crop((self._pool[rng.integers(len(self._pool))],), size, rng)
-        return layer[:, ::-1] if rng.random() < 0.5 else layer
+        if self._masks and rng.random() < rain.streak_share:
+            name = list(self._masks)[rng.integers(len(self._masks))]
+            mask = MaskLayer(
+                name,
+                strength=rng.uniform(0.5, 1.3),
+                scale=rng.uniform(0.6, 1.4),
+                top=rng.random(),
+                left=rng.random(),
+                mirrored=bool(rng.random() < 0.5),
+            )
+            return cut_mask(mask, self._masks, size, size)
+        (layer,) = self._crop((self._pool[rng.integers(len(self._pool))],), size, rng)
+        return np.asarray(layer[:, :: -1 if rng.random() < 0.5 else 1] / np.float32(255))
 
     def _rain_on(self, clean: Image, rng: np.random.Generator) -> Image:
         rain = self.config.generated
-        rainy = clean
+        picture = clean / np.float32(255)
         for _ in range(int(rng.choice(len(rain.layers), p=rain.layers)) + 1):
-            rainy = lay_rain(rainy, self._layer(rng), screen=bool(rng.random() < rain.screen))
+            picture = lay(picture, self._layer(rng), hides=bool(rng.random() < rain.screen))
         if rng.random() < rain.veil:
-            rainy = lay_veil(rainy, rng.uniform(*rain.veil_strength), rng.uniform(150, 255))
-        return rainy
+            through = 1 - rng.uniform(*rain.veil_strength)
+            picture = fade(picture, through, rng.uniform(150, 255) / 255)
+        return to_levels(picture)
 
 
 def step_indices(

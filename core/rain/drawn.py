@@ -1,7 +1,7 @@
-"""Rain without depth: streak layers drawn as motion-blurred noise, and the rain of another pair.
+"""Rain of test sets, the same every time, and the streak layers that the first of them have.
 
-Drawing is the recipe by which the field's synthetic sets were made (noise, motion blur, blending;
-Zhang, Sindagi and Patel 2017; Yang et al. 2017), with every parameter drawn from a range.
+Those layers are drawn by the recipe by which the field's synthetic sets were made (motion-blurred
+noise; Zhang, Sindagi and Patel 2017; Yang et al. 2017), with every parameter drawn from a range.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import check_bounds
-from core.rain.scene import Range, log_uniform
+from core.errors import ConfigError, check_bounds
+from core.rain.render import Picture, fade, lay, render, to_levels
+from core.rain.scene import PRESETS, Preset, Range, RenderConfig, draw_scene, log_uniform
 
 
 @dataclass(frozen=True)
@@ -94,94 +95,48 @@ def streak_layer(
     return np.asarray(np.clip(drops / peak * strength, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def lay_rain(
-    clean: NDArray[np.uint8], streaks: NDArray[np.uint8], screen: bool = False
-) -> NDArray[np.uint8]:
-    """Lay a streak layer over a clean picture.
-
-    Args:
-        clean: uint8 (H, W, 3) RGB.
-        streaks: uint8 (H, W).
-        screen: ``1 - (1 - clean)(1 - streaks)`` instead of the additive ``clean + streaks``.
-
-    Returns:
-        rainy: uint8 (H, W, 3) RGB, clipped at white.
-    """
-    layer = streaks[..., None].astype(np.uint16)
-    base = clean.astype(np.uint16)
-    if screen:
-        layer = (layer * (255 - base) + 127) // 255
-    return np.asarray(np.minimum(base + layer, 255), dtype=np.uint8)
-
-
-def lay_veil(rainy: NDArray[np.uint8], opacity: float, grey: float) -> NDArray[np.uint8]:
-    """Fade a picture towards a grey, as the mist of distant drops does.
-
-    Args:
-        rainy: uint8 (H, W, 3) RGB.
-        opacity: 0 (nothing changes) to 1 (only grey is left).
-        grey: the veil's brightness, 0 to 255.
-
-    Returns:
-        uint8 (H, W, 3) RGB.
-    """
-    faded = rainy * (1 - opacity) + grey * opacity
-    return np.asarray(np.clip(faded + 0.5, 0, 255), dtype=np.uint8)
-
-
 @dataclass(frozen=True)
 class FixedRain:
     """Rain that is drawn the same way every time, for test sets.
 
     Attributes:
-        rain: ranges of one streak layer.
+        rain: ranges of one streak layer, which is added.
         layers: streak layers on every picture.
         veil: opacity of a veil of brightness 200 under the streaks.
         seed: picture ``i`` is rained on with the random state ``(seed, i)``.
+        preset: render the rain of this name instead.
+        ranges: render rain of these ranges instead.
     """
 
     rain: RainConfig = field(default_factory=RainConfig)
     layers: int = 1
     veil: float = 0.0
     seed: int = 0
+    preset: Preset | None = None
+    ranges: RenderConfig | None = None
 
     def __post_init__(self) -> None:
         check_bounds(self, layers=0, seed=0, veil=(0, 1))
+        if self.preset and self.ranges:
+            raise ConfigError(f"rain has the preset {self.preset!r} and ranges; give one of them")
+        if self.rendered and self.rendered.night[1] > 1:
+            raise ConfigError("rain: night darkens the clean pictures too; use derain synthesize")
 
-    def apply(self, clean: NDArray[np.uint8], index: int) -> NDArray[np.uint8]:
+    @property
+    def rendered(self) -> RenderConfig | None:
+        """Ranges of the rain where it is rendered."""
+        return PRESETS[self.preset] if self.preset else self.ranges
+
+    def apply(self, clean: NDArray[np.uint8], index: int) -> Picture:
         """Rain on picture number ``index``; uint8 (H, W, 3) RGB in and out."""
         rng = np.random.default_rng([self.seed, index])
+        if self.rendered:
+            return render(clean, draw_scene(self.rendered, rng)).rainy
         height, width = clean.shape[:2]
-        rainy = lay_veil(clean, self.veil, 200.0) if self.veil else clean
+        picture = clean / np.float32(255)
+        if self.veil:
+            picture = fade(picture, 1 - self.veil, 200 / 255)
         for _ in range(self.layers):
-            rainy = lay_rain(rainy, streak_layer(height, width, self.rain, rng))
-        return rainy
-
-
-_ROOM = 48.0
-"""Levels below white under which a lender is too bright to say how strong its rain is."""
-
-
-def borrow_rain(
-    clean: NDArray[np.uint8],
-    lender_rainy: NDArray[np.uint8],
-    lender_clean: NDArray[np.uint8],
-    screen: bool,
-) -> NDArray[np.uint8]:
-    """Lay the rain of another pair over a picture.
-
-    Args:
-        clean: uint8 (H, W, 3) RGB.
-        lender_rainy: the other pair, of the same shape.
-        lender_clean: likewise.
-        screen: take the rain for a share of the way to white, ``(rainy - clean) / (1 - clean)``,
-            which bright backgrounds hide; otherwise for a light that is added.
-
-    Returns:
-        rainy: uint8 (H, W, 3) RGB, clipped to black and white.
-    """
-    added = lender_rainy.astype(np.float32) - lender_clean
-    if screen:
-        room = np.float32(255) - lender_clean
-        added *= (np.float32(255) - clean) / np.maximum(room, np.float32(_ROOM))
-    return np.asarray(np.clip(np.rint(clean + added), 0, 255), dtype=np.uint8)
+            streaks = streak_layer(height, width, self.rain, rng) / np.float32(255)
+            picture = lay(picture, streaks, hides=False)
+        return to_levels(picture)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from edge_runtime.models.records import to_json
 
 Range = tuple[float, float]
 _UNIT = (0.0, 1.0)
+GOLDEN = (5**0.5 - 1) / 2
+"""Steps of this share of a range come near no place again soon."""
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,18 @@ class RenderConfig:
         jitter: standard deviation of single streaks' directions around it, in degrees.
         length: pixels that the nearest drops fall during the exposure, log-uniform.
         width: standard deviation across the nearest streaks in pixels.
-        strength: peak brightness of the nearest streaks, 1 is white.
+        strength: peak brightness of the nearest streaks, 1 is white; with ``light`` a factor on
+            their opacity, which is that of a drop that covers a point while it passes.
         oscillation: probability that the drops oscillate while they fall.
+        spread: standard deviation of the layers' directions around ``angle``, in degrees.
+        blur: standard deviation of the nearest layer's defocus in pixels; less the deeper.
+        shutter: share of the time between two frames during which the shutter is open.
+        linear: compose in linear light, with the camera's curve (sRGB) after it, instead of in
+            display values as the data sets of the field do.
+        light: brightness of the drops, 1 is white and an overcast sky more; they are half
+            transparent then. 0: streaks are added, or screened, as the data sets of the field do.
+        around: share of that light that is the blurred surroundings, not sky of the veil's colour.
+        night: exponent on the light of the scene; 1 is day, of 3 little but lamps is left.
         screen: probability of screen instead of additive composition.
         mask: probability that a streak picture takes the place of the nearest layer.
         mask_strength: factor on the brightness of such a picture.
@@ -73,8 +85,6 @@ class RenderConfig:
         tint: largest difference between the airlight's channels.
         horizon: row of the horizon as a share of the height, where no depth is known.
         far: depth of the sky in metres, where no depth is known.
-        overcast: probability of overcast light: darker, with less contrast.
-        overcast_strength: share of the contrast that is lost then.
         camera: noise, JPEG and defocus.
 
     Raises:
@@ -91,6 +101,13 @@ class RenderConfig:
     width: Range = (0.4, 1.1)
     strength: Range = (0.25, 0.9)
     oscillation: float = 0.2
+    spread: Range = (0.0, 0.0)
+    blur: Range = (0.0, 0.0)
+    shutter: Range = (0.5, 0.5)
+    linear: bool = False
+    light: Range = (0.0, 0.0)
+    around: Range = (0.0, 0.0)
+    night: Range = (1.0, 1.0)
     screen: float = 0.3
     mask: float = 0.25
     mask_strength: Range = (0.5, 1.3)
@@ -100,13 +117,13 @@ class RenderConfig:
     tint: Range = (0.0, 0.04)
     horizon: Range = (0.1, 0.6)
     far: Range = (15.0, 80.0)
-    overcast: float = 0.0
-    overcast_strength: Range = (0.05, 0.2)
     camera: CameraConfig = field(default_factory=CameraConfig)
 
+    RETIRED: ClassVar = {"overcast": 0.0, "overcast_strength": [0.05, 0.2]}
+
     def __post_init__(self) -> None:
-        shares = ("oscillation", "screen", "mask", "veil", "overcast")
-        units = ("strength", "airlight", "tint", "overcast_strength")
+        shares = ("oscillation", "screen", "mask", "veil")
+        units = ("strength", "airlight", "tint", "around")
         check_bounds(
             self,
             "rain.",
@@ -119,6 +136,11 @@ class RenderConfig:
             jitter=(0, 45),
             length=(1, 500),
             width=(0.1, 10),
+            spread=(0, 45),
+            blur=(0, 20),
+            shutter=(0.01, 1),
+            light=(0, 100),
+            night=(1, 10),
             mask_strength=(0, 10),
             extinction=(1e-6, 10),
             horizon=(-1, 2),
@@ -126,7 +148,7 @@ class RenderConfig:
         )
 
 
-Preset = Literal["light", "heavy", "veil", "mixed"]
+Preset = Literal["light", "heavy", "veil", "mixed", "sparse", "specks", "night"]
 PRESETS: Mapping[Preset, RenderConfig] = MappingProxyType(
     {
         "light": RenderConfig(
@@ -157,11 +179,54 @@ PRESETS: Mapping[Preset, RenderConfig] = MappingProxyType(
             extinction=(0.008, 0.03),
         ),
         "mixed": RenderConfig(),
+        "sparse": RenderConfig(
+            layers=(1, 2),
+            density=(0.0003, 0.0007),
+            angle=(-20.0, 20.0),
+            length=(12.0, 45.0),
+            width=(0.6, 1.1),
+            strength=(0.7, 1.0),
+            spread=(0.0, 2.0),
+            blur=(0.0, 0.5),
+            linear=True,
+            light=(6.0, 11.0),
+            around=(0.0, 0.5),
+            mask=0.0,
+            veil=0.0,
+        ),
+        "specks": RenderConfig(
+            layers=(1, 2),
+            density=(0.001, 0.002),
+            length=(1.0, 3.0),
+            width=(0.8, 1.6),
+            strength=(0.5, 1.0),
+            linear=True,
+            light=(1.2, 2.0),
+            around=(0.0, 0.3),
+            mask=0.0,
+            veil=0.0,
+        ),
+        "night": RenderConfig(
+            layers=(2, 4),
+            length=(20.0, 90.0),
+            width=(0.5, 1.1),
+            blur=(0.0, 1.0),
+            linear=True,
+            light=(10.0, 30.0),
+            around=(0.97, 1.0),
+            night=(2.0, 3.0),
+            airlight=(0.02, 0.1),
+            extinction=(0.001, 0.008),
+        ),
     }
 )
-"""Ranges by name: ``light`` and ``heavy`` streaks, strong ``veil``, and ``mixed``, all of them."""
+"""Ranges by name: in display values ``light`` and ``heavy`` streaks, strong ``veil``, and
+``mixed``, all of them; in linear light ``sparse`` half-transparent streaks, ``specks`` (drops of 2
+to 5 pixels) and ``night``."""
 
 
+DIAMETER = 2.5
+"""Of a drop, in standard deviations across its streak: a stripe of that width is as bright."""
 MOST_DENSE = 0.05
 """Streaks a pixel beyond which a layer looks the same and only takes longer."""
 
@@ -177,8 +242,9 @@ class StreakLayer:
         jitter: standard deviation of the directions in degrees.
         length: mean length in pixels.
         width: mean standard deviation across in pixels.
-        strength: peak brightness before the veil, 1 is white.
+        strength: peak brightness or opacity before the veil.
         oscillation: ripples along a streak; 0 for drops that do not oscillate.
+        blur: standard deviation of the defocus in pixels.
     """
 
     depth: float
@@ -189,6 +255,7 @@ class StreakLayer:
     width: float
     strength: float
     oscillation: float = 0.0
+    blur: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -201,6 +268,8 @@ class MaskLayer:
         scale: factor on its size.
         top, left: where it is cut, as shares of what is left over.
         mirrored: left to right.
+        turn: degrees.
+        shear: columns a row.
     """
 
     name: str
@@ -209,6 +278,8 @@ class MaskLayer:
     top: float
     left: float
     mirrored: bool
+    turn: float = 0.0
+    shear: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -235,25 +306,33 @@ class RainScene:
     Attributes:
         seed: of streak positions and sensor noise.
         layers: streaks, near to far.
-        mask: streak picture, if any.
-        screen: screen instead of additive composition.
+        masks: streak pictures, added up.
+        screen: screen instead of additive composition, where there is no ``light``.
+        linear: compose in linear light instead of display values.
+        light: brightness of half-transparent drops, 1 is white; 0 where streaks are light alone.
+        around: share of it that is the blurred surroundings.
+        night: exponent on the light of the scene.
+        shutter: share of the time between two frames during which the shutter is open.
         extinction: beta a metre; 0 is no veil.
         airlight: RGB of the veil, 1 is white.
         horizon: of the ground prior, as a share of the height.
         far: of the ground prior, in metres.
-        overcast: share of the contrast that is lost to overcast light.
         camera: noise, JPEG, defocus.
     """
 
     seed: int
     layers: tuple[StreakLayer, ...] = ()
-    mask: MaskLayer | None = None
+    masks: tuple[MaskLayer, ...] = ()
     screen: bool = False
+    linear: bool = False
+    light: float = 0.0
+    around: float = 0.0
+    night: float = 1.0
+    shutter: float = 0.5
     extinction: float = 0.0
     airlight: tuple[float, float, float] = (0.8, 0.8, 0.8)
     horizon: float = 0.4
     far: float = 50.0
-    overcast: float = 0.0
     camera: Camera = dataclasses.field(default_factory=Camera)
 
     def to_json(self) -> str:
@@ -285,29 +364,24 @@ def draw_scene(
         return float(rng.uniform(*ends))
 
     layers = _draw_layers(config, rng)
-    mask = None
-    if masks and rng.random() < config.mask:
-        mask = MaskLayer(
-            name=masks[int(rng.integers(len(masks)))],
-            strength=uniform(config.mask_strength),
-            scale=uniform((0.6, 1.4)),
-            top=float(rng.random()),
-            left=float(rng.random()),
-            mirrored=bool(rng.random() < 0.5),
-        )
+    mixed = _draw_masks(masks, config.mask_strength, rng) if rng.random() < config.mask else ()
     veil = bool(rng.random() < config.veil)
     grey, tint = uniform(config.airlight), uniform(config.tint)
     red, green, blue = (float(c) for c in np.clip(grey + rng.uniform(-0.5, 0.5, 3) * tint, 0, 1))
     return RainScene(
         seed=int(rng.integers(2**32)),
-        layers=layers[1:] if mask else layers,
-        mask=mask,
+        layers=layers[1:] if mixed else layers,
+        masks=mixed,
         screen=bool(rng.random() < config.screen),
+        linear=config.linear,
+        light=uniform(config.light),
+        around=uniform(config.around),
+        night=uniform(config.night),
+        shutter=uniform(config.shutter),
         extinction=log_uniform(rng, config.extinction) if veil else 0.0,
         airlight=(red, green, blue),
         horizon=uniform(config.horizon),
         far=uniform(config.far),
-        overcast=uniform(config.overcast_strength) if rng.random() < config.overcast else 0.0,
         camera=_draw_camera(config, rng),
     )
 
@@ -317,14 +391,48 @@ def log_uniform(rng: np.random.Generator, ends: Range) -> float:
     return float(np.exp(rng.uniform(*np.log(ends))))
 
 
+def _draw_masks(
+    names: Sequence[str], strength: Range, rng: np.random.Generator
+) -> tuple[MaskLayer, ...]:
+    """Mix up to three streak pictures, each zoomed, sheared, turned and weighed.
+
+    RainMix (Guo et al., EfficientDeRain, AAAI 2021), which so makes many rains of a few real ones.
+    """
+    if not names:
+        return ()
+    shares = rng.dirichlet(np.ones(int(rng.integers(1, 4))))
+    return tuple(
+        MaskLayer(
+            name=names[int(rng.integers(len(names)))],
+            strength=float(share * rng.uniform(*strength)),
+            scale=float(rng.uniform(0.6, 1.4)),
+            top=float(rng.random()),
+            left=float(rng.random()),
+            mirrored=bool(rng.random() < 0.5),
+            turn=float(rng.uniform(-10, 10)),
+            shear=float(rng.uniform(-0.15, 0.15)),
+        )
+        for share in shares
+    )
+
+
 def _draw_layers(config: RenderConfig, rng: np.random.Generator) -> tuple[StreakLayer, ...]:
-    """Streaks of one kind of rain, seen smaller, fainter and more of them the deeper they lie."""
+    """Streaks of one kind of rain, seen smaller, fainter and more of them the deeper they lie.
+
+    With ``light`` they are as opaque at every depth: a drop of diameter D that falls L while the
+    shutter is open hides what is behind a point of its way for D / L of that time, so a thin quick
+    streak is nearly transparent (Garg and Nayar, Vision and Rain, 2007).
+    """
     count = int(rng.integers(config.layers[0], config.layers[1] + 1))
     near, spacing = rng.uniform(*config.nearest), rng.uniform(*config.spacing)
     density, length = log_uniform(rng, config.density), log_uniform(rng, config.length)
     width, strength = rng.uniform(*config.width), rng.uniform(*config.strength)
     angle, jitter = rng.uniform(*config.angle), rng.uniform(*config.jitter)
     ripples = float(rng.uniform(1, 4)) if rng.random() < config.oscillation else 0.0
+    spread, blur = rng.uniform(*config.spread), rng.uniform(*config.blur)
+    fading = 0.5
+    if config.light[1]:
+        strength, fading = strength * min(1.0, DIAMETER * width / length), 0.0
     layers = []
     for index in range(count):
         times = spacing**index
@@ -332,12 +440,13 @@ def _draw_layers(config: RenderConfig, rng: np.random.Generator) -> tuple[Streak
             StreakLayer(
                 depth=float(near * times),
                 density=float(min(density * times**2, max(density, MOST_DENSE))),
-                angle=float(angle),
+                angle=float(angle + spread * rng.standard_normal()),
                 jitter=float(jitter),
                 length=float(max(length / times, 1.0)),
                 width=float(width / times),
-                strength=float(strength / times**0.5),
+                strength=float(strength / times**fading),
                 oscillation=ripples,
+                blur=float(blur / times),
             )
         )
     return tuple(layers)

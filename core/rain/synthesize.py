@@ -19,9 +19,9 @@ from core.errors import ConfigError, DataError, disk_errors
 from core.pairs import Image, SourceConfig, find_pairs
 from core.progress import track
 from core.rain.depth import find_depths, read_depth
+from core.rain.real import Masks, read_masks
 from core.rain.render import Rendered, render
 from core.rain.scene import PRESETS, RenderConfig, draw_scene
-from core.rain.streaks import Masks, read_masks
 from edge_runtime.models.records import to_json
 from edge_runtime.pictures.picture import Picture, write_picture
 

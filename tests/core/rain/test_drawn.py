@@ -3,15 +3,8 @@ import numpy as np
 import pytest
 
 from core.errors import ConfigError
-from core.rain.drawn import (
-    FixedRain,
-    RainConfig,
-    borrow_rain,
-    lay_rain,
-    lay_veil,
-    motion_kernel,
-    streak_layer,
-)
+from core.rain.drawn import FixedRain, RainConfig, motion_kernel, streak_layer
+from core.rain.scene import PRESETS, RenderConfig
 
 
 def _layer(seed: int = 0, size: int = 160, **ranges: tuple[float, float]) -> np.ndarray:
@@ -75,20 +68,30 @@ def test_a_layer_is_as_bright_as_its_strength() -> None:
     assert not _layer(strength=(0.0, 0.0)).any()
 
 
-def test_rain_is_laid_as_by_hand() -> None:
-    clean = np.array([[[0, 100, 250]]], np.uint8)
-    streaks = np.array([[51]], np.uint8)
-    # additive and clipped; screen: base + layer * (255 - base) / 255 with layer = 0.2
-    np.testing.assert_array_equal(lay_rain(clean, streaks), [[[51, 151, 255]]])
-    np.testing.assert_array_equal(lay_rain(clean, streaks, screen=True), [[[51, 131, 251]]])
-    np.testing.assert_array_equal(lay_rain(clean, np.zeros((1, 1), np.uint8)), clean)
+def test_layers_of_the_published_figures_are_drawn_as_then() -> None:
+    # Sums of levels as the first version drew them; a single level elsewhere is the processor's.
+    for seed, levels, moment in ((0, 49899, 2211527), (1, 169002, 7683494), (2, 17886, 878265)):
+        layer = streak_layer(80, 90, RainConfig(), np.random.default_rng(seed)).astype(int)
+        assert layer.sum() == pytest.approx(levels, abs=3)
+        assert (layer * np.arange(90)).sum() == pytest.approx(moment, abs=300)
 
 
-def test_veil_fades_to_its_grey() -> None:
-    clean = np.array([[[0, 100, 255]]], np.uint8)
-    np.testing.assert_array_equal(lay_veil(clean, 0.0, 200), clean)
-    np.testing.assert_array_equal(lay_veil(clean, 0.5, 200), [[[100, 150, 228]]])
-    np.testing.assert_array_equal(lay_veil(clean, 1.0, 200), [[[200, 200, 200]]])
+@pytest.mark.parametrize(("layers", "veil"), [(1, 0.0), (4, 0.0), (2, 0.2)])
+def test_fixed_rain_is_laid_as_levels_are_by_hand(picture, layers: int, veil: float) -> None:
+    ranges = RainConfig(density=(0.001, 0.01), strength=(0.3, 0.8))
+    clean, rng = picture(80, 90), np.random.default_rng([7, 3])
+    wanted = (clean * (1 - veil) + 200 * veil + 0.5).astype(int)
+    for _ in range(layers):
+        wanted = np.minimum(wanted + streak_layer(80, 90, ranges, rng)[..., None], 255)
+    rainy = FixedRain(ranges, layers, veil, seed=7).apply(clean, 3)
+    np.testing.assert_array_equal(rainy, wanted)
+
+
+def test_fixed_rain_may_be_rendered(picture) -> None:
+    clean = picture(60, 50)
+    named, own = FixedRain(preset="sparse", seed=3), FixedRain(ranges=PRESETS["sparse"], seed=3)
+    np.testing.assert_array_equal(named.apply(clean, 1), own.apply(clean, 1))
+    assert (named.apply(clean, 1) != named.apply(clean, 2)).any()
 
 
 def test_fixed_rain_is_the_same_every_time_and_another_on_every_picture(picture) -> None:
@@ -116,41 +119,16 @@ def test_wrong_ranges_are_named(name: str, ends: tuple[float, float]) -> None:
         RainConfig(**{name: ends})
 
 
-@pytest.mark.parametrize("values", [{"layers": -1}, {"veil": 1.5}, {"seed": -1}])
-def test_wrong_fixed_rain(values: dict[str, float]) -> None:
-    with pytest.raises(ConfigError, match=str(next(iter(values.values())))):
-        FixedRain(**values)
-
-
-def _flat(level: int) -> np.ndarray:
-    return np.full((2, 3, 3), level, np.uint8)
-
-
 @pytest.mark.parametrize(
-    ("clean", "rainy", "lender", "screen", "wanted"),
+    ("values", "message"),
     [
-        (100, 90, 50, False, 140),
-        (230, 90, 50, False, 255),  # clipped at white
-        (10, 20, 50, False, 0),  # a lender that darkens, clipped at black
-        (155, 105, 55, True, 180),  # a quarter of the way to white
-        (255, 105, 55, True, 255),  # white shows no rain
-        (55, 255, 235, True, 138),  # a bright lender counts as if it had 48 levels of room
+        ({"layers": -1}, "-1"),
+        ({"veil": 1.5}, "1.5"),
+        ({"seed": -1}, "-1"),
+        ({"preset": "sparse", "ranges": RenderConfig()}, "'sparse' and ranges; give one"),
+        ({"preset": "night"}, "use derain synthesize"),
     ],
 )
-def test_closed_forms(clean: int, rainy: int, lender: int, screen: bool, wanted: int) -> None:
-    result = borrow_rain(_flat(clean), _flat(rainy), _flat(lender), screen)
-    assert result.dtype == np.uint8
-    assert np.array_equal(result, _flat(wanted))
-
-
-@pytest.mark.parametrize("screen", [False, True])
-def test_a_dry_lender_lends_nothing(screen: bool) -> None:
-    clean, lender = np.random.default_rng(0).integers(0, 256, (2, 9, 8, 3), dtype=np.uint8)
-    assert np.array_equal(borrow_rain(clean, lender, lender, screen), clean)
-
-
-def test_screened_on_its_own_background_it_is_the_rainy_picture() -> None:
-    rng = np.random.default_rng(1)
-    clean = rng.integers(0, 200, (9, 8, 3), dtype=np.uint8)
-    rainy = clean + rng.integers(0, 55, clean.shape, dtype=np.uint8)
-    assert np.array_equal(borrow_rain(clean, rainy, clean, screen=True), rainy)
+def test_wrong_fixed_rain(values: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        FixedRain(**values)

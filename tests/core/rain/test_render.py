@@ -1,5 +1,4 @@
 import dataclasses
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -7,12 +6,10 @@ import pytest
 
 from core.errors import DataError
 from core.rain.depth import ground_depth
-from core.rain.render import render
+from core.rain.render import Rendered, render, to_display, to_linear
 from core.rain.scene import PRESETS, Camera, MaskLayer, RainScene, StreakLayer, draw_scene
-from core.rain.streaks import cut_mask, read_masks
 
 LAYER = StreakLayer(2, 0.01, 10, 2, 20, 0.8, 0.6)
-MASK = MaskLayer("a", strength=0.5, scale=1.0, top=0.0, left=0.0, mirrored=False)
 
 
 def test_a_rain_is_a_function_of_its_arguments(picture) -> None:
@@ -67,7 +64,7 @@ def test_things_in_front_hide_streaks_and_the_veil_dims_them() -> None:
     black = np.zeros((60, 60, 3), np.uint8)
     depth = np.full((60, 60), 50, np.float32)
     depth[:, :30] = 1
-    scene = RainScene(seed=0, layers=(LAYER,))
+    scene = RainScene(seed=0, layers=(dataclasses.replace(LAYER, strength=0.3),))
     streaks = render(black, scene, depth).streaks
     assert not streaks[:, :30].any()
     assert streaks[:, 30:].any()
@@ -82,26 +79,12 @@ def test_sensor_noise_does_not_depend_on_the_streaks() -> None:
     np.testing.assert_array_equal(render(grey, dry).rainy, render(grey, rainy).rainy)
 
 
-def test_streak_pictures_are_laid(tmp_path: Path) -> None:
-    ramp = np.tile(np.arange(0, 200, 10, np.uint8), (10, 1))
-    cv2.imwrite(str(tmp_path / "a.png"), ramp)
-    masks = read_masks(tmp_path)
-    black = np.zeros((10, 20, 3), np.uint8)
-    rainy = render(black, RainScene(seed=0, mask=MASK), masks=masks).rainy
-    np.testing.assert_allclose(rainy[..., 0], ramp / 2, atol=1)
-    mirrored = dataclasses.replace(MASK, mirrored=True, strength=1.0, left=0.99)
-    np.testing.assert_allclose(cut_mask(mirrored, masks, 4, 5)[0] * 255, ramp[0, :14:-1], rtol=1e-5)
-    assert cut_mask(dataclasses.replace(MASK, scale=0.5), masks, 33, 35).shape == (33, 35)
-
-
-def test_wrong_arguments_are_named(tmp_path: Path) -> None:
+def test_wrong_arguments_are_named() -> None:
     black = np.zeros((10, 20, 3), np.uint8)
     with pytest.raises(DataError, match="depth is 20x9 but the picture is 20x10"):
         render(black, RainScene(seed=0), np.ones((9, 20), np.float32))
     with pytest.raises(DataError, match="streak picture 'a' is not there"):
-        render(black, RainScene(seed=0, mask=MASK))
-    with pytest.raises(DataError, match="no such folder"):
-        read_masks(tmp_path / "none")
+        render(black, RainScene(seed=0, masks=(WHOLE,)))
 
 
 LEVELS = np.array([[[0, 102, 230]]], np.uint8)
@@ -118,14 +101,61 @@ def _pixels(**scene: object) -> list[int]:
 
 def test_the_composition_by_hand() -> None:
     assert _pixels() == [0, 102, 230]
-    assert _pixels(mask=WHOLE) == [51, 153, 255]  # clipped at white
-    assert _pixels(mask=WHOLE, screen=True) == [51, 133, 235]
+    assert _pixels(masks=(WHOLE,)) == [51, 153, 255]  # clipped at white
+    assert _pixels(masks=(WHOLE,), screen=True) == [51, 133, 235]
     through, airlight = np.exp(-2.0), (0.8, 0.8, 0.6)
     veiled = np.array(airlight) + (LEVELS[0, 0] / 255 - airlight) * through
     found = _pixels(extinction=0.02, airlight=airlight)
     np.testing.assert_allclose(found, 255 * veiled, atol=0.51)
-    mean = LEVELS.mean()  # overcast light darkens and flattens
-    np.testing.assert_allclose(_pixels(overcast=0.2), 0.8 * (LEVELS[0, 0] + 0.2 * mean), atol=0.51)
+
+
+def test_linear_light_by_hand() -> None:
+    assert _pixels(linear=True) == [0, 102, 230]
+    display = LEVELS[0, 0] / 255
+    background, sky = (np.float64(((v + 0.055) / 1.055) ** 2.4) for v in (display, 0.8))
+    background[0] = 0.0
+    for around in (0.0, 0.25):  # the surroundings of a lone pixel are itself
+        light = 3 * ((1 - around) * sky + around * background)
+        mixed = np.minimum(0.8 * background + 0.2 * light, 1)
+        wanted = 255 * (1.055 * mixed ** (1 / 2.4) - 0.055)
+        wanted[mixed <= 0.0031308] = 0.0
+        found = _pixels(masks=(WHOLE,), linear=True, light=3.0, around=around)
+        np.testing.assert_allclose(found, wanted, atol=0.51)
+
+
+def test_the_curve_there_and_back() -> None:
+    levels = np.linspace(0, 1, 1001)
+    np.testing.assert_allclose(to_display(to_linear(levels)), levels, atol=1e-6)
+    assert to_linear(np.float64([0.02, 0.5])) == pytest.approx([0.02 / 12.92, 0.21404], abs=1e-5)
+
+
+def test_night_leaves_lamps_and_streaks_shine_near_them() -> None:
+    grey = np.full((120, 120, 3), 90, np.uint8)
+    grey[50:70, :20] = 255
+    scene = RainScene(seed=2, linear=True, night=3.0, light=20.0, around=1.0)
+    scene = dataclasses.replace(scene, layers=(dataclasses.replace(LAYER, strength=0.05),))
+    rendered = render(grey, scene)
+    assert rendered.clean[60, 5, 0] == 255
+    assert rendered.clean[5, 100, 0] < 30
+    gained = (rendered.rainy.astype(int) - rendered.clean).mean(axis=2)
+    assert gained[:, 20:35].max() > 10 * max(gained[:, 80:].max(), 0.1)
+    day = render(grey, dataclasses.replace(scene, night=1.0))
+    np.testing.assert_array_equal(day.clean, grey)
+
+
+def test_one_rain_goes_on_over_frames_and_noise_does_not() -> None:
+    grey = np.full((150, 150, 3), 60, np.uint8)
+    layer = dataclasses.replace(LAYER, density=2e-3, angle=0.0, jitter=0.0)
+    scene = RainScene(seed=4, layers=(layer,), shutter=1.0, camera=Camera(read_noise=2.0))
+    first, again, second = (render(grey, scene, frame=frame) for frame in (0, 0, 1))
+    np.testing.assert_array_equal(first.rainy, again.rainy)
+    assert (first.rainy != second.rainy).mean() > 0.5
+
+    def columns(rendered: Rendered) -> np.ndarray:
+        return rendered.streaks[30:-30].max(axis=0) > 60
+
+    assert columns(first).sum() > 10  # upright streaks stay in their columns
+    assert (columns(first) & columns(second)).sum() > 0.5 * columns(first).sum()
 
 
 def test_nearer_things_hide_a_layer_softly() -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from core.config import build_config
 from core.errors import ConfigError
 from core.rain.scene import PRESETS, Camera, CameraConfig, RainScene, RenderConfig, draw_scene
 
@@ -20,7 +21,7 @@ def test_scenes_stay_in_their_ranges() -> None:
     for scene in _scenes(config):
         assert 0.58 <= min(scene.airlight) <= max(scene.airlight) <= 0.97
         assert scene.extinction == 0 or 0.002 <= scene.extinction <= 0.03
-        assert len(scene.layers) + (scene.mask is not None) <= 4
+        assert len(scene.layers) + bool(scene.masks) <= 4
         for layer in scene.layers:
             assert -35 <= layer.angle <= 35
             assert 0 < layer.strength <= 0.9
@@ -38,16 +39,40 @@ def test_deeper_layers_are_shorter_thinner_fainter_and_denser() -> None:
 
 def test_a_probability_of_one_or_none_is_kept() -> None:
     none = CameraConfig(noise=0, jpeg=0, defocus=0)
-    for scene in _scenes(RenderConfig(veil=0, mask=0, overcast=0, camera=none)):
+    for scene in _scenes(RenderConfig(veil=0, mask=0, camera=none)):
         assert scene.camera == Camera()
-        assert scene.extinction == scene.overcast == 0
-        assert scene.mask is None
+        assert scene.extinction == 0
+        assert not scene.masks
     always = CameraConfig(noise=1, jpeg=1, defocus=1)
-    scenes = _scenes(RenderConfig(veil=1, mask=1, overcast=1, camera=always))
+    scenes = _scenes(RenderConfig(veil=1, mask=1, camera=always))
     for scene in scenes:
         assert min(scene.camera.blur, scene.camera.photons, scene.camera.quality) > 0
-        assert min(scene.extinction, scene.overcast) > 0
-    assert {scene.mask.name for scene in scenes if scene.mask} == {"a", "b"}
+        assert scene.extinction > 0
+        assert sum(mask.strength for mask in scene.masks) <= 1.3  # weights of a mixture
+    assert {mask.name for scene in scenes for mask in scene.masks} == {"a", "b"}
+    assert {len(scene.masks) for scene in scenes} == {1, 2, 3}
+
+
+def test_thin_quick_streaks_are_nearly_transparent() -> None:
+    fixed = {"light": (5.0, 5.0), "strength": (1.0, 1.0), "layers": (2, 2), "width": (0.8, 0.8)}
+    slow, quick = (
+        _scenes(RenderConfig(length=(length, length), mask=0.0, **fixed), 1)[0].layers
+        for length in (20.0, 80.0)
+    )
+    assert slow[0].strength == pytest.approx(2.5 * 0.8 / 20)
+    assert quick[0].strength == pytest.approx(slow[0].strength / 4)
+    assert slow[1].strength == slow[0].strength  # of the same drop, farther away
+
+
+def test_layers_spread_around_one_direction() -> None:
+    config = RenderConfig(layers=(4, 4), mask=0.0, spread=(10.0, 10.0))
+    off = [np.std([layer.angle for layer in scene.layers], ddof=1) for scene in _scenes(config)]
+    assert np.mean(off) == pytest.approx(10, abs=2)
+
+
+def test_ranges_of_older_cards_load() -> None:
+    older = {"overcast": 0.0, "overcast_strength": [0.05, 0.2], "layers": [1, 2]}
+    assert build_config(RenderConfig, older, "rain") == RenderConfig(layers=(1, 2))
 
 
 @pytest.mark.parametrize(

@@ -64,7 +64,7 @@ def test_depth_and_streak_folders_are_used(data_root: Path) -> None:
         _job(data_root, streaks=str(data_root / "streaks"), per_image=12, out=str(data_root / "o"))
     )
     scenes = [json.loads(p.read_text()) for p in (data_root / "o/parameters").iterdir()]
-    assert {scene["mask"]["name"] for scene in scenes if scene["mask"]} == {"s"}
+    assert {mask["name"] for scene in scenes for mask in scene["masks"]} == {"s"}
 
 
 def test_nothing_is_overwritten(data_root: Path) -> None:
