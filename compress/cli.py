@@ -250,8 +250,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from compress.search.search import Search, candidate_rows, tried_rows
 
     limits = {
-        "max_bytes": arguments.max_bytes,
-        "max_macs": arguments.max_macs,
+        "max_ms": arguments.max_ms,
         "max_drop": arguments.max_drop,
         "rounds": arguments.rounds,
     }
@@ -260,10 +259,10 @@ def _search(arguments: argparse.Namespace) -> int:
     name, out = values.get("name", ""), values.get("out", "runs")
     work = Path(arguments.work or Path(out) / f"search_{name}")
     search = Search(values, config, work)
-    for step in build_recipe(search.recipe_of(search.candidates[0])).steps:
+    for step in build_recipe(search.recipe_of(next(iter(search.networks)))).steps:
         check_data(step)
     if arguments.dry_run:
-        _print_table(candidate_rows(search.candidates))
+        _print_table(candidate_rows(search.training.architecture, search.networks))
         for number, rung in enumerate(search.rungs, 1):
             print(f"round {number}: {rung.candidates} candidates, {rung.steps} steps")
         return 0
@@ -272,7 +271,7 @@ def _search(arguments: argparse.Namespace) -> int:
     if found.stopped:
         print(f"stopped at step {found.stopped.step} of training; the same command goes on")
         return found.stopped.exit_code
-    _print_table(tried_rows(found), texts=3)
+    _print_table(tried_rows(found), texts=2)
     print(f"chosen: {found.recipe}; make it with: compress run {found.recipe}")
     return 0
 

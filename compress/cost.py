@@ -213,17 +213,3 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> int:
     """Return about how many bytes the ONNX file of a checkpoint has, in its own precision."""
     floats = checkpoint.quantization.float_layers if checkpoint.quantization else ()
     return artifact_bytes(checkpoint.unquantized().build(), checkpoint.precision, floats)
-
-
-def parameters_within(net: nn.Module, precision: Precision, limit: int) -> int:
-    """Return how many parameters ``net`` may keep for its artifact to stay within a limit.
-
-    Whichever are taken away: one is at least as many bytes as a weight has. May be below 0.
-
-    Args:
-        net: as :func:`artifact_bytes`, and ``precision``.
-        limit: bytes of the artifact.
-    """
-    over = artifact_bytes(net, precision) - limit
-    parameters = sum(parameter.numel() for parameter in net.parameters())
-    return parameters - max(0, -(-over // WEIGHT_BYTES[precision]))

@@ -43,10 +43,10 @@ def command_parser() -> argparse.ArgumentParser:
     _add_search(
         commands.add_parser(
             "search",
-            help="find the recipe of the best student within a budget",
-            description="Try student sizes, pruning and precisions in short runs, the better ones "
-            "for longer, and write the recipe of the one that is chosen. The same command goes on "
-            "where it was interrupted.",
+            help="find the recipe of the best student within a time",
+            description="Measure students in int8 and fp32 in both engines, try them in short "
+            "runs, the better ones for longer, and write the recipe of the one that is chosen. The "
+            "same command goes on where it was interrupted.",
         )
     )
     _add_report(
@@ -67,16 +67,17 @@ def _add_run(run: argparse.ArgumentParser) -> None:
 
 
 def _add_search(search: argparse.ArgumentParser) -> None:
-    amount = checked(parse_amount)
     search.add_argument(
-        "--max-bytes", type=amount, metavar="N", help="of the ONNX file, such as 100KB"
+        "--max-ms",
+        type=float,
+        metavar="MS",
+        help="of an int8 artifact at 1280 x 720 on one thread, in either engine",
     )
-    search.add_argument("--max-macs", type=amount, metavar="N", help="per pixel, such as 5k")
     search.add_argument(
         "--max-drop",
         type=float,
         metavar="DB",
-        help="score to give up for a smaller file: the smallest within this of the best is chosen",
+        help="score to give up for time: the fastest within this of the best is chosen",
     )
     search.add_argument("--rounds", type=int, metavar="N", help="of successive halving")
     search.add_argument(

@@ -1,13 +1,15 @@
-"""The search for a student within a budget, by successive halving.
+"""The search for a student that is fast in integers, by successive halving.
 
-Many candidates are trained for a short time, the better ones for longer: K. Jamieson and
-A. Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016
-(arXiv:1502.07943), figure 3, with a factor of the caller's choice.
+Times are measured before any training. Then many candidates are trained for a short time, the
+better ones for longer: K. Jamieson and A. Talwalkar, Non-stochastic best arm identification and
+hyperparameter optimization, AISTATS 2016 (arXiv:1502.07943), figure 3, with a factor of the
+caller's choice.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,17 +17,18 @@ from typing import Any
 
 import yaml
 
-from compress.cost import checkpoint_bytes
+from compress.cost import checkpoint_bytes, macs_per_pixel
 from compress.distillation import DistillConfig
 from compress.pareto import unbeaten
-from compress.recipe.pipeline import Finished, Pipeline, Say
+from compress.recipe.pipeline import Pipeline, Say
 from compress.recipe.recipe import build_recipe
-from compress.search.candidates import Budget, Candidate, find_candidates
 from compress.search.config import SearchConfig
+from compress.search.times import Times, measure_times
 from core.checkpoint import load_checkpoint
-from core.config import build_config
+from core.config import build_config, network_config
 from core.errors import ConfigError
 from core.evaluation.score import row_means, validation_score
+from core.networks import ARCHITECTURES
 from core.training.train import TrainResult
 from edge_runtime.files import write_atomically
 from edge_runtime.models.records import to_plain
@@ -49,19 +52,20 @@ class Tried:
     """A candidate, and what it came to in the last round that it took part in.
 
     Attributes:
-        candidate: what it is.
+        name: of its network among those of the search.
         round: counted from 1.
-        score: in dB, of training: :func:`core.evaluation.score.validation_score`.
-        parameters: of the pruned network, ``macs`` per pixel, and ``bytes`` of its ONNX file,
-            about.
+        score: of the int8 network, in dB: :func:`core.evaluation.score.validation_score`.
+        parameters: of the network, ``macs`` per pixel, and ``bytes`` of its int8 ONNX file, about.
+        times: of its artifacts.
     """
 
-    candidate: Candidate
+    name: str
     round: int
     score: float
     parameters: int
     macs: float
     bytes: int
+    times: Times
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ class Search:
         progress: show bars on standard error.
 
     Raises:
-        ConfigError: values that are no training options, or no candidate that fits.
+        ConfigError: values that are no training options, or a network that does not exist.
     """
 
     def __init__(
@@ -103,112 +107,117 @@ class Search:
         self._values = {key: value for key, value in values.items() if key != "network"}
         self._config, self._work, self._progress = config, work, progress
         self.training = build_config(DistillConfig, self._values, "config")
-        self.candidates = find_candidates(
-            self.training.architecture,
-            config.networks,
-            config.keep,
-            config.precisions,
-            Budget(config.max_bytes, config.max_macs),
-        )
+        self.networks: dict[str, Any] = {}
+        for name, fields in config.networks.items():
+            try:
+                self.networks[name] = network_config(self.training.architecture, fields)
+            except ConfigError as error:
+                raise ConfigError(f"search.networks.{name}: {error}") from error
+        build_recipe(self.recipe_of(name))  # what is wrong with the options shows at once
         self.rungs = rungs(
-            len(self.candidates), config.first, config.factor, config.rounds, config.finalists
+            len(self.networks), config.first, config.factor, config.rounds, config.finalists
         )
-        for candidate in self.candidates:  # what is wrong with the options shows before any work
-            build_recipe(self.recipe_of(candidate))
 
-    def recipe_of(self, candidate: Candidate) -> dict[str, Any]:
+    def recipe_of(self, name: str) -> dict[str, Any]:
         """Return the recipe that makes a candidate in full length, as plain values."""
-        steps = [{self._kind: {}}, *self._prunes(candidate, self.training.steps)]
-        values = self._with_network(candidate.network, [*steps, *self._quantize(candidate, "auto")])
-        plain: dict[str, Any] = to_plain(values)
+        plain: dict[str, Any] = to_plain(self._recipe(name, {}, "auto"))
         return plain
 
     def run(self, out: Path, say: Say = lambda line: None) -> Found:
-        """Search, or go on with it; finished runs count as they are.
+        """Search, or go on with it; finished runs and measured times count as they are.
 
         Args:
             out: file for the recipe of what is chosen.
             say: is told what begins, in one line.
 
         Raises:
+            ConfigError: no candidate is fast enough; names the fastest.
             EdgeDerainError: as :meth:`compress.recipe.pipeline.Pipeline.run`.
         """
-        alive = {candidate.name: candidate for candidate in self.candidates}
+        say(f"times of {len(self.networks)} candidates")
+        times = self._times()
+        alive = list(times)
         tried: dict[str, Tried] = {}
-        for number, rung in enumerate(self.rungs, 1):
+        planned = rungs(
+            len(alive),
+            self._config.first,
+            self._config.factor,
+            self._config.rounds,
+            self._config.finalists,
+        )
+        for number, rung in enumerate(planned, 1):
             if number > 1:
-                scores = {name: tried[name].score for name in alive}
-                alive = {name: alive[name] for name in survivors(scores, rung.candidates)}
-            say(f"round {number} of {len(self.rungs)}: {len(alive)} candidates, {rung.steps} steps")
-            for name, candidate in alive.items():
-                ended = self._try(candidate, number, rung)
+                alive = list(survivors({n: tried[n].score for n in alive}, rung.candidates))
+            say(f"round {number} of {len(planned)}: {len(alive)} candidates, {rung.steps} steps")
+            for name in alive:
+                ended = self._try(name, number, planned, times[name])
                 if isinstance(ended, TrainResult):
                     return Found(_ranked(tried), stopped=ended)
                 tried[name] = ended
                 say(f"round {number}: {name}: {ended.score:+.2f} dB")
         ranked = _ranked(tried)
         chosen = choose(ranked, self._config.max_drop)
-        self._write(out, chosen)
+        self._write(out, chosen, planned[-1].steps)
         return Found(ranked, chosen, out)
 
-    def _try(self, candidate: Candidate, number: int, rung: Rung) -> Tried | TrainResult:
-        before = self.rungs[number - 2].steps if number > 1 else 0
-        work, steps = self._work / f"round{number}", rung.steps - before
+    def _times(self) -> dict[str, Times]:
+        """Measure, or read what was measured of these networks, and leave out what is too slow."""
+        place = self._work / "times.json"
+        networks = {name: to_plain(config) for name, config in self.networks.items()}
+        known = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+        if known.get("networks") != json.loads(json.dumps(networks)):
+            measured = measure_times(self.training.architecture, self.networks)
+            known = {"networks": networks}
+            known["times"] = {name: dataclasses.asdict(each) for name, each in measured.items()}
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(place, json.dumps(known, indent=2).encode())
+        times = {name: Times(**fields) for name, fields in known["times"].items()}
+        most = self._config.max_ms
+        fast = {name: each for name, each in times.items() if each.slowest_int8 <= (most or 1e9)}
+        if not fast:
+            name = min(times, key=lambda name: times[name].slowest_int8)
+            raise ConfigError(
+                f"max_ms {most:g}: no candidate is as fast in int8 in both engines; the fastest is "
+                f"{name} with {times[name].slowest_int8:g} ms"
+            )
+        return fast
+
+    def _try(
+        self, name: str, number: int, planned: Sequence[Rung], times: Times
+    ) -> Tried | TrainResult:
+        before = planned[number - 2].steps if number > 1 else 0
+        steps = planned[number - 1].steps - before
         options: dict[str, Any] = {"steps": steps, "validate_every": steps}
         if number > 1:
-            earlier = self._work / f"round{number - 1}" / candidate.network
-            options["init"] = str((earlier / f"1_{self._kind}.safetensors").resolve())
-        runs: list[tuple[str, list[dict[str, Any]]]] = [
-            (candidate.network, [{self._kind: options}]),
-            (candidate.pruned, self._prunes(candidate, rung.steps)),
-            (candidate.name, self._quantize(candidate, "minmax")),
-        ]
-        done: Finished | None = None
-        for name, listed in runs:
-            if not listed:
-                continue
-            values = self._with_network(candidate.network, listed)
-            if done:
-                values["checkpoint"] = str(done.checkpoint.resolve())
-            outcome = Pipeline(build_recipe(values), work / name, self._work, self._progress).run()
-            if outcome.stopped:
-                return outcome.stopped
-            done = outcome.finished[-1]
-        if done is None:
-            raise ConfigError(f"{candidate.name}: has no steps")
-        card = done.card
+            earlier = self._work / f"round{number - 1}" / name / f"1_{self._kind}.safetensors"
+            options["init"] = str(earlier.resolve())
+        recipe = build_recipe(self._recipe(name, options, "minmax"))
+        place = self._work / f"round{number}" / name
+        outcome = Pipeline(recipe, place, self._work, self._progress).run()
+        if outcome.stopped:
+            return outcome.stopped
+        done = outcome.finished[-1]
         size = checkpoint_bytes(load_checkpoint(done.checkpoint))
+        card = done.card
         score = validation_score(row_means(card.quality), self.training.validation)
-        return Tried(candidate, number, score, card.parameters, card.macs_per_pixel, size)
+        return Tried(name, number, score, card.parameters, card.macs_per_pixel, size, times)
 
     @property
     def _kind(self) -> str:
         return "distill" if self.training.teacher else "train"
 
-    def _with_network(self, name: str, listed: list[dict[str, Any]]) -> dict[str, Any]:
-        return {**self._values, "network": self._config.networks[name], "recipe": listed}
+    def _recipe(self, name: str, options: dict[str, Any], method: str) -> dict[str, Any]:
+        """Return the recipe of a training with ``options``, and of int8 after it."""
+        int8 = {"scheme": "int8", "method": method, "crops": self._config.crops}
+        steps = [{self._kind: options}, {"quantize": int8}]
+        return {**self._values, "network": self._config.networks[name], "recipe": steps}
 
-    def _prunes(self, candidate: Candidate, steps: int) -> list[dict[str, Any]]:
-        after = max(1, round(self._config.finetune * steps))
-        return [
-            {"prune": {**_set_fields(prune), "steps": after, "validate_every": after}}
-            for prune in candidate.prunes
-        ]
-
-    def _quantize(self, candidate: Candidate, method: str) -> list[dict[str, Any]]:
-        if candidate.precision == "fp32":
-            return []
-        options: dict[str, Any] = {"scheme": candidate.precision}
-        if candidate.precision == "int8":
-            options.update(method=method, crops=self._config.crops)
-        return [{"quantize": options}]
-
-    def _write(self, out: Path, chosen: Tried) -> None:
+    def _write(self, out: Path, chosen: Tried, steps: int) -> None:
         text = (
-            f"# Found by compress search: {chosen.candidate.name}, {chosen.score:+.2f} dB after "
-            f"the {self.rungs[-1].steps} steps of the search.\n"
+            f"# Found by compress search: {chosen.name}, {chosen.score:+.2f} dB in int8 after the "
+            f"{steps} steps of the search.\n"
         )
-        text += yaml.safe_dump(self.recipe_of(chosen.candidate), sort_keys=False)
+        text += yaml.safe_dump(self.recipe_of(chosen.name), sort_keys=False)
         try:
             out.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(out, text.encode())
@@ -217,21 +226,21 @@ class Search:
 
 
 def choose(tried: Sequence[Tried], max_drop: float) -> Tried:
-    """Take the smallest file of those in the last round within ``max_drop`` dB of its best."""
+    """Take the fastest in int8 of those in the last round within ``max_drop`` dB of its best."""
     among = _last_round(tried)
     best = max(each.score for each in among)
     within = [each for each in among if best - each.score <= max_drop]
-    return min(within, key=lambda each: (each.bytes, each.macs, -each.score))
+    return min(within, key=lambda each: (each.times.slowest_int8, -each.score))
 
 
 def pareto(tried: Sequence[Tried]) -> frozenset[str]:
-    """Name the candidates of the last round that no other beats in score, bytes and MACs at once.
+    """Name the candidates of the last round that no other beats in score and int8 times at once.
 
-    To beat is to be at least as good in all three, and not equal in all.
+    To beat is to be at least as good in score and in either engine, and not equal in all.
     """
     last = _last_round(tried)
-    front = unbeaten([(-each.score, each.bytes, each.macs) for each in last])
-    return frozenset(last[index].candidate.name for index in front)
+    costs = [(-each.score, each.times.onnx_int8, each.times.tflite_int8) for each in last]
+    return frozenset(last[index].name for index in unbeaten(costs))
 
 
 def _last_round(tried: Sequence[Tried]) -> list[Tried]:
@@ -241,16 +250,6 @@ def _last_round(tried: Sequence[Tried]) -> list[Tried]:
 
 def _ranked(tried: Mapping[str, Tried]) -> tuple[Tried, ...]:
     return tuple(sorted(tried.values(), key=lambda each: (-each.round, -each.score)))
-
-
-def _set_fields(config: Any) -> dict[str, Any]:
-    """Return the fields of a config that differ from their defaults."""
-    plain = to_plain(config)
-    return {
-        f.name: plain[f.name]
-        for f in dataclasses.fields(config)
-        if getattr(config, f.name) != f.default
-    }
 
 
 def rungs(count: int, first: int, factor: int, rounds: int, least: int) -> tuple[Rung, ...]:
@@ -275,52 +274,36 @@ def survivors(scores: Mapping[str, float], count: int) -> tuple[str, ...]:
     return tuple(sorted(scores, key=lambda name: -scores[name])[:count])
 
 
-def candidate_rows(candidates: Sequence[Candidate]) -> list[tuple[str, ...]]:
-    """Lay out candidates and the most that each may cost."""
-    rows: list[tuple[str, ...]] = [
-        ("candidate", "precision", "parameters at most", "kMAC/pixel at most", "ONNX kB at most")
-    ]
-    for each in candidates:
-        cost = (f"{each.parameters:,}", f"{each.macs / 1000:.3f}", f"{each.bytes / 1000:.1f}")
-        rows.append((each.pruned, each.precision, *cost))
+def candidate_rows(architecture: str, networks: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Lay out candidates and what is known of them beforehand."""
+    rows: list[tuple[str, ...]] = [("candidate", "parameters", "kMAC/pixel")]
+    for name, config in networks.items():
+        net = ARCHITECTURES[architecture].module(config)
+        parameters = sum(parameter.numel() for parameter in net.parameters())
+        macs = macs_per_pixel(net, config.size_multiple)
+        rows.append((name, f"{parameters:,}", f"{macs / 1000:.3f}"))
     return rows
 
 
 def tried_rows(found: Found) -> list[tuple[str, ...]]:
     """Lay out what each candidate came to, the chosen one and those of the Pareto front marked."""
     front = pareto(found.tried)
+    engines = [field.name.replace("_", " ") + " ms" for field in dataclasses.fields(Times)]
     rows: list[tuple[str, ...]] = [
-        (
-            "",
-            "candidate",
-            "precision",
-            "round",
-            "score",
-            "drop",
-            "parameters",
-            "kMAC/pixel",
-            "ONNX kB",
-        )
+        ("", "candidate", "round", "score", "parameters", "kMAC/pixel", "int8 kB", *engines)
     ]
-    best = {
-        each.round: max(t.score for t in found.tried if t.round == each.round)
-        for each in found.tried
-    }
     for each in found.tried:
-        mark = (
-            "chosen" if each == found.chosen else "pareto" if each.candidate.name in front else ""
-        )
+        mark = "chosen" if each == found.chosen else "pareto" if each.name in front else ""
         rows.append(
             (
                 mark,
-                each.candidate.pruned,
-                each.candidate.precision,
+                each.name,
                 str(each.round),
                 f"{each.score:+.2f}",
-                f"{best[each.round] - each.score:.2f}",
                 f"{each.parameters:,}",
                 f"{each.macs / 1000:.3f}",
                 f"{each.bytes / 1000:.1f}",
+                *(f"{value:.1f}" for value in dataclasses.astuple(each.times)),
             )
         )
     return rows

@@ -79,7 +79,7 @@ def test_identical_pairs_have_infinite_psnr_and_null_in_json(card: ModelCard) ->
         ("role", "pupil"),
         ("format", "onxx"),
         ("precision", "float32"),
-        ("io", "uint8"),
+        ("io", "uint16"),
         ("layout", "CHW"),
         ("size_multiple", 0),
         ("size_multiple", True),
