@@ -152,7 +152,7 @@ def command(arguments: Sequence[str]) -> int:
     elif options.method:
         model = gmm_derainer(load_background())
     else:
-        model = Derainer.load(options.model)
+        model = Derainer.load(options.model, threshold=None)
     scores = []
     with contextlib.ExitStack() as stack:
         reference = None

@@ -143,7 +143,7 @@ def derain(network: nn.Module, rainy: Image, size_multiple: int) -> Image:
         levels = (derained.float().clamp(0, 1) * peak + 0.5).permute(1, 2, 0)
         return np.ascontiguousarray(levels.cpu().numpy(), image.dtype)
 
-    return by_passes(rainy, "auto", once)
+    return np.asarray(by_passes(rainy, "auto", once).image, np.uint8)
 
 
 def derainer_of(

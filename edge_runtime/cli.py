@@ -87,7 +87,7 @@ def _derain_moving(arguments: argparse.Namespace) -> int:
     from edge_runtime.video.outputs import CRF, crf_of
     from edge_runtime.video.plan import plan_moving
 
-    pictures = ("recursive", "shard", "format", "view", "watch", "max_pixels")
+    pictures = ("recursive", "shard", "format", "view", "watch", "max_pixels", "dry_run")
     _refuse(arguments, pictures, "is for pictures")
     jobs = plan_moving(
         arguments.images,
@@ -147,6 +147,7 @@ def _derain_pictures(arguments: argparse.Namespace) -> int:
 
 def _load(arguments: argparse.Namespace) -> Derainer:
     from edge_runtime.derainer import Derainer
+    from edge_runtime.gate import THRESHOLD
     from edge_runtime.models.catalog import DEFAULT_MODEL
 
     return Derainer.load(
@@ -157,6 +158,7 @@ def _load(arguments: argparse.Namespace) -> Derainer:
         stages=arguments.stages,
         scale=arguments.scale,
         ensemble=arguments.ensemble,
+        threshold=0.0 if arguments.always else THRESHOLD,
     )
 
 
@@ -212,6 +214,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         view=arguments.view or "derained",
         quality=arguments.quality,
         max_pixels=arguments.max_pixels or MAX_PIXELS,
+        dry_run=arguments.dry_run,
     )
 
 
@@ -249,9 +252,10 @@ def _summary(record: dict[str, Any]) -> str:
     parts = (
         f"{record['model']} {record['precision']}",
         f"{record['width']}x{record['height']}" + (f" x {pages}" if pages > 1 else ""),
+        f"rain {record['rain']:.2f}" + ("" if record["strength"] else ", left alone"),
         f"{record['milliseconds']:.0f} ms",
         record["provider"],
-        record["output"],
+        *([record["output"]] if "output" in record else []),
     )
     return separator().join(parts)
 

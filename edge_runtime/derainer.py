@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from edge_runtime.engines.base import ClosedSession, Engine, Session, Stages
 from edge_runtime.errors import ImageError, SessionError, UsageError
+from edge_runtime.gate import THRESHOLD, VideoGate, check_threshold
 from edge_runtime.models.card import ModelCard, load_card
 from edge_runtime.models.catalog import DEFAULT_MODEL, fastest_provider, find_model
-from edge_runtime.pyramid import SCALES, Change, Scale, by_passes
+from edge_runtime.pyramid import SCALES, Change, Derained, Scale, by_passes, mix
 from edge_runtime.tiles import (
     PEAKS,
     Tile,
@@ -58,6 +59,9 @@ class Derainer:
         scale: At what size rain is looked for: 1 is the full one, 2, 4, 8 or 16 a fraction of it,
             for pictures whose streaks are larger than those the network learned from; see
             ``edge_runtime.pyramid``. ``'auto'`` follows the size of the picture.
+        threshold: Rain score below which a picture is left alone, to the last bit, from 0 (all
+            are derained) to 1; None does not ask. A little above it rain is taken out in part:
+            see ``edge_runtime.gate``.
         ensemble: Take the mean of what the network makes of the picture and of its mirror image,
             turned back: better, and twice the time (the self-ensemble of EDSR, Lim et al., CVPRW
             2017, section 3.4, with the one view under which rain still falls).
@@ -67,7 +71,7 @@ class Derainer:
             are then cut into windows of that size, whatever ``tile`` says.
 
     Raises:
-        UsageError: There is no such scale.
+        UsageError: There is no such scale, or the threshold is not within [0, 1].
         SessionError: The halo leaves nothing of a window of the one size that the engine takes.
     """
 
@@ -80,6 +84,7 @@ class Derainer:
         window_pixels: int | None = None,
         scale: Scale = "auto",
         ensemble: bool = False,
+        threshold: float | None = None,
     ) -> None:
         if scale != "auto" and scale not in SCALES:
             raise UsageError(f"scale {scale}: must be {', '.join(map(str, SCALES))} or 'auto'")
@@ -97,6 +102,7 @@ class Derainer:
         self.window_pixels = window_pixels
         self.scale: Scale = scale
         self.ensemble = ensemble
+        self.threshold = None if threshold is None else check_threshold(threshold)
         self._spare: list[NDArray[np.float32]] = []
 
     @classmethod
@@ -111,6 +117,7 @@ class Derainer:
         stages: Stages | None = None,
         scale: Scale = "auto",
         ensemble: bool = False,
+        threshold: float | None = THRESHOLD,
     ) -> Derainer:
         """Open a shipped model by name, or any model by path, after checking it against its card.
 
@@ -126,6 +133,7 @@ class Derainer:
                 ``StagedSession``. None takes all.
             scale: At what size rain is looked for, as the class takes it.
             ensemble: Whether the mirror image is derained as well, as the class takes it.
+            threshold: Rain score below which a picture is left alone, as the class takes it.
 
         Raises:
             ModelNotFoundError: Nothing answers to ``model`` with this backend and precision.
@@ -138,7 +146,7 @@ class Derainer:
         path = find_model(model, backend=backend, precision=precision)
         card = load_card(path)
         session = open_session(path, card, threads, fastest_provider(card), stages)
-        return cls(session, card, path, tile, scale=scale, ensemble=ensemble)
+        return cls(session, card, path, tile, scale=scale, ensemble=ensemble, threshold=threshold)
 
     def __call__(self, image: NDArray[Any]) -> NDArray[Any]:
         """Derain one picture.
@@ -157,8 +165,33 @@ class Derainer:
             SessionError: The engine failed.
             UsageError: ``tile`` is negative.
         """
+        return self.derain(image).image
+
+    def derain(self, image: NDArray[Any]) -> Derained:
+        """Derain one picture, and say how likely it is that it has rain.
+
+        Args:
+            image: As ``__call__`` takes it.
+
+        Raises:
+            ImageError, SessionError, UsageError: As ``__call__``.
+        """
         _check_image(image)
-        return by_passes(image, self.scale, self._at_one_size)
+        return by_passes(image, self.scale, self._at_one_size, self.threshold)
+
+    def rain_score(self, image: NDArray[Any]) -> float:
+        """Return how likely it is that a picture has rain, 0 to 1, whatever the threshold.
+
+        Args:
+            image: As ``__call__`` takes it.
+
+        Raises:
+            ImageError, SessionError, UsageError: As ``__call__``.
+        """
+        _check_image(image)
+        rain = by_passes(image, self.scale, self._at_one_size, 0.0).rain
+        assert rain is not None
+        return rain
 
     def _at_one_size(
         self, image: NDArray[Any], change: Change | None, shrunk: bool
@@ -201,13 +234,14 @@ class Derainer:
         return mean
 
     def frames(
-        self, frames: Iterable[NDArray[Any]], *, steady: bool = False
+        self, frames: Iterable[NDArray[Any]], *, steady: bool = False, rate: float = 25.0
     ) -> Iterator[NDArray[Any]]:
         """Derain frames of a video or stream, in turn, as they are asked for.
 
         Args:
             frames: Pictures as ``__call__`` takes them; none is read ahead.
             steady: Reduce flicker where nothing moves; see ``Steadier``.
+            rate: Frames a second, so that the gate follows them over a second; see ``VideoGate``.
 
         Yields:
             One derained frame for each, of the same shape, dtype and range.
@@ -215,12 +249,9 @@ class Derainer:
         Raises:
             ImageError, SessionError: As ``__call__``, when the frame's turn comes.
         """
-        from edge_runtime.steady import Steadier
-
-        steadier = Steadier() if steady else None
-        for frame in frames:
-            derained = self(frame)
-            yield derained if steadier is None else steadier(derained)
+        derain = InTurn(self, steady=steady)
+        for number, frame in enumerate(frames):
+            yield derain(frame, number / rate)
 
     def with_session(self, session: Session, window_pixels: int | None = None) -> Derainer:
         """Return another that is like this one but for its session, and shares its buffers.
@@ -251,6 +282,43 @@ class Derainer:
         if height * width <= most or not self.card.tiling_exact:
             return 0
         return least_work(height, width, most, self.card.halo, self.card.size_multiple)
+
+
+class InTurn:
+    """Derains the frames of one video, in turn: what is taken out does not jump. Not for threads.
+
+    Attributes:
+        rain: Sum of the rain scores of the frames so far; 0 where nobody asks for them.
+        frames: How many there were.
+
+    Args:
+        derainer: Whose threshold the scores of the frames are held to, over a second or so; see
+            ``VideoGate``.
+        steady: Reduce flicker where nothing moves; see ``Steadier``.
+    """
+
+    def __init__(self, derainer: Derainer, *, steady: bool = False) -> None:
+        self.rain, self.frames = 0.0, 0
+        self._derainer, self._gate, self._steadier = derainer, None, None
+        if derainer.threshold is not None:
+            self._gate = VideoGate(derainer.threshold)
+            self._derainer = copy.copy(derainer)
+            self._derainer.threshold = 0.0
+        if steady:
+            from edge_runtime.steady import Steadier
+
+            self._steadier = Steadier()
+
+    def __call__(self, frame: NDArray[Any], seconds: float) -> NDArray[Any]:
+        """Derain the frame that is shown at a time, as ``Derainer`` does."""
+        derained, rain, _ = self._derainer.derain(frame)
+        self.frames += 1
+        if self._gate is not None and rain is not None:
+            self.rain += rain
+            strength = self._gate(rain, seconds)
+            if strength < 1:
+                derained = mix(frame, derained, strength) if strength else frame.copy()
+        return derained if self._steadier is None else self._steadier(derained)
 
 
 def _size(tile: Tile) -> tuple[int, int]:

@@ -49,6 +49,11 @@ def parse_options(argv: Sequence[str] | None) -> argparse.Namespace:
         help="look for rain at 1/N of the size: 1, 2, 4, 8, 16 (default: auto, by the size)",
     )
     parser.add_argument(
+        "--always",
+        action="store_true",
+        help="derain whatever looks dry too (default: its pixels stay as they are)",
+    )
+    parser.add_argument(
         "--ensemble",
         action="store_true",
         help="derain the mirror image too and take the mean: better, in twice the time",
@@ -114,6 +119,9 @@ def _add_outputs(parser: argparse.ArgumentParser) -> None:
         "--view", choices=VIEWS, help="write rainy and derained side by side, or the removed rain"
     )
     group.add_argument("--force", action="store_true", help="replace originals and -o FILE")
+    group.add_argument(
+        "--dry-run", action="store_true", help="only say how much each picture looks like rain"
+    )
 
 
 def _add_batches(parser: argparse.ArgumentParser) -> None:

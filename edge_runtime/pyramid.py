@@ -9,12 +9,13 @@ twice that size, for the finer streaks. Detail that the small picture does not h
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.gate import places, rain_score, strength_of
 from edge_runtime.tiles import PEAKS, Rectangle
 
 SCALES = (1, 2, 4, 8, 16)
@@ -129,33 +130,84 @@ class Change:
         return np.ascontiguousarray(large[inner], np.float32)
 
 
+class Derained(NamedTuple):
+    """A derained picture.
+
+    Attributes:
+        image: HWC RGB or HW grey, of the dtype and range of the picture that was given.
+        rain: How likely it is that the picture has rain, 0 to 1; None where nobody asked.
+        strength: How much of what the network found is taken out, 0 (nothing: the pixels are those
+            that were given) to 1; of several passes, the most.
+    """
+
+    image: NDArray[Any]
+    rain: float | None
+    strength: float
+
+
 def by_passes(
     image: NDArray[Any],
     scale: Scale,
     derain: Callable[[NDArray[Any], Change | None, bool], NDArray[Any]],
-) -> NDArray[Any]:
-    """Derain a picture pass by pass, coarse to fine.
+    threshold: float | None = None,
+) -> Derained:
+    """Derain a picture pass by pass, coarse to fine; one that finds no rain changes nothing.
 
     Args:
         image: HWC RGB or HW grey of any dtype in ``PEAKS``.
         scale: As for ``passes``.
         derain: Takes a picture, the change found at half its size, to be done to it first, and
-            whether the picture is a shrunk one; returns it derained.
-
-    Returns:
-        A new array of the same shape, dtype and range.
+            whether the picture is a shrunk one; returns it derained, as an array of its own.
+        threshold: Of the gate, see ``strength_of``; None judges nothing and takes out everything.
     """
     change: Change | None = None
+    scores, strengths = [0.0], [0.0]
     for factor in passes(scale, *image.shape[:2]):
-        if factor == 1:
-            return derain(image, change, False)
-        small = shrink(image, factor)
-        change = Change(small, derain(small, change, True))
-        del small
-    assert change is not None
-    return change.done_to(image, factor, everywhere(image))
+        small = image if factor == 1 else shrink(image, factor)
+        result = derain(small, change, factor > 1)
+        if threshold is not None:
+            squares = places(*small.shape[:2])
+            before = [_before(small, change, each) for each in squares]
+            scores.append(rain_score(before, [result[each] for each in squares]))
+            strengths.append(strength_of(scores[-1], threshold))
+            if strengths[-1] < 1:
+                _weaken(result, small, change, strengths[-1])
+        if factor > 1:
+            change = Change(small, result) if any(strengths) or threshold is None else None
+    if factor > 1:
+        result = _before(image, change, everywhere(image), factor)
+    if threshold is None:
+        return Derained(result, None, 1.0)
+    return Derained(result, max(scores), max(strengths))
 
 
 def everywhere(image: NDArray[Any]) -> Rectangle:
     """Return the window that is all of ``image``."""
     return slice(0, image.shape[0]), slice(0, image.shape[1])
+
+
+def _before(
+    image: NDArray[Any], change: Change | None, window: Rectangle, factor: int = 2
+) -> NDArray[Any]:
+    """Return a window of what a pass begins with."""
+    return image[window].copy() if change is None else change.done_to(image, factor, window)
+
+
+def _weaken(
+    result: NDArray[Any], image: NDArray[Any], change: Change | None, strength: float
+) -> None:
+    """Bring ``result`` nearer to what its pass began with, in place."""
+    for first in range(0, image.shape[0], _ROWS):
+        band = slice(first, min(first + _ROWS, image.shape[0])), slice(0, image.shape[1])
+        mixed = _before(image, change, band)
+        if strength:
+            mixed = mix(mixed, result[band], strength)
+        result[band] = mixed
+
+
+def mix(before: NDArray[Any], after: NDArray[Any], strength: float) -> NDArray[Any]:
+    """Return ``before`` and a share of what changed; integers are rounded half up."""
+    mixed = before + (after.astype(np.float32) - before) * np.float32(strength)
+    if before.dtype != np.float32:
+        mixed = np.floor(mixed + np.float32(0.5))
+    return np.asarray(mixed, before.dtype)

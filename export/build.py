@@ -193,11 +193,11 @@ def _prove(
     with staging_folder(folder) as staging:
         staged = staging / artifact.name
         card = write_artifact(model, card, staged)
-        card = dataclasses.replace(card, golden=make_golden(Derainer.load(staged)))
+        card = dataclasses.replace(card, golden=make_golden(Derainer.load(staged, threshold=None)))
         card = write_card(staged, card)
         checks = verify(staged, checkpoint)
         if quality is not None:
-            scores = quality(Derainer.load(staged), checkpoint.recipe)
+            scores = quality(Derainer.load(staged, threshold=None), checkpoint.recipe)
             if card.precision in ("int8", "dynamic"):
                 exact = quality(derainer_of(checkpoint), checkpoint.recipe)
                 require_quality(artifact, scores.quality, exact.quality)

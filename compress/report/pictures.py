@@ -146,7 +146,7 @@ def _open(entries: Sequence[Entry]) -> tuple[list[tuple[str, Derainer]], tuple[s
     for entry in entries:
         if entry.path is not None:
             try:
-                opened.append((entry.file, Derainer.load(entry.path, threads=1)))
+                opened.append((entry.file, Derainer.load(entry.path, threads=1, threshold=None)))
             except EdgeDerainError as error:
                 missing.append(f"{entry.file} cannot be opened here: {error}.")
     return opened, tuple(missing)

@@ -49,7 +49,7 @@ def command(arguments: Sequence[str]) -> int:
     pairs = [read_pair(name) for name in options.picture]
     derained: list[dict[str, Image]] = [{} for _ in pairs]
     for model in options.models:
-        with Derainer.load(model) as derain:
+        with Derainer.load(model, threshold=None) as derain:
             for results, (rainy, _) in zip(derained, pairs, strict=True):
                 results[derain.card.name] = derain(rainy)
     across = len(derained[0]) + 2

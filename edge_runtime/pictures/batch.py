@@ -26,6 +26,7 @@ from edge_runtime.pictures.picture import (
     check_suffix,
     decode_pictures,
     encode_picture,
+    format_of,
     holds_pages,
     join_pictures,
     notes_on,
@@ -51,11 +52,13 @@ class Settings:
         view: A key of ``plan.MARKS``: what is written of each picture.
         quality: Of JPEG, WebP and AVIF, 1 to 100; None follows the input.
         max_pixels: Files with a larger picture or page are refused before that is decoded.
+        dry_run: Nothing is written.
     """
 
     view: str = "derained"
     quality: int | None = None
     max_pixels: int = MAX_PIXELS
+    dry_run: bool = False
 
 
 @dataclass
@@ -69,6 +72,9 @@ class Outcome:
         seconds: That the engine took, with the conversion of pixels.
         stages: The most that a part of it took, of a model that is run in stages, or None.
         pages: How many pages or frames were derained.
+        rain: How likely it is that there is rain, 0 to 1, on the likeliest page.
+        strength: How much of what the network found is taken out there, 0 (the picture is left
+            alone) to 1.
         notes: What the result does not keep of the input, each in one line.
     """
 
@@ -79,12 +85,16 @@ class Outcome:
     seconds: float = 0.0
     stages: int | None = None
     pages: int = 0
+    rain: float = 0.0
+    strength: float = 0.0
     notes: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
         """What messages call the input."""
         return "standard input" if self.job.source == STDIO else str(self.job.source)
+
+    is_written: bool = True
 
     @property
     def is_to_stdout(self) -> bool:
@@ -100,7 +110,9 @@ class Outcome:
             del rare["pages"]
         return {
             "input": str(self.job.source),
-            "output": str(self.job.target),
+            **({"output": str(self.job.target)} if self.is_written else {}),
+            "rain": round(self.rain, 3),
+            "strength": round(self.strength, 3),
             "model": derainer.card.name,
             "precision": derainer.card.precision,
             "width": self.width,
@@ -171,6 +183,7 @@ class _Page:
     outcome: Outcome
     picture: Picture | None = None
     is_last: bool = True
+    data: bytes = b""
     pixels: int = 0
     files: list[tuple[bytes, Timing | None]] = field(default_factory=list)
 
@@ -223,7 +236,7 @@ class _Worker:
                 outcome.notes = notes_on(picture.metadata, suffix)
                 count = picture.metadata.pages if holds_pages(picture.metadata, suffix) else 1
             self._room.enter(width * height)
-            yield _Page(outcome, picture, number == count, width * height, files)
+            yield _Page(outcome, picture, number == count, data, width * height, files)
             self._room.wait()
 
     def infer(self, page: _Page) -> None:
@@ -231,15 +244,17 @@ class _Worker:
         assert rainy is not None
         start = time.perf_counter()
         if self._derainer.card.step is None:
-            rgb = self._derainer(rainy.rgb)
+            found = self._derainer.derain(rainy.rgb)
         else:
             from edge_runtime.engines.stages import counted_stages
 
             with counted_stages() as stages:
-                rgb = self._derainer(rainy.rgb)
+                found = self._derainer.derain(rainy.rgb)
             outcome.stages = max([*stages, outcome.stages or 0]) or None
         outcome.seconds += time.perf_counter() - start
-        derained = dataclasses.replace(rainy, rgb=rgb)
+        outcome.rain = max(outcome.rain, found.rain or 0.0)
+        outcome.strength = max(outcome.strength, found.strength)
+        derained = dataclasses.replace(rainy, rgb=found.image)
         page.picture = _view(self.settings.view, rainy, derained)
 
     def save(self, page: _Page) -> None:
@@ -248,8 +263,12 @@ class _Worker:
         target = outcome.job.target
         name = "standard output" if target == STDIO else str(target)
         suffix = _suffix(outcome.job, picture)
-        data = encode_picture(picture, suffix, name, quality=self.settings.quality)
         outcome.pages += 1
+        if self.settings.dry_run:
+            outcome.is_written = False
+            return
+        data = self._unchanged(page, suffix)
+        data = data or encode_picture(picture, suffix, name, quality=self.settings.quality)
         if not page.is_last or page.files:
             page.files.append((data, picture.metadata.timing))
             if not page.is_last:
@@ -261,6 +280,18 @@ class _Worker:
             return
         _make_folder(target.parent)
         write_file(target, data)
+
+    def _unchanged(self, page: _Page, suffix: str) -> bytes | None:
+        """Return the bytes of a file of one picture that is left alone and stays of its format."""
+        settings = self.settings
+        asked = settings.view != "derained" or settings.quality is not None
+        one = page.is_last and not page.files
+        assert page.picture is not None
+        same = format_of(page.data) == {".jpeg": ".jpg", ".tiff": ".tif"}.get(suffix, suffix)
+        if page.outcome.strength or asked or not (one and same):
+            return None
+        page.outcome.notes = []  # nothing is left out of it
+        return page.data
 
 
 class _Room:

@@ -262,12 +262,13 @@ def _method(report: DeviceReport) -> str:
 
 def _quality(report: DeviceReport) -> str:
     head = (
-        *("artifact", "data set", "protocol", "pictures", "input PSNR", "teacher PSNR", "PSNR"),
+        *("artifact", "data set", "protocol", "pictures", "left alone"),
+        *("input PSNR", "teacher PSNR", "PSNR"),
         *("loss dB", "worst loss", "teacher SSIM", "SSIM", "SSIM loss", "fidelity dB", "worst"),
     )
     rows = [
         (
-            *(each.file, row.dataset, row.protocol, str(row.images)),
+            *(each.file, row.dataset, row.protocol, str(row.images), str(row.left_alone)),
             *(f"{value:.2f}" for value in (row.input_psnr, row.teacher_psnr, row.psnr)),
             *(f"{value:.2f}" for value in (row.psnr_loss_db, row.spread.most)),
             *(f"{value:.4f}" for value in (row.teacher_ssim, row.ssim, row.ssim_loss)),

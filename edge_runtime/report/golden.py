@@ -239,7 +239,7 @@ def _with_streaks(picture: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
 
 def _whole(derainer: Derainer) -> Derainer:
     whole = copy.copy(derainer)
-    whole.tile = 0
+    whole.tile, whole.threshold = 0, None
     return whole
 
 

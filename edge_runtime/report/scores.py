@@ -59,9 +59,15 @@ _AVERAGED = [f.name for f in dataclasses.fields(Scores) if f.name not in ("datas
 
 @dataclass(frozen=True, kw_only=True)
 class PictureScores(Scores):
-    """Scores of one picture, which ``name`` names within its data set."""
+    """Scores of one picture.
+
+    Attributes:
+        name: Names it within its data set.
+        left_alone: Whether the student gave it back as it was.
+    """
 
     name: str
+    left_alone: bool = False
 
     @property
     def rainy(self) -> bool:
@@ -89,7 +95,8 @@ class SetScores(Scores):
     """Means over the pictures of a data set.
 
     Attributes:
-        images: How many there are.
+        images: How many there are. ``left_alone``: how many of them the student gave back as they
+            were.
         spread: Of the losses.
         worst: Name of the picture that loses most, with its data set: ``DATASET/NAME``.
     """
@@ -97,6 +104,7 @@ class SetScores(Scores):
     images: int
     spread: Spread
     worst: str
+    left_alone: int = 0
 
 
 def score_reference(derain: Derain, reference: ReferenceSet) -> Iterator[list[PictureScores]]:
@@ -143,6 +151,7 @@ def _compare(
         PictureScores(
             dataset=picture.dataset,
             name=picture.name,
+            left_alone=bool(np.array_equal(rainy, student)),
             protocol=protocol,
             input_psnr=counted_psnr(before[protocol]),
             input_ssim=before[protocol].ssim,
@@ -166,6 +175,7 @@ def _mean(dataset: str, protocol: Protocol, members: Sequence[PictureScores]) ->
         dataset=dataset,
         protocol=protocol,
         images=len(members),
+        left_alone=sum(member.left_alone for member in members),
         spread=Spread(
             least=min(losses),
             median=statistics.median(losses),

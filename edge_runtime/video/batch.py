@@ -147,6 +147,7 @@ def _record(
         "width": summary.width,
         "height": summary.height,
         "frames": summary.frames,
+        "rain": round(summary.rain, 3),
         "milliseconds": round(summary.seconds * 1000, 3),
         "frames_per_second": round(summary.frames / max(summary.seconds, 1e-9), 3),
         "provider": derainer.session.provider,
@@ -163,6 +164,7 @@ def describe(record: Mapping[str, Any]) -> list[str]:
         f"{record['model']} {record['precision']}",
         f"{record['width']}x{record['height']}",
         f"{record['frames']} frames",
+        f"rain {record['rain']:.2f}",
         f"{record['frames_per_second']:.1f} frames/s",
         record["provider"],
     ]

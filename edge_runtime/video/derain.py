@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from edge_runtime.derainer import Derainer
+from edge_runtime.derainer import Derainer, InTurn
 from edge_runtime.errors import SourceLostError
 from edge_runtime.prefetch import ahead
-from edge_runtime.steady import Steadier
 from edge_runtime.video.camera import Camera, Newest
 from edge_runtime.video.frames import Frame, Writer
 from edge_runtime.video.outputs import CRF, destination
@@ -44,6 +43,7 @@ class VideoSummary:
     width: int
     height: int
     seconds: float
+    rain: float
     notes: tuple[str, ...] = ()
 
 
@@ -95,7 +95,7 @@ def derain_frames(
 
     Reading, the engine and writing work at once, a few frames apart.
     """
-    derain = steadily(derainer) if steady else derainer
+    derain = InTurn(derainer, steady=steady)
     start, frames = time.perf_counter(), 0
     with ahead(reader) as items, ahead(derained(derain, items)) as results:
         for item in results:
@@ -110,21 +110,16 @@ def derain_frames(
         width=reader.info.width,
         height=reader.info.height,
         seconds=time.perf_counter() - start,
+        rain=derain.rain / max(derain.frames, 1),
         notes=(*reader.notes, *writer.notes),
     )
 
 
-def steadily(derain: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return ``derain`` for the frames of one video in turn, followed by a ``Steadier``."""
-    steadier = Steadier()
-    return lambda rgb: steadier(derain(rgb))
-
-
-def derained(derain: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
+def derained(derain: InTurn, items: Iterable[Any]) -> Iterator[Any]:
     """Yield ``items`` with each frame's picture derained; sound is passed on."""
     for item in items:
         if isinstance(item, Frame):
-            item = dataclasses.replace(item, rgb=derain(item.rgb))
+            item = dataclasses.replace(item, rgb=derain(item.rgb, float(item.time)))
         yield item
 
 
@@ -138,6 +133,7 @@ class LiveSummary:
         reconnects: How often the source was opened again.
         width: Pixels of a frame; ``height`` likewise.
         seconds: From the first frame to the end.
+        rain: Mean rain score of the frames, 0 to 1.
         p50_ms: Median latency in milliseconds, from the arrival of a frame to its being written;
             None without a frame. ``p95_ms`` likewise.
         lost: What made the source break off for good; None where it ended otherwise.
@@ -149,6 +145,7 @@ class LiveSummary:
     width: int
     height: int
     seconds: float
+    rain: float
     p50_ms: float | None
     p95_ms: float | None
     lost: str | None
@@ -181,7 +178,7 @@ def derain_live(
         VideoError: A frame cannot be written.
         SessionError: The engine failed.
     """
-    derain = steadily(derainer) if steady else derainer
+    derain = InTurn(derainer, steady=steady)
     latencies: deque[float] = deque(maxlen=_REMEMBERED)
     frames, start, lost = 0, source.seconds(), None
     newest = Newest(source)
@@ -209,6 +206,7 @@ def derain_live(
         width=source.info.width,
         height=source.info.height,
         seconds=source.seconds() - start,
+        rain=derain.rain / max(derain.frames, 1),
         p50_ms=p50,
         p95_ms=p95,
         lost=lost,

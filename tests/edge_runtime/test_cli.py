@@ -95,6 +95,8 @@ def test_json(here: Path, model: str, noise: Noise, capsys: pytest.CaptureFixtur
     assert first == {
         "input": "a.png",
         "output": "a_derained.png",
+        "rain": 1.0,
+        "strength": 1.0,
         "model": "echo",
         "precision": "fp32",
         "width": 1,
@@ -224,7 +226,7 @@ def test_interrupts(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Derainer, "__call__", interrupt)
+    monkeypatch.setattr(Derainer, "derain", interrupt)
     assert cli.main(["a.png", "--model", model]) == 130
     assert os.listdir() == ["a.png"]
 
@@ -237,7 +239,7 @@ def test_too_little_memory_is_a_clear_line(
     def exhaust(*_: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Derainer, "__call__", exhaust)
+    monkeypatch.setattr(Derainer, "derain", exhaust)
     assert cli.main(["a.png", "--model", model]) == 1
     assert "a.png: does not fit into memory" in capsys.readouterr().err
 

@@ -83,7 +83,7 @@ def test_a_metric_error_is_a_value_error() -> None:
     assert issubclass(errors.MetricError, ValueError)
 
 
-MODULES = 25
+MODULES = 26
 
 _SCRIPT = """
 import json, sys

@@ -65,6 +65,7 @@ def test_json(here: Path, model: str, capsys: pytest.CaptureFixture[str]) -> Non
     assert first == {
         "input": "a.mp4",
         "output": "a_derained.mp4",
+        "rain": 1.0,
         "model": "echo",
         "precision": "fp32",
         "width": 32,
