@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import UsageError
 from edge_runtime.tiles import PEAKS, Rectangle
 
-THRESHOLD = 0.3
+THRESHOLD = 0.35
 """Score below which a picture is left alone, unless told otherwise."""
 CERTAIN = 0.3
 """How far above the threshold everything that the network finds is taken out."""

@@ -128,7 +128,7 @@ def test_markdown_says_it_all(made: DeviceReport) -> None:
     assert "Processor at 44 °C afterwards. Slowed down: no." in text
     assert "3 pictures against the teacher master (000000000000)" in text
     rows = [line for line in text.splitlines() if line.startswith("| echo_fp32.onnx | heavy")]
-    assert [cell.strip() for cell in rows[0].split("|")][4:10] == [
+    assert [cell.strip() for cell in rows[0].split("|")][4:11] == [
         "2", "0", "7.63", "39.10", "33.08", "6.02", "12.04",
     ]  # fmt: skip
     assert "82 °C" in text
