@@ -20,9 +20,9 @@ from core.pairs import Image, SourceConfig, find_pairs, read_pairs
 from core.progress import track
 from core.rain.depth import Depth, ground_depth
 from core.rain.drawn import streak_layer
-from core.rain.real import Masks, borrow_rain, cut_mask, read_masks
+from core.rain.real import Masks, borrow_rain, cut_streaks, read_masks
 from core.rain.render import fade, lay, render, to_levels
-from core.rain.scene import PRESETS, MaskLayer, draw_scene
+from core.rain.scene import PRESETS
 
 
 class Kind(IntEnum):
@@ -142,7 +142,7 @@ class MixtureDataset(Dataset[Sample]):
         weights = np.array([part.weight for part in parts])
         self._shares = weights / weights.sum()
         self._pool: list[Image] = []
-        self._masks: Masks = {}
+        self._masks: Masks = []
         if any(part.rain == "generated" for part in parts):
             rng = np.random.default_rng([seed, 0xC10D])
             rain = config.generated
@@ -211,7 +211,7 @@ class MixtureDataset(Dataset[Sample]):
         if part.rain == "rendered":
             deep = (pairs[chosen][1], self._depths[which][chosen])
             clean, depth = self._piece(deep, scale, rng)
-            rendered = render(clean, draw_scene(self._rain, rng), depth)
+            rendered = render(clean, self._rain, int(rng.integers(2**32)), depth)
             return rendered.rainy, rendered.clean
         _, clean = self._piece(pairs[chosen], scale, rng)
         if part.rain == "generated":
@@ -260,16 +260,9 @@ class MixtureDataset(Dataset[Sample]):
     def _layer(self, rng: np.random.Generator) -> NDArray[np.float32]:
         size, rain = self.config.crop, self.config.generated
         if self._masks and rng.random() < rain.streak_share:
-            name = list(self._masks)[rng.integers(len(self._masks))]
-            mask = MaskLayer(
-                name,
-                strength=rng.uniform(0.5, 1.3),
-                scale=rng.uniform(0.6, 1.4),
-                top=rng.random(),
-                left=rng.random(),
-                mirrored=bool(rng.random() < 0.5),
-            )
-            return cut_mask(mask, self._masks, size, size)
+            mask = self._masks[int(rng.integers(len(self._masks)))]
+            piece = cut_streaks(mask, size, size, rng)
+            return np.asarray(piece * np.float32(rng.uniform(0.5, 1.3)))
         (layer,) = self._crop((self._pool[rng.integers(len(self._pool))],), size, rng)
         return np.asarray(layer[:, :: -1 if rng.random() < 0.5 else 1] / np.float32(255))
 

@@ -90,17 +90,3 @@ def _filled(depth: Depth) -> Depth:
     filled = known[labels]
     smooth = cv2.GaussianBlur(filled, (0, 0), max(1.0, 0.01 * max(depth.shape)))
     return np.where(unknown, smooth, depth).astype(np.float32)
-
-
-def find_depths(folder: str | Path) -> dict[str, Path]:
-    """Depth pictures by the stem of the picture they belong to.
-
-    Raises:
-        DataError: a missing folder or one without PNG files.
-    """
-    if not Path(folder).is_dir():
-        raise DataError(f"{folder}: no such folder of depth pictures")
-    found = {path.stem: path for path in sorted(Path(folder).glob("[!.]*.png"))}
-    if not found:
-        raise DataError(f"{folder}: no depth pictures in it; they are uint16 PNG files")
-    return found

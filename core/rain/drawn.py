@@ -14,12 +14,14 @@ from numpy.typing import NDArray
 
 from core.errors import ConfigError, check_bounds
 from core.rain.render import Picture, fade, lay, render, to_levels
-from core.rain.scene import PRESETS, Preset, Range, RenderConfig, draw_scene, log_uniform
+from core.rain.scene import PRESETS, Preset, Range, RenderConfig, log_uniform
 
 
 @dataclass(frozen=True)
 class RainConfig:
     """Ranges from which one streak layer is drawn, uniformly unless said otherwise.
+
+    A range whose ends are swapped or out of bounds raises ConfigError.
 
     Attributes:
         angle: direction in degrees from vertical; positive leans to the right going down.
@@ -27,9 +29,6 @@ class RainConfig:
         thickness: standard deviation of a streak's profile in pixels.
         density: share of pixels at which a streak starts, log-uniform.
         strength: brightness of the layer's 99th percentile, in [0, 1].
-
-    Raises:
-        ConfigError: a range whose ends are swapped or out of bounds.
     """
 
     angle: Range = (-35.0, 35.0)
@@ -47,17 +46,8 @@ BROAD = RainConfig(length=(10.0, 120.0), thickness=(1.2, 3.0), density=(0.0003, 
 """Near drops out of focus: broad, soft streaks."""
 
 
-def motion_kernel(length: float, angle: float, thickness: float) -> NDArray[np.float32]:
-    """Kernel of one streak: a line with a Gaussian profile and soft ends, summing to 1.
-
-    Args:
-        length: pixels from end to end.
-        angle: degrees from vertical.
-        thickness: standard deviation across the line, in pixels.
-
-    Returns:
-        float32 (K, K) with odd K, just large enough.
-    """
+def _motion_kernel(length: float, angle: float, thickness: float) -> NDArray[np.float32]:
+    """Kernel of one streak: a line with a Gaussian profile and soft ends, summing to 1."""
     radius = int(np.ceil(length / 2 + 3 * thickness))
     y, x = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
     theta = np.deg2rad(angle)
@@ -79,7 +69,7 @@ def streak_layer(
     length, density = log_uniform(rng, config.length), log_uniform(rng, config.density)
     angle, thickness = rng.uniform(*config.angle), rng.uniform(*config.thickness)
     strength = rng.uniform(*config.strength)
-    kernel = motion_kernel(length, angle, thickness)
+    kernel = _motion_kernel(length, angle, thickness)
     margin = kernel.shape[0] // 2
     shape = (height + 2 * margin, width + 2 * margin)
     starts = (rng.random(shape, dtype=np.float32) < density).astype(np.float32)
@@ -105,7 +95,7 @@ class FixedRain:
         veil: opacity of a veil of brightness 200 under the streaks.
         seed: picture ``i`` is rained on with the random state ``(seed, i)``.
         preset: render the rain of this name instead.
-        ranges: render rain of these ranges instead.
+        ranges: render rain of these ranges instead, where there is no preset.
     """
 
     rain: RainConfig = field(default_factory=RainConfig)
@@ -117,26 +107,18 @@ class FixedRain:
 
     def __post_init__(self) -> None:
         check_bounds(self, layers=0, seed=0, veil=(0, 1))
-        if self.preset and self.ranges:
-            raise ConfigError(f"rain has the preset {self.preset!r} and ranges; give one of them")
-        if self.rendered and self.rendered.night[1] > 1:
+        if self.preset == "night" or (self.ranges and self.ranges.night[1] > 1):
             raise ConfigError("rain: night darkens the clean pictures too; use derain synthesize")
-
-    @property
-    def rendered(self) -> RenderConfig | None:
-        """Ranges of the rain where it is rendered."""
-        return PRESETS[self.preset] if self.preset else self.ranges
 
     def apply(self, clean: NDArray[np.uint8], index: int) -> Picture:
         """Rain on picture number ``index``; uint8 (H, W, 3) RGB in and out."""
         rng = np.random.default_rng([self.seed, index])
-        if self.rendered:
-            return render(clean, draw_scene(self.rendered, rng)).rainy
-        height, width = clean.shape[:2]
+        if ranges := PRESETS[self.preset] if self.preset else self.ranges:
+            return render(clean, ranges, int(rng.integers(2**32))).rainy
         picture = clean / np.float32(255)
         if self.veil:
             picture = fade(picture, 1 - self.veil, 200 / 255)
         for _ in range(self.layers):
-            streaks = streak_layer(height, width, self.rain, rng) / np.float32(255)
-            picture = lay(picture, streaks, hides=False)
+            streaks = streak_layer(clean.shape[0], clean.shape[1], self.rain, rng)
+            picture = lay(picture, streaks / np.float32(255), hides=False)
         return to_levels(picture)

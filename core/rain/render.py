@@ -1,4 +1,4 @@
-"""Rainy pictures from clean ones and the parameters of a rain: light, veil, streaks and camera."""
+"""Rainy pictures from clean ones and the ranges of a rain: light, veil, streaks and camera."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from core.errors import DataError
 from core.rain.depth import Depth, ground_depth
-from core.rain.real import Masks, cut_mask
-from core.rain.scene import Camera, RainScene
+from core.rain.real import Masks, mix_streaks
+from core.rain.scene import CameraConfig, RenderConfig, draw_scene, streak_layers
 from core.rain.streaks import draw_streaks
 
 Picture = NDArray[np.uint8]
 Pixels = NDArray[np.float32]
-_STREAKS, _CAMERA = 0, 1  # random streams of a scene: a new layer leaves the noise as it was
+_LAYERS, _STREAKS, _MASKS, _AIRLIGHT, _CAMERA = range(5)  # random streams of a rain
 
 
 def to_linear(display: NDArray[np.floating]) -> Pixels:
@@ -61,13 +61,7 @@ def lay(
 
 
 def fade(picture: Pixels, through: Pixels | float, airlight: Pixels | float) -> Pixels:
-    """Lay a veil over a picture, ``A + (B - A) t`` (Koschmieder 1924).
-
-    Args:
-        picture: float32 (H, W, 3), 1 is white.
-        through: its transmission ``t``; a number, or float32 (H, W, 1).
-        airlight: ``A``; a number, or float32 (3,).
-    """
+    """Lay a veil over a picture, float32 (H, W, 3): ``A + (B - A) t`` (Koschmieder 1924)."""
     return np.asarray(airlight + (picture - airlight) * through, np.float32)
 
 
@@ -80,21 +74,22 @@ class Rendered:
         clean: the same without rain, which is another picture than the given one by night alone.
         streaks: all streaks as they were laid, uint8 (H, W), clipped at white.
         transmission: of the veil, float32 (H, W) in (0, 1]; 1 everywhere without one.
-        scene: the parameters.
+        scene: the rain as it was drawn; rendered with the same seed it is the same.
     """
 
     rainy: Picture
     clean: Picture
     streaks: Picture
     transmission: NDArray[np.float32]
-    scene: RainScene
+    scene: RenderConfig
 
 
 def render(
     clean: Picture,
-    scene: RainScene,
+    rain: RenderConfig,
+    seed: int,
     depth: Depth | None = None,
-    masks: Masks | None = None,
+    masks: Masks = (),
     frame: float = 0.0,
 ) -> Rendered:
     """Rain on a picture.
@@ -106,72 +101,79 @@ def render(
 
     Args:
         clean: uint8 (H, W, 3) RGB; of a clip, the frame.
-        scene: the parameters.
-        depth: float32 (H, W) in metres; the ground prior of the scene where None.
-        masks: streak pictures by name, needed where the scene has one.
+        rain: ranges from which it is drawn.
+        seed: of all that is drawn.
+        depth: float32 (H, W) in metres; the ground prior of the rain where None.
+        masks: streak pictures, uint8 (H, W) each; without any all streaks are drawn.
         frame: number of the frame in a clip, 0 or more. Every drop falls on from one to the next;
-            the noise and the streak pictures are others.
+            the noise and the pieces of streak pictures are others.
 
     Raises:
-        DataError: a depth of another size, or a streak picture that is not there.
+        DataError: a depth of another size.
     """
     height, width = clean.shape[:2]
+    scene = draw_scene(rain, np.random.default_rng(seed))
     if depth is None:
-        depth = ground_depth(height, width, scene.horizon, scene.far)
+        depth = ground_depth(height, width, scene.horizon[0], scene.far[0])
     elif depth.shape != (height, width):
         raise DataError(
             f"depth is {depth.shape[1]}x{depth.shape[0]} but the picture is {width}x{height}"
         )
-    streaks = _streaks(depth, scene, masks or {}, frame)
+    extinction = scene.extinction[0] if scene.veil else 0.0
+    streaks = _streaks(depth, scene, extinction, seed, masks, frame)
     picture: Pixels = cv2.LUT(clean, _LINEAR if scene.linear else _DISPLAY)  # type: ignore[assignment]
-    if scene.night != 1:
-        picture = picture ** np.float32(scene.night)
+    if scene.night[0] != 1:
+        picture = picture ** np.float32(scene.night[0])
         clean = to_levels(to_display(picture) if scene.linear else picture)
-    airlight = np.asarray(scene.airlight, np.float32)
+    tint = np.random.default_rng([seed, _AIRLIGHT]).uniform(-0.5, 0.5, 3) * scene.tint[0]
+    airlight = np.clip(scene.airlight[0] + tint, 0, 1).astype(np.float32)
     if scene.linear:
         airlight = to_linear(airlight)
-    through = np.asarray(np.exp(-np.float32(scene.extinction) * depth), np.float32)
-    if scene.extinction:
+    through = np.asarray(np.exp(-np.float32(extinction) * depth), np.float32)
+    if extinction:
         picture = fade(picture, through[..., None], airlight)
     light: Pixels | float = 1.0
-    if scene.light:
+    if scene.light[0]:
         near = cv2.stackBlur(picture, (max(height, width) // 8 | 1,) * 2)
-        light = scene.light * fade(np.asarray(near, np.float32), scene.around, airlight)
-    picture = lay(picture, streaks, light, hides=scene.screen or bool(scene.light))
-    rng = np.random.default_rng([scene.seed, _CAMERA, round(1000 * frame)])
+        light = scene.light[0] * fade(np.asarray(near, np.float32), scene.around[0], airlight)
+    picture = lay(picture, streaks, light, hides=bool(scene.screen or scene.light[0]))
+    rng = np.random.default_rng([seed, _CAMERA, round(1000 * frame)])
     rainy = _photograph(picture, scene.camera, scene.linear, rng)
     return Rendered(rainy, clean, to_levels(streaks), through, scene)
 
 
-def _streaks(depth: Depth, scene: RainScene, masks: Masks, frame: float) -> Pixels:
+def _streaks(
+    depth: Depth, scene: RenderConfig, extinction: float, seed: int, masks: Masks, frame: float
+) -> Pixels:
     height, width = depth.shape
     streaks = np.zeros((height, width), np.float32)
-    for index, layer in enumerate(scene.layers):
-        rng = np.random.default_rng([scene.seed, _STREAKS, index])
-        dimmed = np.float32(np.exp(-scene.extinction * layer.depth))
-        drawn = draw_streaks(height, width, layer, rng, frame / scene.shutter)
+    masked = bool(len(masks) and scene.mask)
+    layers = streak_layers(scene, np.random.default_rng([seed, _LAYERS]), first=int(masked))
+    for index, layer in enumerate(layers):
+        rng = np.random.default_rng([seed, _STREAKS, index])
+        dimmed = np.float32(np.exp(-extinction * layer.depth))
+        drawn = draw_streaks(height, width, layer, rng, frame / scene.shutter[0])
         # The edge of what is nearer is a fifth of the layer's depth wide.
         beyond = (depth - np.float32(layer.depth)) / np.float32(0.2 * layer.depth)
         streaks += drawn * np.asarray(np.clip(beyond + 0.5, 0, 1), np.float32) * dimmed
-    for mask in scene.masks:
-        streaks += cut_mask(mask, masks, height, width, frame)
+    if masked:
+        rng = np.random.default_rng([seed, _MASKS, round(1000 * frame)])
+        streaks += np.float32(scene.mask_strength[0]) * mix_streaks(masks, height, width, rng)
     return streaks
 
 
-def _photograph(picture: Pixels, camera: Camera, linear: bool, rng: np.random.Generator) -> Picture:
-    """Add blur, noise (Poisson-Gaussian in its normal approximation, Foi et al. 2008) and JPEG."""
-    if camera.blur:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), camera.blur), np.float32)
-    if camera.photons or camera.read_noise:
+def _photograph(
+    picture: Pixels, camera: CameraConfig, linear: bool, rng: np.random.Generator
+) -> Picture:
+    """Add noise (Poisson-Gaussian in its normal approximation, Foi et al. 2008) and JPEG."""
+    if camera.noise:
         # In linear light the darkest is what the curve makes most of.
-        read_noise = camera.read_noise / (255 * 12.92 if linear else 255)
-        variance = np.full_like(picture, read_noise**2)
-        if camera.photons:
-            variance += picture / np.float32(camera.photons)
+        read_noise = camera.read_noise[0] / (255 * 12.92 if linear else 255)
+        variance = picture / np.float32(camera.photons[0]) + np.float32(read_noise**2)
         noise = rng.standard_normal(picture.shape, dtype=np.float32)
         picture = np.asarray(picture + np.sqrt(variance) * noise, np.float32)
     levels = to_levels(to_display(np.maximum(picture, 0)) if linear else picture)
-    return _jpeg(levels, camera.quality) if camera.quality else levels
+    return _jpeg(levels, round(camera.quality[0])) if camera.jpeg else levels
 
 
 def _jpeg(picture: Picture, quality: int) -> Picture:

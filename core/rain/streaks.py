@@ -12,11 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.rain.scene import GOLDEN, StreakLayer
+from core.rain.scene import StreakLayer
 
 Layer = NDArray[np.float32]
 THINNEST = 0.5
 """Smallest standard deviation across a streak that pixels can hold without aliasing."""
+_GOLDEN = (5**0.5 - 1) / 2  # steps of this share of a range come near no place again soon
 _POINTS = 2**18  # drawn at a time, so that they stay in the cache
 
 
@@ -55,7 +56,7 @@ def draw_streaks(
     length = layer.length * rng.uniform(0.7, 1.3, count)
     lives, along = np.divmod(along + length * fallen / rows, 1)
     along = (along - 0.5) * rows
-    across = ((across + lives * GOLDEN) % 1 - 0.5) * columns + along * np.tan(slant)
+    across = ((across + lives * _GOLDEN) % 1 - 0.5) * columns + along * np.tan(slant)
     x = (width - 1) / 2 + across * cosine + along * sine
     y = (height - 1) / 2 - across * sine + along * cosine
     seen = (abs(x - width / 2) < width / 2 + reach) & (abs(y - height / 2) < height / 2 + reach)
@@ -75,8 +76,8 @@ def draw_streaks(
         # A logistic of this slope is an edge blurred by a Gaussian, to within 1 percent.
         ends = np.float32(1.7 / taper) * (np.abs(steps) - length / 2)
         weight = peak / (1 + np.exp(np.minimum(ends, np.float32(50))))
-        if layer.oscillation:
-            turns = np.float32(2 * np.pi * layer.oscillation) * steps / length
+        if layer.ripples:
+            turns = np.float32(2 * np.pi * layer.ripples) * steps / length
             weight *= (2 + np.sin(turns + phase)) / 3
         _add_points(canvas, x + steps * dx, y + steps * dy, weight)
     lines = cv2.GaussianBlur(canvas.astype(np.float32), (0, 0), soft)

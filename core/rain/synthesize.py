@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 
 from core.config import load_config
-from core.errors import ConfigError, DataError, disk_errors
+from core.errors import ConfigError, DataError, check_bounds, disk_errors
 from core.pairs import Image, SourceConfig, find_pairs
 from core.progress import track
-from core.rain.depth import find_depths, read_depth
+from core.rain.depth import read_depth
 from core.rain.real import Masks, read_masks
 from core.rain.render import Rendered, render
-from core.rain.scene import PRESETS, RenderConfig, draw_scene
-from edge_runtime.models.records import to_json
+from core.rain.scene import PRESETS, RenderConfig
+from edge_runtime.models.records import to_json, to_plain
 from edge_runtime.pictures.picture import Picture, write_picture
 
 FOLDERS = ("rainy", "clean", "streaks", "parameters")
@@ -57,10 +57,9 @@ class SynthesisJob:
     preview: bool = False
 
     def __post_init__(self) -> None:
+        check_bounds(self, "--", seed=0)
         if not 1 <= self.per_image <= 9999:
             raise ConfigError(f"--per-image {self.per_image} is not within [1, 9999]")
-        if self.seed < 0:
-            raise ConfigError(f"--seed {self.seed} must be 0 or more")
 
 
 def synthesize(job: SynthesisJob, progress: bool = False) -> int:
@@ -85,27 +84,27 @@ def synthesize(job: SynthesisJob, progress: bool = False) -> int:
     for stem, count in Counter(file.clean.stem for file in files).items():
         if count > 1:
             raise DataError(f"{job.clean}: two pictures are named {stem}; rename one")
-    depths = find_depths(job.depth) if job.depth else {}
+    depths = {path.stem: path for path in Path(job.depth).glob("[!.]*.png")} if job.depth else {}
     if job.depth and not depths.keys() & {file.clean.stem for file in files}:
         raise DataError(f"{job.depth}: no depth picture is named as one in {job.clean}")
-    masks: Masks = read_masks(job.streaks) if job.streaks else {}
+    masks: Masks = read_masks(job.streaks) if job.streaks else ()
     with disk_errors(out, DataError):
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as temporary:
             folder = Path(temporary) / out.name
             for name in FOLDERS:
                 (folder / name).mkdir(parents=True)
-            rows: list[tuple[Image, Rendered]] = []
+            rows: list[Rendered] = []
             for index, file in enumerate(track(files, "synthesize" if progress else None)):
                 _, clean = file.read()
                 stem = file.clean.stem
                 depth = read_depth(depths[stem], *clean.shape[:2]) if stem in depths else None
                 for number in range(job.per_image):
-                    rng = np.random.default_rng([job.seed, index, number])
-                    rendered = render(clean, draw_scene(job.rain, rng, list(masks)), depth, masks)
+                    seed = int(np.random.default_rng([job.seed, index, number]).integers(2**32))
+                    rendered = render(clean, job.rain, seed, depth, masks)
                     if not number and len(rows) < PREVIEWED:
-                        rows.append((clean, rendered))
-                    _write(folder, stem, number, clean, rendered)
+                        rows.append(rendered)
+                    _write(folder, stem, number, seed, rendered)
             if job.preview:
                 write_picture(folder / "preview.png", Picture(_contact_sheet(rows)))
             (folder / "synthesis.json").write_text(to_json(job), encoding="utf-8")
@@ -115,33 +114,31 @@ def synthesize(job: SynthesisJob, progress: bool = False) -> int:
     return len(files) * job.per_image
 
 
-def _write(folder: Path, stem: str, number: int, clean: Image, rendered: Rendered) -> None:
-    """Write a rain; the clean picture is on the disk once, under all its names, where it can be."""
+def _write(folder: Path, stem: str, number: int, seed: int, rendered: Rendered) -> None:
+    """Write a rain; a clean picture is on the disk once, under all its names, where it can be."""
     name, first = f"{stem}_{number + 1:02d}", folder / "clean" / f"{stem}_01.png"
     write_picture(folder / "rainy" / f"{name}.png", Picture(rendered.rainy))
     streaks = np.repeat(rendered.streaks[..., None], 3, axis=2)
     write_picture(folder / "streaks" / f"{name}.png", Picture(streaks, grey=True))
-    (folder / "parameters" / f"{name}.json").write_text(rendered.scene.to_json(), encoding="utf-8")
-    if not number:
-        write_picture(first, Picture(clean))
-        return
+    parameters = to_json({"seed": seed, "rain": to_plain(rendered.scene)})
+    (folder / "parameters" / f"{name}.json").write_text(parameters, encoding="utf-8")
     twin = folder / "clean" / f"{name}.png"
-    try:
-        os.link(first, twin)
-    except OSError:
-        shutil.copyfile(first, twin)
+    if number and rendered.scene.night[0] == 1:
+        with contextlib.suppress(OSError):
+            os.link(first, twin)
+            return
+    write_picture(twin, Picture(rendered.clean))
 
 
-def _contact_sheet(rows: Sequence[tuple[Image, Rendered]]) -> Image:
+def _contact_sheet(rows: Sequence[Rendered]) -> Image:
     """Lay out clean, rainy, streaks and transmission side by side, a row for each picture."""
     strips = []
-    for clean, rendered in rows:
-        veil = (rendered.transmission * 255).astype(np.uint8)
-        planes = [np.repeat(plane[..., None], 3, axis=2) for plane in (rendered.streaks, veil)]
-        height = max(1, round(CELL * clean.shape[0] / clean.shape[1]))
-        kind = cv2.INTER_AREA if clean.shape[1] > CELL else cv2.INTER_LINEAR
-        pictures = (clean, rendered.rainy, *planes)
-        cells = [cv2.resize(picture, (CELL, height), interpolation=kind) for picture in pictures]
+    for each in rows:
+        veil = (each.transmission * 255).astype(np.uint8)
+        planes = [np.repeat(plane[..., None], 3, axis=2) for plane in (each.streaks, veil)]
+        height = max(1, round(CELL * veil.shape[0] / veil.shape[1]))
+        pictures = (each.clean, each.rainy, *planes)
+        cells = [cv2.resize(p, (CELL, height), interpolation=cv2.INTER_AREA) for p in pictures]
         strips.append(np.hstack(cells).astype(np.uint8))
     return np.vstack(strips)
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from core.errors import DataError
-from core.rain.depth import find_depths, ground_depth, read_depth
+from core.rain.depth import ground_depth, read_depth
 
 
 def test_ground_prior_is_a_level_plane_under_a_far_sky() -> None:
@@ -55,8 +55,6 @@ def test_files_are_centimetres_and_take_the_size_of_the_picture(tmp_path: Path) 
     assert depth.shape == (12, 10)
     assert depth.dtype == np.float32
     np.testing.assert_allclose(depth, 12.5, rtol=1e-5)
-    (tmp_path / "._a.png").touch()
-    assert find_depths(tmp_path) == {"a": tmp_path / "a.png"}
 
 
 def test_wrong_files_are_named(tmp_path: Path) -> None:
@@ -68,8 +66,3 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "0.png"), np.zeros((4, 4), np.uint16))
     with pytest.raises(DataError, match=r"0\.png: every pixel is 0"):
         read_depth(tmp_path / "0.png", 4, 4)
-    with pytest.raises(DataError, match="no such folder of depth"):
-        find_depths(tmp_path / "none")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="no depth pictures in it"):
-        find_depths(tmp_path / "empty")

@@ -1,63 +1,71 @@
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from core.errors import DataError
-from core.rain.real import borrow_rain, cut_mask, filmed_streaks, read_masks
-from core.rain.scene import MaskLayer
+from core.rain.real import borrow_rain, cut_streaks, filmed_streaks, mix_streaks, read_masks
 from edge_runtime.pictures.picture import Picture, write_picture
 
-
-def _mask(**changes: object) -> MaskLayer:
-    values = {"strength": 1.0, "scale": 1.0, "top": 0.0, "left": 0.0, "mirrored": False}
-    return MaskLayer("a", **(values | changes))
+RAMP = np.tile(np.arange(0, 240, 2, np.uint8), (120, 1))
 
 
-def test_streak_pictures_are_cut(tmp_path: Path) -> None:
-    ramp = np.tile(np.arange(0, 200, 10, np.uint8), (10, 1))
-    cv2.imwrite(str(tmp_path / "a.png"), ramp)
-    masks = read_masks(tmp_path)
-    whole = cut_mask(_mask(strength=0.5), masks, 10, 20)
-    np.testing.assert_allclose(whole * 255, ramp / 2, atol=1e-4)
-    mirrored = cut_mask(_mask(left=1 - 1e-9, mirrored=True), masks, 4, 5)
-    np.testing.assert_allclose(mirrored[0] * 255, ramp[0, :14:-1], rtol=1e-5)
-    large = cut_mask(_mask(scale=2.0), masks, 10, 20)  # a ramp half as steep
-    np.testing.assert_allclose(np.diff(large[5, 2:18]) * 255, 5, atol=1.1)
-    assert cut_mask(_mask(scale=0.5), masks, 33, 35).shape == (33, 35)
-    turned = cut_mask(_mask(turn=90.0), masks, 8, 8)  # now it is a ramp of rows
-    assert np.ptp(turned[:, 3]) > 10 * np.ptp(turned[3, :])
-    sheared = cut_mask(_mask(shear=0.5), masks, 8, 8) * 255
-    np.testing.assert_allclose(np.diff(sheared[:, 4]), 5, atol=1.1)
-    with pytest.raises(DataError, match="streak picture 'a' is not there"):
-        cut_mask(_mask(), {}, 4, 4)
+def test_streak_pictures_are_zoomed_mirrored_and_cut_anywhere() -> None:
+    pieces = [cut_streaks(RAMP, 20, 30, np.random.default_rng(seed)) * 255 for seed in range(60)]
+    steps = np.array([np.diff(piece[5]).mean() for piece in pieces])
+    assert 2 / 1.4 - 0.05 < np.abs(steps).min() < 1.7  # a ramp of 2 a column, zoomed
+    assert 2.8 < np.abs(steps).max() < 2 / 0.6 + 0.05
+    assert 0.3 < (steps < 0).mean() < 0.7
+    places = [piece.mean() for piece in pieces]
+    assert min(places) < 60
+    assert max(places) > 180
+    assert all((piece[0] == piece[-1]).all() for piece in pieces)  # neither turned nor sheared
+    small = cut_streaks(RAMP[:, :10], 33, 35, np.random.default_rng(0))  # enlarged to cover it
+    assert small.shape == (33, 35)
+    assert np.diff(small[5]).min() >= 0 or np.diff(small[5]).max() <= 0
+
+
+def test_turned_and_sheared_pieces_lean() -> None:
+    rngs = map(np.random.default_rng, range(60))
+    pieces = [cut_streaks(RAMP, 20, 20, rng, turned=True) * 255 for rng in rngs]
+    lean = [np.diff(piece, axis=0).mean() / np.diff(piece, axis=1).mean() for piece in pieces]
+    assert 0.1 < np.std(lean) < 0.25
+    assert np.mean(lean) == pytest.approx(0, abs=0.06)
+
+
+def test_rains_are_mixed_by_weights_that_add_up_to_one() -> None:
+    masks = [np.full((40, 40), level, np.uint8) for level in (100, 200)]
+    rngs = map(np.random.default_rng, range(40))
+    found = [float(mix_streaks(masks, 9, 8, rng).mean()) * 255 for rng in rngs]
+    assert min(found) == pytest.approx(100)
+    assert max(found) == pytest.approx(200)
+    assert sum(101 < level < 199 for level in found) > 10
+
+
+def test_wrong_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         read_masks(tmp_path / "none")
 
 
-def test_a_piece_is_another_in_every_frame() -> None:
-    masks = {"a": np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)}
-    first, second = (cut_mask(_mask(), masks, 9, 9, frame) for frame in (0, 1))
-    assert (first != second).any()
-
-
-def test_filmed_streaks_are_bright_thin_and_grey(tmp_path: Path) -> None:
+def test_filmed_streaks_are_bright_grey_long_and_thin(tmp_path: Path) -> None:
     derained = np.full((60, 80, 3), 90, np.uint8)
     rainy = derained.copy()
     rainy[5:45, 10:13] += 50  # a streak
     rainy[5:45, 20:23] -= 50  # dark
     rainy[5:45, 30:33, 0] += 50  # red
     rainy[5:45, 45:70] += 50  # broad
+    rainy[50:53, 5:35] += 50  # level
+    rainy[52:54, 50:52] += 50  # a dot
+    rainy[5:45, 75:78] += 5  # too faint
     streaks = filmed_streaks(rainy, derained)
-    wanted = np.zeros((60, 40), np.uint8)
+    wanted = np.zeros((60, 80), np.uint8)
     wanted[5:45, 10:13] = 50
-    np.testing.assert_array_equal(streaks[:, :40], wanted)
-    assert (streaks[:, 40:] > 0).mean() < 0.02  # corners of the broad
+    np.testing.assert_array_equal(streaks, wanted)
+    assert not filmed_streaks(derained, derained).any()
     for name, frame in (("rainy", rainy), ("derained", derained)):
         (tmp_path / name).mkdir()
         write_picture(tmp_path / name / "7.png", Picture(frame))
-    np.testing.assert_array_equal(read_masks(tmp_path)["7"], streaks)
+    np.testing.assert_array_equal(read_masks(tmp_path)[0], streaks)
 
 
 def _flat(level: int) -> np.ndarray:

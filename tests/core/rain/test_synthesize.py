@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -6,10 +7,11 @@ import numpy as np
 import pytest
 
 from core import cli
+from core.config import build_config
 from core.errors import ConfigError, DataError
 from core.pairs import SourceConfig, find_pairs
 from core.rain.render import render
-from core.rain.scene import PRESETS, RainScene
+from core.rain.scene import PRESETS, RenderConfig
 from core.rain.synthesize import FOLDERS, SynthesisJob, synthesize
 from edge_runtime.pictures.picture import Picture, read_picture, write_picture
 
@@ -27,8 +29,8 @@ def test_pairs_can_be_read_as_a_data_set_and_rendered_again(data_root: Path) -> 
     pairs = find_pairs(SourceConfig("folders", rainy="rainy", clean="clean"), out)
     for pair in pairs:
         rainy, clean = pair.read()
-        text = (out / "parameters" / f"{pair.rainy.stem}.json").read_text(encoding="utf-8")
-        again = render(clean, RainScene.from_json(text))
+        told = json.loads((out / "parameters" / f"{pair.rainy.stem}.json").read_text())
+        again = render(clean, build_config(RenderConfig, told["rain"], "rain"), told["seed"])
         np.testing.assert_array_equal(again.rainy, rainy)
         streaks = read_picture(out / "streaks" / pair.name)
         assert streaks.grey
@@ -60,11 +62,21 @@ def test_depth_and_streak_folders_are_used(data_root: Path) -> None:
         for i in (1, 0)
     )
     assert far < near
-    synthesize(
-        _job(data_root, streaks=str(data_root / "streaks"), per_image=12, out=str(data_root / "o"))
+    always = dataclasses.replace(PRESETS["mixed"], layers=(1, 1), mask=1.0, veil=0.0)
+    job = _job(data_root, rain=always, streaks=str(data_root / "streaks"), out=str(data_root / "o"))
+    synthesize(job)
+    level = read_picture(data_root / "o/streaks/0_01.png").rgb
+    assert level.min() == level.max() > 40  # the streak picture, everywhere
+
+
+def test_the_clean_picture_of_a_night_is_its_own(data_root: Path) -> None:
+    synthesize(_job(data_root, rain=PRESETS["night"]))
+    given, *nights = (
+        read_picture(data_root / name).rgb.mean()
+        for name in ("dry/0.png", "out/clean/0_01.png", "out/clean/0_02.png")
     )
-    scenes = [json.loads(p.read_text()) for p in (data_root / "o/parameters").iterdir()]
-    assert {mask["name"] for scene in scenes for mask in scene["masks"]} == {"s"}
+    assert max(nights) < 0.8 * given
+    assert nights[0] != nights[1]
 
 
 def test_nothing_is_overwritten(data_root: Path) -> None:
