@@ -127,7 +127,8 @@ class _Dealing:
 
     def run(self) -> None:
         for node in list(self._graph.node):
-            if node.op_type == "DepthToSpace":
+            maker = self._makers.get(node.input[0])
+            if node.op_type == "DepthToSpace" and maker and maker.op_type == "QuantizeLinear":
                 self._unfold(node)
                 continue
             if node.op_type == "Conv" and node.input[0] == _PIXELS:
@@ -231,8 +232,8 @@ def _shuffle_codes(graph: onnx.GraphProto) -> None:
     """
     nodes = list(graph.node)
     for place, (shuffle, quantize) in enumerate(itertools.pairwise(nodes)):
-        if (shuffle.op_type, quantize.op_type) == ("DepthToSpace", "QuantizeLinear"):
-            assert quantize.input[0] == shuffle.output[0]
+        kinds = shuffle.op_type, quantize.op_type, quantize.input[0]
+        if kinds == ("DepthToSpace", "QuantizeLinear", shuffle.output[0]):
             quantize.input[0], between = shuffle.input[0], f"{shuffle.output[0]}_codes"
             quantize.output[0], shuffle.output[0] = between, quantize.output[0]
             shuffle.input[0] = between

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from ai_edge_litert.interpreter import Interpreter
 
+from compress.quantization.sensitivity import keep_in_float
 from core.checkpoint import Checkpoint
 from core.inference import derainer_of
 from core.networks.student import StudentConfig
@@ -96,6 +97,14 @@ def _run(checkpoint: Checkpoint, format: str, io: Io, picture: np.ndarray) -> np
     if io == "float32":
         result = np.floor(result * 255 + 0.5).astype(np.uint8)
     return np.asarray(result)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("layers", [("exit",), ("up.0",), ("entry", "encoder.0.0.second")])
+def test_layers_that_stay_in_float(int8: Checkpoint, format: str, layers: tuple[str, ...]) -> None:
+    mixed, picture = keep_in_float(int8, layers), _picture(40, 56)
+    found = _run(mixed, format, FORMATS[format], picture)
+    assert np.abs(found.astype(int) - derainer_of(mixed)(picture)).max() <= 1
 
 
 PRECISIONS: list[tuple[str, Precision]] = [
