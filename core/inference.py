@@ -140,7 +140,7 @@ def derain(network: nn.Module, rainy: Image, size_multiple: int) -> Image:
         batch = torch.from_numpy(image.transpose(2, 0, 1)[None].astype(np.float32)).to(device)
         batch = (batch / peak).contiguous(memory_format=torch.channels_last)
         derained = network(pad_to_multiple(batch, size_multiple))[0, :, :height, :width]
-        levels = (derained.float().clamp(0, 1) * peak + 0.5).permute(1, 2, 0)
+        levels = (derained.float().nan_to_num().clamp(0, 1) * peak + 0.5).permute(1, 2, 0)
         return np.ascontiguousarray(levels.cpu().numpy(), image.dtype)
 
     return np.asarray(by_passes(rainy, "auto", once).image, np.uint8)
