@@ -134,10 +134,8 @@ def fit(measured: Measured) -> dict[str, Any]:
     for part in (measured.dry, ~measured.dry):
         weights[part] *= len(weights) / 2 / weights[part].sum()
     wet = torch.from_numpy(~measured.dry).float()
-    nets = [
-        _perceptron(inputs, wet, torch.from_numpy(weights).float(), seed)
-        for seed in range(PERCEPTRONS)
-    ]
+    counted = torch.from_numpy(weights).float()
+    nets = [_perceptron(inputs, wet, counted, seed) for seed in range(PERCEPTRONS)]
     hidden, out = ([net[place] for net in nets] for place in (0, 2))
     return {
         "mean": _short(mean),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from tqdm import tqdm
@@ -16,7 +16,7 @@ LOG_SECONDS = 30.0
 """Between two updates of a bar where nobody watches."""
 
 
-def track(items: Sequence[T], title: str | None) -> Iterable[T]:
+def track(items: Iterable[T], title: str | None) -> Iterable[T]:
     """Yield ``items`` under a passing bar, shown only with a title."""
     seconds = 0.1 if sys.stderr.isatty() else LOG_SECONDS
     return tqdm(

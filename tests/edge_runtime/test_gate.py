@@ -142,7 +142,7 @@ def test_what_scores_low_is_left_alone(say: Callable[[float], None], save_model:
     small = rng.integers(60, 200, (40, 50, 3), np.uint8)
     large = rng.integers(60, 200, (30, 1900), np.uint8)  # two passes
     huge = rng.random((20, 3700, 3), np.float32)  # rain is looked for in small pictures only
-    with Derainer.load(save_model(gain=0.5), threads=1) as derainer:
+    with Derainer.load(save_model(gain=0.5), threads=1, threshold=0.3) as derainer:
         say(0.2)
         for picture in (small, large, huge):
             image, rain, strength = derainer.derain(picture)
