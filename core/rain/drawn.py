@@ -76,9 +76,7 @@ def streak_layer(
     starts *= rng.uniform(0.3, 1.0, shape).astype(np.float32)
     drops = cv2.filter2D(starts, cv2.CV_32F, kernel, borderType=cv2.BORDER_CONSTANT)
     drops = drops[margin : margin + height, margin : margin + width]
-    peak = float(np.percentile(drops, 99))
-    if peak <= 0:
-        peak = float(drops.max()) or 1.0
+    peak = max(float(np.percentile(drops, 99)), 0.0) or float(drops.max()) or 1.0
     if rng.random() < 0.5:  # thresholded noise: gaps between the streaks, as in "levels" edits
         floor = rng.uniform(0.0, 0.6) * peak
         drops, peak = np.maximum(drops - floor, 0), peak - floor

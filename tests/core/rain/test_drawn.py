@@ -2,6 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
+from core.config import build_config
 from core.errors import ConfigError
 from core.rain.drawn import FixedRain, RainConfig, streak_layer
 from core.rain.scene import PRESETS
@@ -67,7 +68,8 @@ def test_fixed_rain_is_laid_as_levels_are_by_hand(picture, layers: int, veil: fl
 
 def test_fixed_rain_may_be_rendered(picture) -> None:
     clean = picture(60, 50)
-    named, own = FixedRain(preset="sparse", seed=3), FixedRain(ranges=PRESETS["sparse"], seed=3)
+    named = build_config(FixedRain, {"preset": "sparse", "seed": 3}, "rain")
+    own = FixedRain(ranges=PRESETS["sparse"], seed=3)
     np.testing.assert_array_equal(named.apply(clean, 1), own.apply(clean, 1))
     assert (named.apply(clean, 1) != named.apply(clean, 2)).any()
 
