@@ -153,7 +153,7 @@ def command(arguments: Sequence[str]) -> int:
     parser.add_argument("-o", "--out", metavar="OUT", required=True, help="folder to make")
     parser.add_argument("--per-image", type=int, default=12, metavar="N", help="rains a picture")
     parser.add_argument("--depth", metavar="DIR", default="", help="uint16 PNG in centimetres")
-    parser.add_argument("--streaks", metavar="DIR", default="", help="streak pictures, or a clip's rainy and derained")
+    parser.add_argument("--streaks", metavar="DIR", default="", help="streak pictures, or a clip")
     parser.add_argument("--seed", type=int, default=0, help="another seed is another rain")
     parser.add_argument("--preview", action="store_true", help="write a contact sheet as well")
     ranges = parser.add_mutually_exclusive_group()
