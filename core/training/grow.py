@@ -105,6 +105,9 @@ class _Growth:
 def _grow_student(growth: _Growth, small: StudentConfig, large: StudentConfig) -> None:
     if len(small.widths) != len(large.widths):
         raise ValueError(f"has {len(small.widths)} levels, not {len(large.widths)}")
+    for name in ("stride", "kernel", "up", "exit_kernel", "closed"):
+        if getattr(small, name) != getattr(large, name):
+            raise ValueError(f"has {name} {getattr(small, name)}, not {getattr(large, name)}")
     names = ("widths", "encoder_blocks", "decoder_blocks")
     sizes = [(name, getattr(small, name), getattr(large, name)) for name in names]
     for side in ("encoder", "decoder"):
@@ -114,11 +117,18 @@ def _grow_student(growth: _Growth, small: StudentConfig, large: StudentConfig) -
     levels = [growth.copies(old, new) for old, new in zip(small.widths, large.widths, strict=True)]
     rgb = torch.arange(3)
     growth.layer("entry", rgb, levels[0])
-    growth.layer("exit", levels[0], rgb, transposed=True)
+
+    def upward(name: str, reads: Tensor, writes: Tensor, scale: int) -> None:
+        shuffled = small.up == "shuffle"
+        if shuffled:  # a channel is a block of pixels
+            writes = (writes[:, None] * scale**2 + torch.arange(scale**2)).flatten()
+        growth.layer(name, reads, writes, transposed=not shuffled)
+
+    upward("exit", levels[0], rgb, small.stride)
     for level in range(len(levels) - 1):
         fine, coarse = levels[level], levels[level + 1]
         growth.layer(f"down.{level}", fine, coarse)
-        growth.layer(f"up.{level}", coarse, fine, transposed=True)
+        upward(f"up.{level}", coarse, fine, 2)
     for side in ("encoder", "decoder"):
         blocks = zip(_inner(small, side), _inner(large, side), strict=True)
         for level, (old, new) in enumerate(blocks):

@@ -34,7 +34,7 @@ class Darker:
         return batch * self.gain
 
 class Card:
-    halo, size_multiple, tiling_exact, step = 0, 1, True, None
+    halo, size_multiple, tiling_exact, step, io = 0, 1, True, None, "float32"
 
 random.seed(0)
 killed = writing = 0

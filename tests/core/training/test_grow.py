@@ -51,6 +51,25 @@ def test_a_grown_student_computes_the_same(trained: Checkpoint, larger: StudentC
     assert grown.recipe == ("a", f"grow: widths [8, 16] to {list(larger.widths)}, seed 0")
 
 
+def test_a_grown_student_of_blocks_of_pixels_computes_the_same() -> None:
+    small = StudentConfig(
+        (8, 16), (1, 1), (0,), stride=4, kernel=12, up="shuffle", exit_kernel=3, closed=True
+    )
+    torch.manual_seed(0)
+    network = StudentNet(small)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    trained = Checkpoint("small", "student", "student", small, network.state_dict())
+    larger = dataclasses.replace(small, widths=(24, 32), encoder_blocks=(2, 2), decoder_blocks=(1,))
+    rainy = torch.rand(1, 3, 24, 16)
+    with torch.no_grad():
+        before, after = network(rainy), grow(trained, larger).build()(rainy)
+    assert (before - rainy).abs().max() > 0.05
+    torch.testing.assert_close(after, before, atol=2e-6, rtol=0)
+    with pytest.raises(ValueError, match="has kernel 12, not 8"):
+        grow(trained, dataclasses.replace(larger, kernel=8))
+
+
 def test_copies_part_under_an_optimizer_that_ignores_scale(trained: Checkpoint) -> None:
     larger = StudentConfig(widths=(16, 32), encoder_blocks=(1, 1), decoder_blocks=(1,))
     network = grow(trained, larger).build().train()
