@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from edge_runtime.errors import UsageError
 from edge_runtime.tiles import PEAKS, Rectangle
 
-THRESHOLD = 0.35
+THRESHOLD = 0.42
 """Score below which a picture is left alone, unless told otherwise."""
-CERTAIN = 0.3
+CERTAIN = 0.4
 """How far above the threshold everything that the network finds is taken out."""
 SIDE = 64
 """Pixels of a square that is measured."""

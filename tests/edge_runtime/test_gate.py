@@ -48,7 +48,7 @@ def _score(before: NDArray[Any], after: NDArray[Any]) -> float:
 
 @pytest.mark.parametrize(
     ("score", "threshold", "strength"),
-    [(0.29, 0.3, 0.0), (0.3, 0.3, 0.0), (0.45, 0.3, 0.5), (0.6, 0.3, 1), (1, 1, 0), (0, 0, 1)],
+    [(0.29, 0.3, 0.0), (0.3, 0.3, 0.0), (0.5, 0.3, 0.5), (0.7, 0.3, 1), (1, 1, 0), (0, 0, 1)],
 )
 def test_the_strength_rises_evenly(score: float, threshold: float, strength: float) -> None:
     assert strength_of(score, threshold) == pytest.approx(strength, abs=1e-12)
@@ -149,7 +149,7 @@ def test_what_scores_low_is_left_alone(say: Callable[[float], None], save_model:
             np.testing.assert_array_equal(image, picture)
             assert not np.shares_memory(image, picture)
             assert (rain, strength) == (pytest.approx(0.2), 0)
-        say(0.45)
+        say(0.5)
         half = np.floor(small * 0.75 + 0.5)
         np.testing.assert_allclose(derainer(small), half, atol=1)
         say(0.9)
@@ -186,7 +186,7 @@ def test_a_video_does_not_jump(say: Callable[[float], None], save_model: SaveMod
     assert strengths[-1] == 1
     through = VideoGate(0.3)
     assert through(0.9, 0.0) == 1
-    assert through(0.2, 0.04) == 1  # one frame that looks dry
+    assert through(0.2, 0.04) > 0.9  # one frame that looks dry
     frames = [np.full((20, 30, 3), 100, np.uint8)] * 3
     with Derainer.load(save_model(gain=0.5), threads=1) as derainer:
         say(0.1)
