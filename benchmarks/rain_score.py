@@ -196,8 +196,10 @@ def table(measured: Measured, stored: dict[str, Any]) -> str:
     strengths = np.array([strength_of(float(score), THRESHOLD) for score in scores])
     with np.errstate(divide="ignore"):
         left = measured.decibels - 20 * np.log10(strengths)
-    worst = int(np.argmin(np.where(measured.dry, left, np.inf)))
-    lines += ["", f"Lowest of the dry pictures: {left[worst]:.1f} dB ({measured.names[worst]})."]
+    lowest = np.where(measured.dry, left, np.inf)
+    worst = int(lowest.argmin())
+    lines += ["", f"Lowest of the dry pictures: {lowest[worst]:.1f} dB ({measured.names[worst]})."]
+    lines[-1] = lines[-1] if np.isfinite(lowest[worst]) else "No dry picture is changed."
     return "\n".join(lines)
 
 
