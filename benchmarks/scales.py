@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--enlarge", type=int, nargs="+", default=[1, 2, 4], metavar="N")
     parser.add_argument("--threads", type=int)
     arguments = parser.parse_args()
-    derainer = Derainer.load(arguments.model, threads=arguments.threads)
+    derainer = Derainer.load(arguments.model, threads=arguments.threads, threshold=None)
     print("| rain | size | rainy |", *(f"--scale {scale} |" for scale in SCALES))
     print("| --- | --- |", " ---: |" * (len(SCALES) + 1))
     for kind in sorted(path for path in (arguments.reference / "rainy").iterdir() if path.is_dir()):

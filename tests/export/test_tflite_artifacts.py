@@ -76,11 +76,14 @@ def test_it_runs_on_the_device_and_in_tiles(
     y, x = np.mgrid[0:61, 0:75] / 9
     waves = np.stack([np.sin(x), np.cos(y), np.sin(x + y)], axis=-1)
     rainy = (waves * 90 + 128).astype(np.uint8)
-    whole = Derainer.load(path, tile=0)(rainy)
+    whole = Derainer.load(path, tile=0, threshold=None)(rainy)
     assert whole.shape == rainy.shape
     assert (whole != rainy).any()
     if load_card(path).tiling_exact:
-        assert np.abs(Derainer.load(path, tile=32)(rainy).astype(int) - whole).max() <= 1
+        assert (
+            np.abs(Derainer.load(path, tile=32, threshold=None)(rainy).astype(int) - whole).max()
+            <= 1
+        )
 
 
 def test_equal_artifacts_have_equal_bytes(artifact: Path, int8: Checkpoint, tmp_path: Path) -> None:
@@ -151,7 +154,7 @@ def test_scores_of_small_weights_are_held_against_torch(
         return Scores(score_set(derain, "one", [(rainy, clean)]))  # type: ignore[arg-type]
 
     built = build(int8, tmp_path, precision=precision, quality=score)
-    scored = score(Derainer.load(built.artifact)).quality
+    scored = score(Derainer.load(built.artifact, threshold=None)).quality
     assert built.card.quality == dataclasses.replace(built.card, quality=scored).quality != ()
     assert read_embedded_card(built.artifact) == built.card.embedded()
     monkeypatch.setattr(build_module, "derainer_of", lambda _: lambda _: clean)
