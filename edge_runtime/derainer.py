@@ -248,7 +248,10 @@ class Derainer:
 
         Raises:
             ImageError, SessionError: As ``__call__``, when the frame's turn comes.
+            UsageError: ``rate`` is not above 0.
         """
+        if not rate > 0:
+            raise UsageError(f"rate {rate}: must be above 0 frames a second")
         derain = InTurn(self, steady=steady)
         for number, frame in enumerate(frames):
             yield derain(frame, number / rate)

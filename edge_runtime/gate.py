@@ -40,8 +40,10 @@ _LUMA = np.array([[0.25, 0.5, 0.25]], np.float32)
 
 def check_threshold(threshold: float) -> float:
     """Return ``threshold``; raises UsageError where it is not within [0, 1]."""
-    if not 0 <= threshold <= 1:
-        raise UsageError(f"threshold {threshold}: must lie within [0, 1]; 0 derains every picture")
+    if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+        raise UsageError(
+            f"threshold {threshold!r}: must lie within [0, 1]; 0 derains every picture"
+        )
     return threshold
 
 

@@ -157,8 +157,11 @@ def test_what_scores_low_is_left_alone(say: Callable[[float], None], save_model:
     with Derainer.load(save_model(gain=0.5), threads=1, threshold=0) as always:
         say(0.2)
         assert always.derain(small).strength == 1
-    with pytest.raises(UsageError, match=r"threshold 1\.5: must lie within \[0, 1\]"):
-        Derainer.load(save_model(), threshold=1.5)
+    for wrong in (1.5, -0.1, float("nan"), "0.5"):
+        with pytest.raises(UsageError, match=rf"threshold {wrong!r}: must lie within \[0, 1\]"):
+            Derainer.load(save_model(), threshold=wrong)  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="rate 0: must be above 0"):
+        next(always.frames([small], rate=0))
 
 
 def test_a_coarse_pass_that_finds_none_adds_nothing(
